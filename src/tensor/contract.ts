@@ -1,0 +1,342 @@
+/**
+ * @file The kernel contract: every kernel that a device must offer, with its operands and attributes.
+ *
+ * This file is the single truth. `reference/` implements it in plain TypeScript, `native/generated/contract.h` (opcodes, parameter
+ * structs, decoding; written by `npm run generate`) is its C++ face, and `conformance.test.ts` holds every device to it. To add a
+ * kernel: list it here, run `npm run generate`, implement it in `reference/` and in `native/kernels/`.
+ *
+ * Operands. `dtype` is one of f32, bf16, i32, u8, or a class: `float` (f32 or bf16), `any`. `layout` is
+ *   - `dense`:   row-major without gaps (the launcher copies an input that is not);
+ *   - `rows`:    the last axis has stride 1 (or length 1), the others any stride;
+ *   - `strided`: any strides, 0 (broadcast) included. Outputs never broadcast.
+ * `inout` operands are read and written in place. An `optional` operand may be absent. Arithmetic on bf16 is done in f32 and
+ * rounded once on the way out; sums, means, norms and softmax accumulate in f32 (or wider) whatever the operands are.
+ *
+ * Attributes are `i32`, `f32`, or the name of an enum below. Random kernels take a 64-bit seed (`seedLow`, `seedHigh`) and a
+ * `stream`; element i of their output depends on these and on i alone (see `random.ts`), never on the device or thread count.
+ */
+
+/** Elementwise functions of one argument. */
+export const unaryOps = [
+  "neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal", "square", "sin", "cos", "tanh", "sigmoid", "erf",
+  "relu", "gelu", "geluTanh", "silu", "softplus", "sign", "floor", "isFinite",
+] as const;
+
+/**
+ * Elementwise functions of two arguments. Comparisons write u8. The `...Grad` ones take (x, dy) and give dx, where x is the input of
+ * the forward function; `tanhGrad` and `sigmoidGrad` take (y, dy), y being its output. `maximum`/`minimum` hand on NaN.
+ */
+export const binaryOps = [
+  "add", "sub", "mul", "div", "pow", "maximum", "minimum",
+  "equal", "notEqual", "less", "lessEqual", "greater", "greaterEqual",
+  "geluGrad", "geluTanhGrad", "siluGrad", "softplusGrad", "reluGrad", "tanhGrad", "sigmoidGrad",
+] as const;
+
+/** `variance` divides by n - correction. `max`/`min` hand on NaN. `sum` of nothing is 0. */
+export const reduceOps = ["sum", "mean", "max", "min", "prod", "variance", "norm2"] as const;
+
+export const activations = ["none", "relu", "gelu", "geluTanh", "silu"] as const;
+
+export const enums = { UnaryOp: unaryOps, BinaryOp: binaryOps, ReduceOp: reduceOps, Activation: activations } as const;
+export type UnaryOp = (typeof unaryOps)[number];
+export type BinaryOp = (typeof binaryOps)[number];
+export type ReduceOp = (typeof reduceOps)[number];
+export type Activation = (typeof activations)[number];
+
+export type DTypeClass = "f32" | "bf16" | "i32" | "u8" | "float" | "any";
+export type Layout = "dense" | "rows" | "strided";
+export interface OperandSpec {
+  readonly direction: "in" | "out" | "inout";
+  readonly dtype: DTypeClass;
+  readonly layout: Layout;
+  readonly optional: boolean;
+  /** The shape in words, for people and for error messages. */
+  readonly shape: string;
+}
+export type AttributeSpec = "i32" | "f32" | keyof typeof enums;
+export interface KernelSpec {
+  readonly doc: string;
+  readonly operands: Readonly<Record<string, OperandSpec>>;
+  readonly attributes: Readonly<Record<string, AttributeSpec>>;
+}
+
+const input = <D extends DTypeClass>(dtype: D, shape: string, layout: Layout = "dense") =>
+  ({ direction: "in", dtype, layout, optional: false, shape }) as const;
+const optional = <D extends DTypeClass>(dtype: D, shape: string, layout: Layout = "dense") =>
+  ({ direction: "in", dtype, layout, optional: true, shape }) as const;
+const output = <D extends DTypeClass>(dtype: D, shape: string, layout: Layout = "dense") =>
+  ({ direction: "out", dtype, layout, optional: false, shape }) as const;
+const optionalOutput = <D extends DTypeClass>(dtype: D, shape: string, layout: Layout = "dense") =>
+  ({ direction: "out", dtype, layout, optional: true, shape }) as const;
+const inout = <D extends DTypeClass>(dtype: D, shape: string, layout: Layout = "dense") =>
+  ({ direction: "inout", dtype, layout, optional: false, shape }) as const;
+const optionalInout = <D extends DTypeClass>(dtype: D, shape: string, layout: Layout = "dense") =>
+  ({ direction: "inout", dtype, layout, optional: true, shape }) as const;
+
+export const contract = {
+  // ---- moving and making -------------------------------------------------------------------------------------------------
+  copy: {
+    doc: "y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0.",
+    operands: { x: input("any", "[...]", "strided"), y: output("any", "[...] as x", "strided") },
+    attributes: {},
+  },
+  fill: { doc: "y = value.", operands: { y: output("any", "[...]", "strided") }, attributes: { value: "f32" } },
+  arange: { doc: "y[i] = start + i * step.", operands: { y: output("any", "[n]") }, attributes: { start: "f32", step: "f32" } },
+  randomUniform: {
+    doc: "y uniform in [low, high): low + (high - low) * u, u = the upper 24 bits of a Philox word * 2^-24.",
+    operands: { y: output("f32", "[...]") },
+    attributes: { low: "f32", high: "f32", seedLow: "i32", seedHigh: "i32", stream: "i32" },
+  },
+  randomNormal: {
+    doc: "y normal with the given mean and standard deviation, by the inverse of the normal distribution function (`random.ts`).",
+    operands: { y: output("f32", "[...]") },
+    attributes: { mean: "f32", std: "f32", seedLow: "i32", seedHigh: "i32", stream: "i32" },
+  },
+  dropout: {
+    doc: "y = x / (1 - p) where u(i) >= p, else 0; u as in randomUniform. Its own backward.",
+    operands: { x: input("float", "[...]"), y: output("float", "[...] as x, same dtype") },
+    attributes: { p: "f32", seedLow: "i32", seedHigh: "i32", stream: "i32" },
+  },
+
+  // ---- elementwise -------------------------------------------------------------------------------------------------------
+  unary: {
+    doc: "y = op(x). `isFinite` writes 1 or 0 in x's dtype. i32 takes neg, abs, square, sign, relu.",
+    operands: { x: input("any", "[...]", "strided"), y: output("any", "[...] as x, same dtype", "dense") },
+    attributes: { op: "UnaryOp" },
+  },
+  binary: {
+    doc: "y = op(a, b); a and b have y's shape (broadcast by stride 0) and one dtype; comparisons write u8. i32 takes arithmetic and comparisons; i32 division truncates toward zero, division by zero gives 0.",
+    operands: {
+      a: input("any", "[...]", "strided"), b: input("any", "[...] as a", "strided"), y: output("any", "[...] as a", "dense"),
+    },
+    attributes: { op: "BinaryOp" },
+  },
+  accumulate: {
+    doc: "y += scale * factor * x, in f32, rounded to y's dtype; factor is 1 where absent. x and y may differ in dtype.",
+    operands: { x: input("float", "[...]", "strided"), factor: optional("f32", "[]"), y: inout("float", "[...] as x", "strided") },
+    attributes: { scale: "f32" },
+  },
+  where: {
+    doc: "y = condition ? a : b.",
+    operands: {
+      condition: input("u8", "[...]", "strided"), a: input("any", "[...]", "strided"), b: input("any", "[...]", "strided"),
+      y: output("any", "[...]", "dense"),
+    },
+    attributes: {},
+  },
+  swiglu: {
+    doc: "y = silu(gate) * up (Shazeer 2020).",
+    operands: { gate: input("float", "[..., n]", "rows"), up: input("float", "[..., n]", "rows"), y: output("float", "[..., n]") },
+    attributes: {},
+  },
+  swigluBackward: {
+    doc: "dgate = dy * up * silu'(gate); dup = dy * silu(gate).",
+    operands: {
+      gate: input("float", "[..., n]", "rows"), up: input("float", "[..., n]", "rows"), dy: input("float", "[..., n]"),
+      dgate: output("float", "[..., n]", "rows"), dup: output("float", "[..., n]", "rows"),
+    },
+    attributes: {},
+  },
+
+  // ---- reducing, ordering ------------------------------------------------------------------------------------------------
+  reduce: {
+    doc: "y = op over the last `reducedAxes` axes of x. x float gives float of any kind; i32 takes sum, max, min, prod. norm2 = sqrt(sum of squares).",
+    operands: { x: input("any", "[kept..., reduced...]", "strided"), y: output("any", "[kept...]", "dense") },
+    attributes: { op: "ReduceOp", reducedAxes: "i32", correction: "i32" },
+  },
+  argReduce: {
+    doc: "index of the largest (`min` = 0) or smallest (`min` = 1) along the last axis; the first of equals; NaN counts as extreme.",
+    operands: { x: input("any", "[..., n]"), y: output("i32", "[...]") },
+    attributes: { min: "i32" },
+  },
+  cumsum: {
+    doc: "running sums along the last axis; from the end when `reverse`.",
+    operands: { x: input("any", "[..., n]"), y: output("any", "[..., n], same dtype") },
+    attributes: { reverse: "i32" },
+  },
+  topK: {
+    doc: "the k first along the last axis in sorted order (largest first when `descending`), with their indices; stable; NaN sorts as the largest. k = the last axis of the outputs; k = n sorts.",
+    operands: { x: input("any", "[..., n]"), values: output("any", "[..., k], same dtype"), indices: output("i32", "[..., k]") },
+    attributes: { descending: "i32" },
+  },
+
+  // ---- indexing ----------------------------------------------------------------------------------------------------------
+  gather: {
+    doc: "y[..., j] = x[..., index[..., j]] along the last axis. An index outside [0, n) is an error.",
+    operands: { x: input("any", "[..., n]", "strided"), index: input("i32", "[..., m]"), y: output("any", "[..., m], same dtype") },
+    attributes: {},
+  },
+  scatterAdd: {
+    doc: "y[..., index[..., j]] += x[..., j] along the last axis, in the order of j.",
+    operands: { x: input("float", "[..., m]"), index: input("i32", "[..., m]"), y: inout("float", "[..., n]") },
+    attributes: {},
+  },
+  embedding: {
+    doc: "y[i] = table[ids[i]], rounded to y's dtype. An id outside [0, rows) is an error that names it.",
+    operands: { table: input("any", "[rows, n]", "rows"), ids: input("i32", "[m]"), y: output("any", "[m, n]") },
+    attributes: {},
+  },
+  embeddingBackward: {
+    doc: "dtable[ids[i]] += dy[i], in the order of i (so that the bits do not depend on threads).",
+    operands: { dy: input("float", "[m, n]"), ids: input("i32", "[m]"), dtable: inout("f32", "[rows, n]") },
+    attributes: {},
+  },
+
+  // ---- matmul ------------------------------------------------------------------------------------------------------------
+  matmul: {
+    doc: "c = activation(a b + bias), or c += a b when `accumulate`. Leading axes are a batch (stride 0 broadcasts); a and b may have any strides, so a transposed operand is a view. a and b share a dtype; c may be f32 or bf16. `preActivation` keeps a b + bias for the backward pass.",
+    operands: {
+      a: input("float", "[..., m, k]", "strided"), b: input("float", "[..., k, n]", "strided"), bias: optional("f32", "[n]"),
+      c: inout("float", "[..., m, n]", "rows"), preActivation: optionalOutput("float", "[..., m, n]"),
+    },
+    attributes: { activation: "Activation", accumulate: "i32" },
+  },
+  columnSum: {
+    doc: "y[j] = sum over i of x[i, j], or y += that when `accumulate`: the gradient of a bias.",
+    operands: { x: input("float", "[m, n]", "rows"), y: inout("f32", "[n]") },
+    attributes: { accumulate: "i32" },
+  },
+
+  // ---- normalisation and softmax -----------------------------------------------------------------------------------------
+  softmax: {
+    doc: "y = softmax(x) over the last axis, or its logarithm when `log`. A row of -Infinity gives 0 (log: -Infinity).",
+    operands: { x: input("float", "[..., n]"), y: output("float", "[..., n], same dtype") },
+    attributes: { log: "i32" },
+  },
+  softmaxBackward: {
+    doc: "dx = y (dy - sum(y dy)); with `log`: dx = dy - exp(y) sum(dy). y is the forward output.",
+    operands: { y: input("float", "[..., n]"), dy: input("float", "[..., n]"), dx: output("float", "[..., n]") },
+    attributes: { log: "i32" },
+  },
+  layerNorm: {
+    doc: "y = (x - mean) * rstd * weight + bias over the last axis, rstd = 1/sqrt(variance + eps) (Ba et al. 2016).",
+    operands: {
+      x: input("float", "[..., n]"), weight: optional("f32", "[n]"), bias: optional("f32", "[n]"),
+      y: output("float", "[..., n], same dtype"), mean: output("f32", "[...]"), rstd: output("f32", "[...]"),
+    },
+    attributes: { eps: "f32" },
+  },
+  layerNormBackward: {
+    doc: "dx; and dweight, dbias, added to what they hold when `accumulate`.",
+    operands: {
+      x: input("float", "[..., n]"), weight: optional("f32", "[n]"), mean: input("f32", "[...]"), rstd: input("f32", "[...]"),
+      dy: input("float", "[..., n]"), dx: optionalOutput("float", "[..., n]"), dweight: optionalInout("f32", "[n]"),
+      dbias: optionalInout("f32", "[n]"),
+    },
+    attributes: { accumulateWeight: "i32", accumulateBias: "i32" },
+  },
+  rmsNorm: {
+    doc: "y = x * rstd * (weight + offset) over the last axis, rstd = 1/sqrt(mean(x^2) + eps) (Zhang & Sennrich 2019). offset is 1 for Gemma.",
+    operands: {
+      x: input("float", "[..., n]", "rows"), weight: optional("f32", "[n]"), y: output("float", "[..., n], same dtype"), rstd: output("f32", "[...]"),
+    },
+    attributes: { eps: "f32", offset: "f32" },
+  },
+  rmsNormBackward: {
+    doc: "dx; and dweight, added to what it holds when `accumulateWeight`.",
+    operands: {
+      x: input("float", "[..., n]", "rows"), weight: optional("f32", "[n]"), rstd: input("f32", "[...]"), dy: input("float", "[..., n]"),
+      dx: optionalOutput("float", "[..., n]"), dweight: optionalInout("f32", "[n]"),
+    },
+    attributes: { offset: "f32", accumulateWeight: "i32" },
+  },
+
+  // ---- what a decoder needs ----------------------------------------------------------------------------------------------
+  rope: {
+    doc: "rotates the first 2r of the last axis by the angle of its position (Su et al. 2021): pairs (i, i + r), or (2i, 2i + 1) when `interleaved`; `inverse` turns back, which is the backward pass. What lies beyond 2r is copied.",
+    operands: {
+      x: input("float", "[batch, time, heads, d]", "rows"), cos: input("f32", "[positions, r]"), sin: input("f32", "[positions, r]"),
+      positions: input("i32", "[batch, time]", "strided"), y: output("float", "[batch, time, heads, d], same dtype", "rows"),
+    },
+    attributes: { interleaved: "i32", inverse: "i32" },
+  },
+  attention: {
+    doc: "out = softmax(score) v, score = scale * q k^T (softcap: c * tanh(score / c)) - slope * distance, over the visible keys: with `causal` those up to the query (query i stands at key position i + keys - queries), with `window` > 0 the last `window` of them, from `starts[batch]` on, and where mask is not 0. Head h reads key head floor(h / (heads / keyHeads)). logSumExp is kept for the backward pass. A query that sees nothing gives 0. With p > 0 the weights pass a dropout whose element index is ((batch * heads + head) * queries + query) * keys + key (Dao et al. 2022, 2023 for the tiling).",
+    operands: {
+      q: input("float", "[batch, queries, heads, d]", "rows"), k: input("float", "[batch, keys, keyHeads, d]", "rows"),
+      v: input("float", "[batch, keys, keyHeads, dv]", "rows"), slopes: optional("f32", "[heads]"), starts: optional("i32", "[batch]"),
+      mask: optional("u8", "[batch, heads, queries, keys]", "strided"), out: output("float", "[batch, queries, heads, dv]", "dense"),
+      logSumExp: output("f32", "[batch, heads, queries]"),
+    },
+    attributes: { scale: "f32", causal: "i32", window: "i32", softcap: "f32", p: "f32", seedLow: "i32", seedHigh: "i32", stream: "i32" },
+  },
+  attentionBackward: {
+    doc: "dq, dk, dv of attention.",
+    operands: {
+      q: input("float", "[batch, queries, heads, d]", "rows"), k: input("float", "[batch, keys, keyHeads, d]", "rows"),
+      v: input("float", "[batch, keys, keyHeads, dv]", "rows"), slopes: optional("f32", "[heads]"), starts: optional("i32", "[batch]"),
+      mask: optional("u8", "[batch, heads, queries, keys]", "strided"), out: input("float", "[batch, queries, heads, dv]"),
+      logSumExp: input("f32", "[batch, heads, queries]"), dout: input("float", "[batch, queries, heads, dv]"),
+      dq: output("float", "[batch, queries, heads, d]", "rows"), dk: output("float", "[batch, keys, keyHeads, d]", "rows"),
+      dv: output("float", "[batch, keys, keyHeads, dv]", "rows"),
+    },
+    attributes: { scale: "f32", causal: "i32", window: "i32", softcap: "f32", p: "f32", seedLow: "i32", seedHigh: "i32", stream: "i32" },
+  },
+  conv1d: {
+    doc: "y[b, o, t] = bias[o] + sum over i, j of weight[o, i, j] x[b, group(o) + i, t * stride + j * dilation - padding]; what lies outside x is 0. A causal convolution has padding = (kernel - 1) * dilation and as many outputs as inputs.",
+    operands: {
+      x: input("float", "[batch, channels, time]"), weight: input("float", "[outChannels, channels / groups, kernel]"), bias: optional("f32", "[outChannels]"),
+      y: output("float", "[batch, outChannels, outTime]"),
+    },
+    attributes: { stride: "i32", padding: "i32", dilation: "i32", groups: "i32" },
+  },
+  conv1dBackward: {
+    doc: "dx and dweight of conv1d (dbias is a sum of dy).",
+    operands: {
+      x: input("float", "[batch, channels, time]"), weight: input("float", "[outChannels, channels / groups, kernel]"),
+      dy: input("float", "[batch, outChannels, outTime]"), dx: optionalOutput("float", "as x"), dweight: optionalOutput("f32", "as weight"),
+    },
+    attributes: { stride: "i32", padding: "i32", dilation: "i32", groups: "i32" },
+  },
+  crossEntropy: {
+    doc: "loss[i] = -(1 - s) log p[target] - s/n sum log p + zLoss * lse^2, where p = softmax(logits[i]) and lse its log-sum-exp; 0 where target = ignoreIndex. dlogits, where given, gets d loss[i] / d logits[i] (it may be the same memory as logits). A target outside [0, n) that is not ignoreIndex is an error.",
+    operands: {
+      logits: input("float", "[rows, n]", "rows"), targets: input("i32", "[rows]"), loss: output("f32", "[rows]"), dlogits: optionalOutput("float", "[rows, n]", "rows"),
+    },
+    attributes: { ignoreIndex: "i32", labelSmoothing: "f32", zLoss: "f32" },
+  },
+
+  // ---- optimizers --------------------------------------------------------------------------------------------------------
+  adamw: {
+    doc: "one AdamW step in place (Loshchilov & Hutter 2019): m, v moments; w -= rate * (weightDecay * w + (m correction1) / (sqrt(v correction2) + eps)), correction = 1 / (1 - beta^t). The gradient is first multiplied by gradScale; when gradScale is not finite nothing changes. shadow, a bf16 copy of w, is kept in step.",
+    operands: {
+      w: inout("f32", "[...]"), gradient: input("float", "[...]"), m: inout("f32", "[...]"), v: inout("f32", "[...]"),
+      gradScale: optional("f32", "[]"), shadow: optionalOutput("bf16", "[...]"),
+    },
+    attributes: { rate: "f32", beta1: "f32", beta2: "f32", eps: "f32", weightDecay: "f32", correction1: "f32", correction2: "f32" },
+  },
+  sgd: {
+    doc: "m = momentum * m + g (g where m is absent); w -= rate * (weightDecay * w + (nesterov ? g + momentum * m : m)); gradScale and shadow as in adamw.",
+    operands: {
+      w: inout("f32", "[...]"), gradient: input("float", "[...]"), m: optionalInout("f32", "[...]"), gradScale: optional("f32", "[]"),
+      shadow: optionalOutput("bf16", "[...]"),
+    },
+    attributes: { rate: "f32", momentum: "f32", nesterov: "i32", weightDecay: "f32" },
+  },
+} as const satisfies Record<string, KernelSpec>;
+
+export type KernelName = keyof typeof contract;
+export type Contract = typeof contract;
+export const kernelNames = Object.keys(contract) as KernelName[];
+
+type OperandsOf<K extends KernelName> = Contract[K]["operands"];
+type OptionalOperands<K extends KernelName> = {
+  [O in keyof OperandsOf<K>]: OperandsOf<K>[O] extends { optional: true } ? O : never;
+}[keyof OperandsOf<K>];
+
+/** What a launch of kernel K passes: one `T` an operand; optional ones may be left out or undefined. */
+export type Operands<K extends KernelName, T> = { readonly [O in Exclude<keyof OperandsOf<K>, OptionalOperands<K>>]: T } & {
+  readonly [O in OptionalOperands<K>]?: T | undefined;
+};
+
+/** Attribute values as numbers; an enum is the name of the member. */
+export type Attributes<K extends KernelName> = {
+  readonly [A in keyof Contract[K]["attributes"]]: Contract[K]["attributes"][A] extends keyof typeof enums
+    ? (typeof enums)[Contract[K]["attributes"][A]][number]
+    : number;
+};
+
+/** The contract as plain data, for code that walks it (launcher, encoder, generator). */
+export function kernelSpec(kernel: KernelName): KernelSpec {
+  return contract[kernel];
+}
