@@ -50,10 +50,18 @@ export async function generate() {
   }
 
   lines.push(
-    "// One entry a kernel; each instruction set's library fills one.",
+    "// Each instruction set's library defines these (native/kernels/*.cc) and hands out one table of them.",
+    "namespace kernels {",
+    ...kernelNames.map((name) => `INKLING_KERNEL void ${identifier(name)}(const ${structName(name)}&, Context&);`),
+    "}  // namespace kernels",
+    "",
     "struct KernelTable {",
     ...kernelNames.map((name) => `  void (*${identifier(name)})(const ${structName(name)}&, Context&);`),
     "};",
+    "",
+    "inline KernelTable kernelTable() {",
+    `  return {${kernelNames.map((name) => `kernels::${identifier(name)}`).join(", ")}};`,
+    "}",
     "",
     "// Reads one command's operands and attributes, in the contract's order, and calls the kernel. `Reader` has tensor(), i32() and f32().",
     "template <class Reader>",

@@ -412,7 +412,46 @@ struct SgdParams {
   float weightDecay;
 };
 
-// One entry a kernel; each instruction set's library fills one.
+// Each instruction set's library defines these (native/kernels/*.cc) and hands out one table of them.
+namespace kernels {
+INKLING_KERNEL void copy(const CopyParams&, Context&);
+INKLING_KERNEL void fill(const FillParams&, Context&);
+INKLING_KERNEL void arange(const ArangeParams&, Context&);
+INKLING_KERNEL void randomUniform(const RandomUniformParams&, Context&);
+INKLING_KERNEL void randomNormal(const RandomNormalParams&, Context&);
+INKLING_KERNEL void dropout(const DropoutParams&, Context&);
+INKLING_KERNEL void unary(const UnaryParams&, Context&);
+INKLING_KERNEL void binary(const BinaryParams&, Context&);
+INKLING_KERNEL void accumulate(const AccumulateParams&, Context&);
+INKLING_KERNEL void where_(const WhereParams&, Context&);
+INKLING_KERNEL void swiglu(const SwigluParams&, Context&);
+INKLING_KERNEL void swigluBackward(const SwigluBackwardParams&, Context&);
+INKLING_KERNEL void reduce(const ReduceParams&, Context&);
+INKLING_KERNEL void argReduce(const ArgReduceParams&, Context&);
+INKLING_KERNEL void cumsum(const CumsumParams&, Context&);
+INKLING_KERNEL void topK(const TopKParams&, Context&);
+INKLING_KERNEL void gather(const GatherParams&, Context&);
+INKLING_KERNEL void scatterAdd(const ScatterAddParams&, Context&);
+INKLING_KERNEL void embedding(const EmbeddingParams&, Context&);
+INKLING_KERNEL void embeddingBackward(const EmbeddingBackwardParams&, Context&);
+INKLING_KERNEL void matmul(const MatmulParams&, Context&);
+INKLING_KERNEL void columnSum(const ColumnSumParams&, Context&);
+INKLING_KERNEL void softmax(const SoftmaxParams&, Context&);
+INKLING_KERNEL void softmaxBackward(const SoftmaxBackwardParams&, Context&);
+INKLING_KERNEL void layerNorm(const LayerNormParams&, Context&);
+INKLING_KERNEL void layerNormBackward(const LayerNormBackwardParams&, Context&);
+INKLING_KERNEL void rmsNorm(const RmsNormParams&, Context&);
+INKLING_KERNEL void rmsNormBackward(const RmsNormBackwardParams&, Context&);
+INKLING_KERNEL void rope(const RopeParams&, Context&);
+INKLING_KERNEL void attention(const AttentionParams&, Context&);
+INKLING_KERNEL void attentionBackward(const AttentionBackwardParams&, Context&);
+INKLING_KERNEL void conv1d(const Conv1dParams&, Context&);
+INKLING_KERNEL void conv1dBackward(const Conv1dBackwardParams&, Context&);
+INKLING_KERNEL void crossEntropy(const CrossEntropyParams&, Context&);
+INKLING_KERNEL void adamw(const AdamwParams&, Context&);
+INKLING_KERNEL void sgd(const SgdParams&, Context&);
+}  // namespace kernels
+
 struct KernelTable {
   void (*copy)(const CopyParams&, Context&);
   void (*fill)(const FillParams&, Context&);
@@ -451,6 +490,10 @@ struct KernelTable {
   void (*adamw)(const AdamwParams&, Context&);
   void (*sgd)(const SgdParams&, Context&);
 };
+
+inline KernelTable kernelTable() {
+  return {kernels::copy, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::adamw, kernels::sgd};
+}
 
 // Reads one command's operands and attributes, in the contract's order, and calls the kernel. `Reader` has tensor(), i32() and f32().
 template <class Reader>

@@ -5,6 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 
+// While a kernel is missing its table entry is null, and launching it is an error; release builds refuse to link instead.
+#if defined(INKLING_ALLOW_MISSING_KERNELS)
+#define INKLING_KERNEL __attribute__((weak))
+#else
+#define INKLING_KERNEL
+#endif
+
 namespace inkling {
 
 constexpr int maxRank = 8;
