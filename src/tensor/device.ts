@@ -1,0 +1,42 @@
+/**
+ * @file A device is a queue. Everything here only appends to it, in program order, and returns at once; the one thing that waits is
+ * the promise of `read` and `synchronize`. Because the order is fixed, a buffer freed in program order may be reused by the next
+ * allocation without any further synchronisation, which is what makes memory deterministic.
+ */
+
+import type { Attributes, KernelName, Operands } from "./contract.js";
+import type { DType } from "./dtype.js";
+
+/** A buffer of a device: a name for it, chosen by the device. */
+export type BufferId = number;
+
+/** A strided view on a buffer. `strides` and `offset` count elements. */
+export interface BufferView {
+  readonly buffer: BufferId;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
+export interface Device {
+  /** `cpu`, `reference`, ... */
+  readonly name: string;
+  /** For people: the instruction set and thread count, or whatever else decides speed. */
+  readonly description: string;
+
+  /** A buffer of at least `bytes` bytes; its contents are undefined. */
+  allocate(bytes: number): BufferId;
+  free(buffer: BufferId): void;
+  /** Copies `bytes` into the buffer at its turn in the queue; the caller may reuse its array at once. */
+  write(buffer: BufferId, byteOffset: number, bytes: Uint8Array): void;
+  /**
+   * The bytes of the buffer once everything before has run. Rejects with a `DeviceError` when anything queued before failed,
+   * naming the kernel and its shapes; the queue is usable again after that.
+   */
+  read(buffer: BufferId, byteOffset: number, byteLength: number): Promise<ArrayBuffer>;
+  /** Resolves once everything before has run; rejects as `read` does. */
+  synchronize(): Promise<void>;
+  /** Appends a kernel. The operands obey the contract (shapes, dtypes and layouts were checked by the launcher). */
+  launch<K extends KernelName>(kernel: K, operands: Operands<K, BufferView>, attributes: Attributes<K>): void;
+}
