@@ -1,0 +1,102 @@
+/**
+ * @file The errors a user of Inkling can meet. Each says what is wrong, where, and (`hint`) what to do about it; `code` is stable, for
+ * programs. A caller tells kinds apart by class (`instanceof DataError`) and cases within a kind by `code`.
+ *
+ * Anything else that is thrown is a bug in Inkling, with one exception: an aborted job rejects with its signal's reason, as the platform does.
+ */
+
+export interface ErrorDetails {
+  /** A stable name of the case, such as `text-too-short`. */
+  readonly code?: string;
+  /** What the user can do about it, as a sentence. */
+  readonly hint?: string;
+  readonly cause?: unknown;
+}
+
+/** The base of all errors below. `message` ends with the hint, so that it is read wherever only the message is printed. */
+export class InklingError extends Error {
+  readonly code: string;
+  readonly hint?: string;
+
+  constructor(message: string, details: ErrorDetails = {}) {
+    super(details.hint === undefined ? message : `${message} ${details.hint}`, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = new.target.name;
+    this.code = details.code ?? "inkling";
+    if (details.hint !== undefined) this.hint = details.hint;
+  }
+}
+
+/** The command line or a function was used in a way it does not have: an unknown flag, a missing argument. */
+export class UsageError extends InklingError {}
+
+/** A configuration that cannot be: heads that do not divide the width, zero layers, a negative rate. `field` names the setting. */
+export class ConfigError extends InklingError {
+  readonly field: string;
+
+  constructor(field: string, message: string, details: ErrorDetails = {}) {
+    super(`${field}: ${message}`, { code: "bad-config", ...details });
+    this.field = field;
+  }
+}
+
+/** Operands whose shapes do not fit each other. Names the op and every shape. */
+export class ShapeError extends InklingError {
+  readonly op: string;
+  readonly shapes: readonly (readonly number[])[];
+
+  constructor(op: string, shapes: readonly (readonly number[])[], message: string, details: ErrorDetails = {}) {
+    super(`${op}: ${message} Shapes: ${shapes.map((shape) => `[${shape.join(", ")}]`).join(" and ")}.`, { code: "shape-mismatch", ...details });
+    this.op = op;
+    this.shapes = shapes;
+  }
+}
+
+/** Where in a file something is wrong; each part is given when it is known. */
+export interface FilePlace {
+  readonly file?: string;
+  /** 1-based. */
+  readonly line?: number;
+  /** The tensor, key or field. */
+  readonly field?: string;
+  /** In bytes from the start of the file. */
+  readonly offset?: number;
+}
+
+/** An error about what stands in a file; the message opens with the place. */
+class FileError extends InklingError implements FilePlace {
+  readonly file?: string;
+  readonly line?: number;
+  readonly field?: string;
+  readonly offset?: number;
+
+  constructor(place: FilePlace, message: string, details: ErrorDetails = {}) {
+    super(`${describePlace(place)}${message}`, details);
+    if (place.file !== undefined) this.file = place.file;
+    if (place.line !== undefined) this.line = place.line;
+    if (place.field !== undefined) this.field = place.field;
+    if (place.offset !== undefined) this.offset = place.offset;
+  }
+}
+
+/** Training text or tokens that cannot be used: absent, empty, too short, not UTF-8, a bad JSONL line. */
+export class DataError extends FileError {}
+
+/** A tokenizer, or a file of one, that cannot be used; a token id outside its vocabulary. */
+export class TokenizerError extends FileError {}
+
+/** A checkpoint that is truncated, altered, locked by another run, or could not be written. */
+export class CheckpointError extends FileError {}
+
+function describePlace({ file, line, field, offset }: FilePlace): string {
+  const where = [
+    file === undefined ? "" : line === undefined ? file : `${file}:${line}`,
+    field === undefined ? "" : `"${field}"`,
+    offset === undefined ? "" : `at byte ${offset}`,
+  ].filter((part) => part !== "");
+  return where.length === 0 ? "" : `${where.join(", ")}: `;
+}
+
+/** The code of a failed system call (`ENOENT`, `ENOSPC`), or undefined for any other value. */
+export function systemErrorCode(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
