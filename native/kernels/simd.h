@@ -1,0 +1,461 @@
+// Vectors of floats: the one layer through which kernels use the machine's vector registers, so that a kernel is written once for every
+// instruction set and for both float and bf16 memory. `Vec` has W lanes: 16 on AVX-512, 8 on AVX2, 4 elsewhere (NEON, SSE2, WebAssembly),
+// where the compiler's own vector types do most of the work. The instruction set is what the compiler was told; nothing is chosen at run time here.
+//
+// What it keeps: a lane's result depends on that lane's inputs alone, so an element gives the same bits in the body of a loop and in its tail;
+// `sum` and the other horizontal reductions combine lanes in one fixed order. Between instruction sets the last bit may differ (fused
+// multiply-add, W). Arithmetic is in float; bf16 is rounded to nearest even on the way out. A typical kernel:
+//
+//   forLanes(n, [&](int64_t i, auto part) { store(y + i, exp(load(x + i, part)), part); });
+//
+// The transcendental functions are in simd_math.h, which this file includes.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+
+#include "kernel.h"
+
+#if defined(__AVX512F__) || defined(__AVX2__) || defined(__SSE2__)
+#include <immintrin.h>
+#endif
+#if defined(__ARM_NEON) && defined(__aarch64__)
+#include <arm_neon.h>
+#define INKLING_NEON 1
+#endif
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#define INKLING_AVX512 1
+#elif defined(__AVX2__) && defined(__FMA__)
+#define INKLING_AVX2 1
+#endif
+
+#define INKLING_INLINE inline __attribute__((always_inline))
+
+namespace inkling::simd {
+
+#if defined(INKLING_AVX512)
+constexpr int W = 16;
+#elif defined(INKLING_AVX2)
+constexpr int W = 8;
+#else
+constexpr int W = 4;
+#endif
+
+typedef float FloatLanes __attribute__((vector_size(4 * W)));
+typedef int32_t IntLanes __attribute__((vector_size(4 * W)));
+typedef uint32_t WordLanes __attribute__((vector_size(4 * W)));
+typedef uint16_t HalfLanes __attribute__((vector_size(2 * W)));
+
+// W floats.
+struct Vec {
+  FloatLanes v;
+};
+
+// W 32-bit integers, for work on the bits of floats.
+struct Ints {
+  IntLanes v;
+};
+
+// One truth value a lane.
+struct Mask {
+#if defined(INKLING_AVX512)
+  __mmask16 v;
+#else
+  IntLanes v;  // all ones or zero
+#endif
+};
+
+// ---- making, casting -----------------------------------------------------------------------------------------------------------------
+
+INKLING_INLINE Vec set1(float x) {
+#if defined(INKLING_AVX512)
+  return {_mm512_set1_ps(x)};
+#elif defined(INKLING_AVX2)
+  return {_mm256_set1_ps(x)};
+#else
+  return {FloatLanes{x, x, x, x}};  // not 0 + x, which would lose the sign of -0
+#endif
+}
+INKLING_INLINE Vec zero() { return {FloatLanes{}}; }
+INKLING_INLINE Ints set1(int32_t x) { return {IntLanes{} + x}; }
+// 0, 1, 2, ...
+INKLING_INLINE Ints iota() {
+  Ints r;
+  for (int i = 0; i < W; i++) r.v[i] = i;
+  return r;
+}
+
+INKLING_INLINE Ints bitsOf(Vec a) { return {(IntLanes)a.v}; }
+INKLING_INLINE Vec fromBits(Ints a) { return {(FloatLanes)a.v}; }
+INKLING_INLINE Vec toFloat(Ints a) { return {__builtin_convertvector(a.v, FloatLanes)}; }
+// Truncates toward zero; the value must fit.
+INKLING_INLINE Ints toInt(Vec a) { return {__builtin_convertvector(a.v, IntLanes)}; }
+
+INKLING_INLINE Ints operator+(Ints a, Ints b) { return {(IntLanes)((WordLanes)a.v + (WordLanes)b.v)}; }
+INKLING_INLINE Ints operator-(Ints a, Ints b) { return {(IntLanes)((WordLanes)a.v - (WordLanes)b.v)}; }
+INKLING_INLINE Ints operator&(Ints a, Ints b) { return {a.v & b.v}; }
+INKLING_INLINE Ints operator|(Ints a, Ints b) { return {a.v | b.v}; }
+INKLING_INLINE Ints operator^(Ints a, Ints b) { return {a.v ^ b.v}; }
+INKLING_INLINE Ints operator<<(Ints a, int n) { return {(IntLanes)((WordLanes)a.v << n)}; }
+INKLING_INLINE Ints operator>>(Ints a, int n) { return {a.v >> n}; }  // keeps the sign
+INKLING_INLINE Ints shiftRightLogical(Ints a, int n) { return {(IntLanes)((WordLanes)a.v >> n)}; }
+
+// ---- arithmetic ----------------------------------------------------------------------------------------------------------------------
+
+INKLING_INLINE Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
+INKLING_INLINE Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
+INKLING_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
+INKLING_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+INKLING_INLINE Vec& operator+=(Vec& a, Vec b) { return a = a + b; }
+INKLING_INLINE Vec& operator-=(Vec& a, Vec b) { return a = a - b; }
+INKLING_INLINE Vec& operator*=(Vec& a, Vec b) { return a = a * b; }
+INKLING_INLINE Vec operator-(Vec a) { return fromBits(bitsOf(a) ^ set1(INT32_MIN)); }
+INKLING_INLINE Vec abs(Vec a) { return fromBits(bitsOf(a) & set1(INT32_MAX)); }
+// The magnitude of a (which must not be negative) with the sign of b.
+INKLING_INLINE Vec withSignOf(Vec a, Vec b) { return fromBits(bitsOf(a) | (bitsOf(b) & set1(INT32_MIN))); }
+
+// a b + c: rounded once where the instruction set can, else twice.
+INKLING_INLINE Vec fma(Vec a, Vec b, Vec c) {
+#if defined(INKLING_AVX512)
+  return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+#elif defined(INKLING_AVX2)
+  return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+#elif defined(INKLING_NEON)
+  return {vfmaq_f32(c.v, a.v, b.v)};
+#else
+  return {a.v * b.v + c.v};
+#endif
+}
+// c - a b
+INKLING_INLINE Vec fnma(Vec a, Vec b, Vec c) {
+#if defined(INKLING_AVX512)
+  return {_mm512_fnmadd_ps(a.v, b.v, c.v)};
+#elif defined(INKLING_AVX2)
+  return {_mm256_fnmadd_ps(a.v, b.v, c.v)};
+#elif defined(INKLING_NEON)
+  return {vfmsq_f32(c.v, a.v, b.v)};
+#else
+  return {c.v - a.v * b.v};
+#endif
+}
+
+INKLING_INLINE Vec sqrt(Vec a) {
+#if defined(INKLING_AVX512)
+  return {_mm512_sqrt_ps(a.v)};
+#elif defined(INKLING_AVX2)
+  return {_mm256_sqrt_ps(a.v)};
+#elif defined(__SSE2__)
+  return {_mm_sqrt_ps(a.v)};
+#elif defined(INKLING_NEON)
+  return {vsqrtq_f32(a.v)};
+#else
+  Vec r;
+  for (int i = 0; i < W; i++) r.v[i] = __builtin_sqrtf(a.v[i]);
+  return r;
+#endif
+}
+
+// ---- comparing, choosing -------------------------------------------------------------------------------------------------------------
+
+#if defined(INKLING_AVX512)
+INKLING_INLINE Mask operator<(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+INKLING_INLINE Mask operator<=(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
+INKLING_INLINE Mask operator==(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+INKLING_INLINE Mask operator!=(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_NEQ_UQ)}; }
+INKLING_INLINE Mask operator==(Ints a, Ints b) { return {_mm512_cmpeq_epi32_mask((__m512i)a.v, (__m512i)b.v)}; }
+INKLING_INLINE Mask operator<(Ints a, Ints b) { return {_mm512_cmplt_epi32_mask((__m512i)a.v, (__m512i)b.v)}; }
+INKLING_INLINE Mask operator&(Mask a, Mask b) { return {static_cast<__mmask16>(a.v & b.v)}; }
+INKLING_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.v | b.v)}; }
+INKLING_INLINE Mask operator!(Mask a) { return {static_cast<__mmask16>(~a.v)}; }
+INKLING_INLINE Vec select(Mask m, Vec a, Vec b) { return {_mm512_mask_blend_ps(m.v, b.v, a.v)}; }
+INKLING_INLINE Ints select(Mask m, Ints a, Ints b) { return {(IntLanes)_mm512_mask_blend_epi32(m.v, (__m512i)b.v, (__m512i)a.v)}; }
+INKLING_INLINE bool any(Mask m) { return m.v != 0; }
+INKLING_INLINE bool lane(Mask m, int i) { return (m.v >> i) & 1; }
+// The first n lanes.
+INKLING_INLINE Mask firstLanes(int n) { return {static_cast<__mmask16>((1u << n) - 1)}; }
+#else
+INKLING_INLINE Mask operator<(Vec a, Vec b) { return {a.v < b.v}; }
+INKLING_INLINE Mask operator<=(Vec a, Vec b) { return {a.v <= b.v}; }
+INKLING_INLINE Mask operator==(Vec a, Vec b) { return {a.v == b.v}; }
+INKLING_INLINE Mask operator!=(Vec a, Vec b) { return {a.v != b.v}; }
+INKLING_INLINE Mask operator==(Ints a, Ints b) { return {a.v == b.v}; }
+INKLING_INLINE Mask operator<(Ints a, Ints b) { return {a.v < b.v}; }
+INKLING_INLINE Mask operator&(Mask a, Mask b) { return {a.v & b.v}; }
+INKLING_INLINE Mask operator|(Mask a, Mask b) { return {a.v | b.v}; }
+INKLING_INLINE Mask operator!(Mask a) { return {~a.v}; }
+INKLING_INLINE Vec select(Mask m, Vec a, Vec b) {
+#if defined(INKLING_AVX2)
+  return {_mm256_blendv_ps(b.v, a.v, (__m256)m.v)};
+#else
+  return {(FloatLanes)(((IntLanes)a.v & m.v) | ((IntLanes)b.v & ~m.v))};
+#endif
+}
+INKLING_INLINE Ints select(Mask m, Ints a, Ints b) { return {(a.v & m.v) | (b.v & ~m.v)}; }
+INKLING_INLINE bool any(Mask m) {
+#if defined(INKLING_AVX2)
+  return _mm256_movemask_ps((__m256)m.v) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps((__m128)m.v) != 0;
+#else
+  return (m.v[0] | m.v[1] | m.v[2] | m.v[3]) != 0;
+#endif
+}
+INKLING_INLINE bool lane(Mask m, int i) { return m.v[i] != 0; }
+INKLING_INLINE Mask firstLanes(int n) { return iota() < set1(static_cast<int32_t>(n)); }
+#endif
+INKLING_INLINE Mask operator>(Vec a, Vec b) { return b < a; }
+INKLING_INLINE Mask operator>=(Vec a, Vec b) { return b <= a; }
+INKLING_INLINE bool all(Mask m) { return !any(!m); }
+INKLING_INLINE Mask isNaN(Vec a) { return a != a; }
+
+// The larger or smaller; where a or b is NaN, b. So max(bound, x) keeps a NaN in x.
+INKLING_INLINE Vec max(Vec a, Vec b) {
+#if defined(INKLING_AVX512)
+  return {_mm512_max_ps(a.v, b.v)};
+#elif defined(INKLING_AVX2)
+  return {_mm256_max_ps(a.v, b.v)};
+#elif defined(__SSE2__)
+  return {_mm_max_ps(a.v, b.v)};
+#else
+  return select(a > b, a, b);
+#endif
+}
+INKLING_INLINE Vec min(Vec a, Vec b) {
+#if defined(INKLING_AVX512)
+  return {_mm512_min_ps(a.v, b.v)};
+#elif defined(INKLING_AVX2)
+  return {_mm256_min_ps(a.v, b.v)};
+#elif defined(__SSE2__)
+  return {_mm_min_ps(a.v, b.v)};
+#else
+  return select(a < b, a, b);
+#endif
+}
+// The same, but NaN where either is NaN.
+INKLING_INLINE Vec maxNaN(Vec a, Vec b) { return select(isNaN(a), a, max(a, b)); }
+INKLING_INLINE Vec minNaN(Vec a, Vec b) { return select(isNaN(a), a, min(a, b)); }
+
+// To the nearest whole number, ties to even; |a| < 2^22.
+INKLING_INLINE Vec roundSmall(Vec a) {
+#if defined(INKLING_AVX512)
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+#elif defined(INKLING_AVX2)
+  return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+#elif defined(INKLING_NEON)
+  return {vrndnq_f32(a.v)};
+#else
+  const Vec magic = set1(12582912.0f);  // 1.5 * 2^23: adding it pushes the fraction out
+  return a + magic - magic;
+#endif
+}
+
+INKLING_INLINE Vec floor(Vec a) {
+#if defined(INKLING_AVX512)
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
+#elif defined(INKLING_AVX2)
+  return {_mm256_floor_ps(a.v)};
+#elif defined(INKLING_NEON)
+  return {vrndmq_f32(a.v)};
+#else
+  const Mask whole = !(abs(a) < set1(8388608.0f));  // 2^23 and beyond, infinities and NaN
+  const Vec truncated = toFloat(toInt(select(whole, zero(), a)));
+  const Vec lower = truncated - select(truncated > a, set1(1.0f), zero());
+  return select(whole, a, withSignOf(abs(lower), a));  // keeps -0
+#endif
+}
+
+// ---- across lanes, always by halves: lane i with lane i + W/2, and so on. maxOf and minOf want lanes that are not NaN. ---------------------------------------------------------------
+
+template <class Combine>
+INKLING_INLINE float fold(Vec a, Combine combine) {
+  float lanes[W];
+  std::memcpy(lanes, &a.v, sizeof lanes);
+  for (int half = W / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) lanes[i] = combine(lanes[i], lanes[i + half]);
+  return lanes[0];
+}
+
+#if defined(INKLING_AVX512) || defined(INKLING_AVX2)
+#define INKLING_FOLD(a, op)                                                                      \
+  const __m128 quarter = op(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));             \
+  const __m128 eighth = op(quarter, _mm_movehl_ps(quarter, quarter));                            \
+  return _mm_cvtss_f32(op(eighth, _mm_shuffle_ps(eighth, eighth, 1)));
+INKLING_INLINE float sum8(__m256 a) { INKLING_FOLD(a, _mm_add_ps) }
+INKLING_INLINE float max8(__m256 a) { INKLING_FOLD(a, _mm_max_ps) }
+INKLING_INLINE float min8(__m256 a) { INKLING_FOLD(a, _mm_min_ps) }
+#undef INKLING_FOLD
+#endif
+
+#if defined(INKLING_AVX512)
+INKLING_INLINE __m256 lowerHalf(Vec a) { return _mm512_castps512_ps256(a.v); }
+INKLING_INLINE __m256 upperHalf(Vec a) { return _mm512_extractf32x8_ps(a.v, 1); }
+INKLING_INLINE float sum(Vec a) { return sum8(_mm256_add_ps(lowerHalf(a), upperHalf(a))); }
+INKLING_INLINE float maxOf(Vec a) { return max8(_mm256_max_ps(lowerHalf(a), upperHalf(a))); }
+INKLING_INLINE float minOf(Vec a) { return min8(_mm256_min_ps(lowerHalf(a), upperHalf(a))); }
+#elif defined(INKLING_AVX2)
+INKLING_INLINE float sum(Vec a) { return sum8(a.v); }
+INKLING_INLINE float maxOf(Vec a) { return max8(a.v); }
+INKLING_INLINE float minOf(Vec a) { return min8(a.v); }
+#else
+INKLING_INLINE float sum(Vec a) { return fold(a, [](float x, float y) { return x + y; }); }
+INKLING_INLINE float maxOf(Vec a) { return fold(a, [](float x, float y) { return x > y ? x : y; }); }
+INKLING_INLINE float minOf(Vec a) { return fold(a, [](float x, float y) { return x < y ? x : y; }); }
+#endif
+
+// ---- memory ----------------------------------------------------------------------------------------------------------------------------
+// Addresses need only the alignment of an element. Partial loads fill the lanes beyond n with 0 and touch no memory beyond n; 0 <= n <= W.
+
+// The upper halves of floats, rounded to nearest even. NaN stays NaN. Where the processor has an instruction for it (AVX512_BF16) denormals
+// become zero; every bf16 store goes through here, so that a weight's bf16 shadow has the same bits whichever kernel wrote it.
+INKLING_INLINE HalfLanes roundToBf16(Vec a) {
+#if defined(INKLING_AVX512) && defined(__AVX512BF16__)
+  return (HalfLanes)_mm512_cvtneps_pbh(a.v);
+#else
+  const Ints bits = bitsOf(a);
+  const Ints rounded = shiftRightLogical(bits + set1(0x7fff) + (shiftRightLogical(bits, 16) & set1(1)), 16);
+  const Ints quiet = shiftRightLogical(bits, 16) | set1(0x40);
+  const Ints half = select(isNaN(a), quiet, rounded);
+#if defined(INKLING_AVX512)
+  return (HalfLanes)_mm512_cvtepi32_epi16((__m512i)half.v);
+#elif defined(INKLING_AVX2)
+  const __m256i packed = _mm256_packus_epi32((__m256i)half.v, (__m256i)half.v);
+  return (HalfLanes)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
+#else
+  return __builtin_convertvector((WordLanes)half.v, HalfLanes);
+#endif
+#endif
+}
+INKLING_INLINE Vec widenBf16(HalfLanes a) {
+#if defined(INKLING_AVX512)
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)a), 16))};
+#elif defined(INKLING_AVX2)
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)a), 16))};
+#else
+  return {(FloatLanes)(__builtin_convertvector(a, WordLanes) << 16)};
+#endif
+}
+
+// A whole vector, or its first n lanes: the last argument of load and store, so that one loop body serves both.
+struct All {};
+struct First {
+  int n;
+};
+
+template <class T>
+INKLING_INLINE Vec load(const T* p);
+template <>
+INKLING_INLINE Vec load(const float* p) {
+  Vec r;
+  std::memcpy(&r.v, p, sizeof r.v);
+  return r;
+}
+template <>
+INKLING_INLINE Vec load(const bf16* p) {
+  HalfLanes half;
+  std::memcpy(&half, p, sizeof half);
+  return widenBf16(half);
+}
+
+template <class T>
+INKLING_INLINE void store(T* p, Vec a);
+template <>
+INKLING_INLINE void store(float* p, Vec a) {
+  std::memcpy(p, &a.v, sizeof a.v);
+}
+template <>
+INKLING_INLINE void store(bf16* p, Vec a) {
+  const HalfLanes half = roundToBf16(a);
+  std::memcpy(p, &half, sizeof half);
+}
+
+template <class T>
+INKLING_INLINE Vec loadPartial(const T* p, int n);
+template <class T>
+INKLING_INLINE void storePartial(T* p, Vec a, int n);
+
+#if defined(INKLING_AVX512)
+template <>
+INKLING_INLINE Vec loadPartial(const float* p, int n) {
+  return {_mm512_maskz_loadu_ps(firstLanes(n).v, p)};
+}
+template <>
+INKLING_INLINE Vec loadPartial(const bf16* p, int n) {
+  return widenBf16((HalfLanes)_mm256_maskz_loadu_epi16(firstLanes(n).v, p));
+}
+template <>
+INKLING_INLINE void storePartial(float* p, Vec a, int n) {
+  _mm512_mask_storeu_ps(p, firstLanes(n).v, a.v);
+}
+template <>
+INKLING_INLINE void storePartial(bf16* p, Vec a, int n) {
+  _mm256_mask_storeu_epi16(p, firstLanes(n).v, (__m256i)roundToBf16(a));
+}
+#else
+template <>
+INKLING_INLINE Vec loadPartial(const float* p, int n) {
+  float lanes[W] = {};
+  for (int i = 0; i < n; i++) lanes[i] = p[i];
+  return load<float>(lanes);
+}
+template <>
+INKLING_INLINE Vec loadPartial(const bf16* p, int n) {
+  bf16 lanes[W] = {};
+  for (int i = 0; i < n; i++) lanes[i] = p[i];
+  return load<bf16>(lanes);
+}
+template <>
+INKLING_INLINE void storePartial(float* p, Vec a, int n) {
+  float lanes[W];
+  store<float>(lanes, a);
+  for (int i = 0; i < n; i++) p[i] = lanes[i];
+}
+template <>
+INKLING_INLINE void storePartial(bf16* p, Vec a, int n) {
+  bf16 lanes[W];
+  store<bf16>(lanes, a);
+  for (int i = 0; i < n; i++) p[i] = lanes[i];
+}
+#endif
+
+template <class T>
+INKLING_INLINE Vec load(const T* p, All) { return load<T>(p); }
+template <class T>
+INKLING_INLINE Vec load(const T* p, First first) { return loadPartial<T>(p, first.n); }
+template <class T>
+INKLING_INLINE void store(T* p, Vec a, All) { store<T>(p, a); }
+template <class T>
+INKLING_INLINE void store(T* p, Vec a, First first) { storePartial<T>(p, a, first.n); }
+
+INKLING_INLINE Vec loadBf16(const bf16* p) { return load<bf16>(p); }
+INKLING_INLINE void storeBf16(bf16* p, Vec a) { store<bf16>(p, a); }
+
+// a in the lanes that `part` covers, `other` in those beyond: for reductions whose neutral element is not 0.
+INKLING_INLINE Vec inside(All, Vec a, Vec) { return a; }
+INKLING_INLINE Vec inside(First first, Vec a, Vec other) { return select(firstLanes(first.n), a, other); }
+
+// Calls body(i, part) for each vector of [0, n), the last one perhaps partial.
+template <class Body>
+INKLING_INLINE void forLanes(int64_t n, Body body) {
+  int64_t i = 0;
+  for (; i + W <= n; i += W) body(i, All{});
+  if (i < n) body(i, First{static_cast<int>(n - i)});
+}
+
+// One element.
+INKLING_INLINE float toFloat(float x) { return x; }
+INKLING_INLINE float toFloat(bf16 x) {
+  const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
+  float r;
+  std::memcpy(&r, &bits, sizeof r);
+  return r;
+}
+template <class T>
+INKLING_INLINE T fromFloat(float x);
+template <>
+INKLING_INLINE float fromFloat(float x) { return x; }
+template <>
+INKLING_INLINE bf16 fromFloat(float x) { return {roundToBf16(set1(x))[0]}; }
+
+}  // namespace inkling::simd
+
+#include "simd_math.h"
