@@ -1,0 +1,102 @@
+// The queue of the cpu device: one thread takes commands in order and runs each kernel on the pool. It knows the contract and memory,
+// and neither Node nor what a model is.
+#pragma once
+
+#include <condition_variable>
+#include <cstdarg>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../generated/contract.h"
+#include "memory.h"
+#include "thread_pool.h"
+
+namespace inkling {
+
+// Commands that are not kernels; their codes are negative. Their words: code, buffer, and for allocate the bytes (low, high).
+enum class Control : int32_t { allocate = -1, free = -2 };
+
+struct KernelProfile {
+  int64_t calls = 0;
+  double seconds = 0;
+};
+
+class Executor final : private Context {
+ public:
+  // What a wait reports: an empty error is success.
+  using Done = std::function<void(std::string error)>;
+
+  Executor(const KernelTable& kernels, int threads);
+  ~Executor();
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+
+  // Appends a batch of encoded commands.
+  void submit(std::vector<int32_t> words);
+  // Appends a write into a buffer.
+  void write(int32_t buffer, int64_t offset, std::vector<uint8_t> bytes);
+  // Appends a copy out of a buffer into `target`, which must stay valid until `done` is called (on the queue's thread). With no bytes it
+  // only waits. An error of anything queued before is handed to the first wait after it; commands in between are dropped, except
+  // allocations and frees.
+  void read(int32_t buffer, int64_t offset, int64_t bytes, void* target, Done done);
+
+  std::vector<KernelProfile> profile();
+  void setProfiling(bool on) { profiling_ = on; }
+  int threads() const { return pool_.threads(); }
+
+ private:
+  struct Job {
+    enum class Kind { commands, write, read } kind = Kind::commands;
+    std::vector<int32_t> words;
+    std::vector<uint8_t> bytes;
+    int32_t buffer = 0;
+    int64_t offset = 0, length = 0;
+    void* target = nullptr;
+    Done done;
+  };
+  struct Buffer {
+    void* data = nullptr;
+    int64_t bytes = 0;
+  };
+  friend class CommandReader;
+
+  void push(Job job);
+  void loop();
+  void runCommands(const std::vector<int32_t>& words);
+  void runKernel(Opcode opcode, const int32_t* words, const int32_t* end);
+  const Buffer* checked(int32_t buffer, int64_t offset, int64_t bytes);
+  void report(int64_t order, const std::string& message);
+
+  // Context, for the kernels.
+  void parallel(int64_t tasks, FunctionRef<void(int64_t, int)> body) override { pool_.run(tasks, body); }
+  int lanes() const override { return pool_.threads(); }
+  void* scratch(size_t bytes) override;
+  void fail(int64_t order, const char* format, ...) override;
+
+  const KernelTable& kernels_;
+  ThreadPool pool_;
+  Memory memory_;
+  std::vector<Buffer> buffers_;
+  std::vector<void*> scratch_;
+
+  std::mutex errorMutex_;
+  std::string error_;
+  int64_t errorOrder_ = 0;
+
+  bool profiling_ = false;
+  std::mutex profileMutex_;
+  std::vector<KernelProfile> profile_;
+
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<Job> jobs_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace inkling

@@ -1,0 +1,45 @@
+// A persistent pool for one caller: run() cuts a kernel into tasks that the caller and the workers claim one by one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "../kernels/kernel.h"
+
+namespace inkling {
+
+class ThreadPool {
+ public:
+  // `threads` counts the caller, so 1 starts none.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls body(task, lane) for every task and returns when all are done. Only the owner calls it, never from a task.
+  void run(int64_t tasks, FunctionRef<void(int64_t, int)> body);
+
+ private:
+  using Body = FunctionRef<void(int64_t, int)>;
+
+  void work(int lane);
+  bool claim(uint32_t epoch, uint32_t tasks, uint32_t& task);
+
+  // The epoch of the current job in the upper half, its next unclaimed task in the lower; a claim is one compare-and-swap, which fails as
+  // soon as the job is over, so that a worker which wakes late cannot touch the next one. `closed` in the lower half: being replaced.
+  static constexpr uint32_t closed = 0xffffffff;
+  alignas(64) std::atomic<uint64_t> state_{closed};
+  alignas(64) std::atomic<uint32_t> done_{0};
+  alignas(64) std::atomic<uint32_t> wake_{0};
+  std::atomic<int> sleeping_{0};
+  std::atomic<const Body*> body_{nullptr};
+  std::atomic<uint32_t> tasks_{0};
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace inkling

@@ -1,0 +1,15 @@
+// The addon's entry: each room registers its own functions.
+#include <node_api.h>
+
+#include <exception>
+
+#include "device.h"
+
+NAPI_MODULE_INIT() {
+  try {
+    inkling::napi::registerDevice(env, exports);
+  } catch (const std::exception& error) {
+    napi_throw_error(env, nullptr, error.what());
+  }
+  return exports;
+}

@@ -1,0 +1,162 @@
+// The executor as JavaScript sees it: create, submit commands, write, and read as a promise.
+#include "device.h"
+
+#include <memory>
+
+#include "../executor/cpu_features.h"
+#include "../executor/executor.h"
+#include "../executor/kernel_library.h"
+#include "napi_helpers.h"
+
+namespace inkling::napi {
+
+namespace {
+
+// A read under way. The queue's thread fills `data`, then posts it to the JavaScript thread, which settles the promise.
+struct PendingRead {
+  napi_deferred deferred;
+  std::unique_ptr<uint8_t[]> data;
+  size_t bytes;
+  std::string error;
+};
+
+struct Device {
+  std::unique_ptr<Executor> executor;
+  napi_threadsafe_function settle = nullptr;
+  int pending = 0;
+};
+
+void settle(napi_env env, napi_value, void* context, void* data) {
+  auto* device = static_cast<Device*>(context);
+  std::unique_ptr<PendingRead> read(static_cast<PendingRead*>(data));
+  if (env == nullptr) return;  // the process is going down
+  // With nothing under way the process may exit.
+  if (--device->pending == 0) napi_unref_threadsafe_function(env, device->settle);
+  if (!read->error.empty()) {
+    napi_reject_deferred(env, read->deferred, makeError(env, read->error));
+    return;
+  }
+  void* target = nullptr;
+  napi_value buffer;
+  if (napi_create_arraybuffer(env, read->bytes, &target, &buffer) != napi_ok) {
+    napi_reject_deferred(env, read->deferred, makeError(env, "no memory for the result of a read"));
+    return;
+  }
+  if (read->bytes > 0) std::copy_n(read->data.get(), read->bytes, static_cast<uint8_t*>(target));
+  napi_resolve_deferred(env, read->deferred, buffer);
+}
+
+Device* deviceOf(napi_env env, napi_value value) {
+  void* data;
+  check(env, napi_get_value_external(env, value, &data));
+  return static_cast<Device*>(data);
+}
+
+napi_value supported(napi_env env, napi_callback_info) {
+  napi_value list;
+  check(env, napi_create_array(env, &list));
+  uint32_t i = 0;
+  for (const auto& isa : supportedIsas()) check(env, napi_set_element(env, list, i++, fromString(env, isa)));
+  return list;
+}
+
+napi_value fingerprint(napi_env env, napi_callback_info) { return fromString(env, contractFingerprint); }
+
+// createDevice(libraryPath, threads)
+napi_value createDevice(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  std::string error;
+  supportedIsas();  // asks for the tile registers, where there are any, before a thread is born that uses them
+  const KernelTable* kernels = openKernelLibrary(toString(env, arguments[0]), error);
+  if (kernels == nullptr) throw std::runtime_error(error);
+  auto* device = new Device{std::make_unique<Executor>(*kernels, toInt32(env, arguments[1]))};
+  check(env, napi_create_threadsafe_function(env, nullptr, nullptr, fromString(env, "inkling"), 0, 1, nullptr, nullptr, device, settle, &device->settle));
+  check(env, napi_unref_threadsafe_function(env, device->settle));
+  // Before the environment goes, the queue must have stopped, or it would post to nobody.
+  check(env, napi_add_env_cleanup_hook(env, [](void* data) { static_cast<Device*>(data)->executor.reset(); }, device));
+  napi_value external;
+  check(env, napi_create_external(env, device, nullptr, nullptr, &external));
+  return external;
+}
+
+// submit(device, words, count)
+napi_value submit(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  const Bytes bytes = toBytes(env, arguments[1]);
+  const size_t count = static_cast<size_t>(toInt64(env, arguments[2]));
+  if (count * 4 > bytes.length) throw std::runtime_error("submit: more words than the array has");
+  const auto* words = reinterpret_cast<const int32_t*>(bytes.data);
+  deviceOf(env, arguments[0])->executor->submit({words, words + count});
+  return undefined(env);
+}
+
+// write(device, buffer, byteOffset, bytes)
+napi_value write(napi_env env, napi_callback_info info) {
+  const Arguments<4> arguments(env, info);
+  const Bytes bytes = toBytes(env, arguments[3]);
+  deviceOf(env, arguments[0])->executor->write(toInt32(env, arguments[1]), toInt64(env, arguments[2]), {bytes.data, bytes.data + bytes.length});
+  return undefined(env);
+}
+
+// read(device, buffer, byteOffset, byteLength): Promise<ArrayBuffer>
+napi_value read(napi_env env, napi_callback_info info) {
+  const Arguments<4> arguments(env, info);
+  Device* device = deviceOf(env, arguments[0]);
+  const int64_t length = toInt64(env, arguments[3]);
+  auto pending = std::make_unique<PendingRead>();
+  pending->bytes = static_cast<size_t>(length);
+  if (length > 0) pending->data.reset(new uint8_t[pending->bytes]);
+  napi_value promise;
+  check(env, napi_create_promise(env, &pending->deferred, &promise));
+  if (device->pending++ == 0) check(env, napi_ref_threadsafe_function(env, device->settle));
+  auto* read = pending.release();
+  device->executor->read(toInt32(env, arguments[1]), toInt64(env, arguments[2]), length, read->data.get(), [device, read](std::string error) {
+    read->error = std::move(error);
+    napi_call_threadsafe_function(device->settle, read, napi_tsfn_nonblocking);
+  });
+  return promise;
+}
+
+// setProfiling(device, on)
+napi_value setProfiling(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  deviceOf(env, arguments[0])->executor->setProfiling(toBool(env, arguments[1]));
+  return undefined(env);
+}
+
+// profile(device): [[kernel, calls, seconds], ...] since the last call
+napi_value profile(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const auto profile = deviceOf(env, arguments[0])->executor->profile();
+  napi_value list;
+  check(env, napi_create_array(env, &list));
+  uint32_t count = 0;
+  for (int32_t i = 0; i < opcodeCount; i++) {
+    const auto& entry = profile[static_cast<size_t>(i)];
+    if (entry.calls == 0) continue;
+    napi_value row, calls, seconds;
+    check(env, napi_create_array(env, &row));
+    check(env, napi_create_int64(env, entry.calls, &calls));
+    check(env, napi_create_double(env, entry.seconds, &seconds));
+    check(env, napi_set_element(env, row, 0, fromString(env, opcodeNames[i])));
+    check(env, napi_set_element(env, row, 1, calls));
+    check(env, napi_set_element(env, row, 2, seconds));
+    check(env, napi_set_element(env, list, count++, row));
+  }
+  return list;
+}
+
+}  // namespace
+
+void registerDevice(napi_env env, napi_value exports) {
+  define<supported>(env, exports, "supportedIsas");
+  define<fingerprint>(env, exports, "contractFingerprint");
+  define<createDevice>(env, exports, "createDevice");
+  define<submit>(env, exports, "submit");
+  define<write>(env, exports, "write");
+  define<read>(env, exports, "read");
+  define<setProfiling>(env, exports, "setProfiling");
+  define<profile>(env, exports, "profile");
+}
+
+}  // namespace inkling::napi

@@ -1,0 +1,153 @@
+/**
+ * Builds the native half: the addon (executor, tokenizer, N-API surface) and one kernel library an instruction set, into build/.
+ *
+ *   node scripts/build-native.mjs                      the best instruction set of this machine (what installing runs)
+ *   node scripts/build-native.mjs --isa supported      every one this machine can run (what the tests need)
+ *   node scripts/build-native.mjs --isa avx2,portable  these
+ *   ... --force                                        from scratch
+ *
+ * It needs a C++20 compiler that takes GCC's options (g++, clang++, or `zig c++`; $CXX chooses) and nothing else: no Python, no header download.
+ * Without one it says so and succeeds; Inkling then runs on its reference device in TypeScript, slowly.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const require = createRequire(import.meta.url);
+const root = fileURLToPath(new URL("..", import.meta.url));
+const native = join(root, "native");
+const build = join(root, "build");
+const args = process.argv.slice(2);
+const force = args.includes("--force");
+const wanted = args.includes("--isa") ? args[args.indexOf("--isa") + 1] : "best";
+
+const isaFlags = {
+  portable: [],
+  avx2: ["-mavx2", "-mfma", "-mf16c"],
+  avx512: ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"],
+  avx512bf16: ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mavx512vnni"],
+  amx: ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mavx512vnni", "-mamx-tile", "-mamx-bf16", "-mamx-int8"],
+  neon: [],
+};
+// No contraction: a product and a sum are fused only where the code says so, which keeps the random numbers equal to those in TypeScript.
+const common = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-psabi"];
+const kernelOnly = ["-fno-exceptions", "-fno-rtti", "-DINKLING_ALLOW_MISSING_KERNELS=1"];
+const library = { darwin: "dylib", win32: "dll" }[process.platform] ?? "so";
+
+const compiler = findCompiler();
+if (compiler === undefined) {
+  console.log("inkling: no C++20 compiler found (tried $CXX, c++, g++, clang++), so the native kernels are not built.");
+  console.log("inkling: everything still works on the reference device in plain TypeScript, about a hundred times slower.");
+  console.log("inkling: install one (Debian: apt install g++; macOS: xcode-select --install) and run `npm run install` to change that.");
+  process.exit(0);
+}
+
+try {
+  await buildAddon();
+  const supported = require(join(build, "inkling.node")).supportedIsas();
+  const isas = wanted === "best" ? supported.slice(0, 1) : wanted === "supported" ? supported : wanted.split(",");
+  for (const isa of isas) if (!(isa in isaFlags)) throw new Error(`unknown instruction set ${isa}; there are ${Object.keys(isaFlags).join(", ")}`);
+  let built = await buildKernels(isas.filter((isa) => supportedByCompiler(isa)));
+  if (wanted === "best" && built.length === 0) built = await buildKernels([supported.find((isa) => supportedByCompiler(isa))]);
+  console.log(`inkling: native kernels ready in build/ (${built.join(", ")}).`);
+} catch (error) {
+  console.log(`inkling: the native build failed, so Inkling will run on its slow reference device.\n${error.message}`);
+  process.exit(wanted === "best" ? 0 : 1);
+}
+
+function findCompiler() {
+  for (const candidate of [process.env["CXX"], "c++", "g++", "clang++"]) {
+    if (!candidate) continue;
+    const [command, ...rest] = candidate.split(" ");
+    const probe = spawnSync(command, [...rest, "-std=c++20", "-fsyntax-only", "-x", "c++", "-"], { input: "#include <atomic>\nint main() { std::atomic<int> a; a.wait(0); }\n" });
+    if (probe.status === 0) return [command, ...rest];
+  }
+  return undefined;
+}
+
+function supportedByCompiler(isa) {
+  return spawnSync(compiler[0], [...compiler.slice(1), ...isaFlags[isa], "-fsyntax-only", "-x", "c++", "-"], { input: "int x;" }).status === 0;
+}
+
+async function buildAddon() {
+  const include = require("node-api-headers").include_dir;
+  const sources = ["executor", "tokenizer", "napi"].flatMap((room) => sourcesOf(join(native, room)));
+  const objects = await compile(sources, "addon", [`-I${include}`, "-DNAPI_VERSION=8", "-pthread"]);
+  const link = { darwin: ["-bundle", "-undefined", "dynamic_lookup"], win32: ["-shared", ...windowsImports()] }[process.platform] ?? ["-shared", "-ldl"];
+  await linkTo("inkling.node", objects, [...link, "-pthread"]);
+}
+
+async function buildKernels(isas) {
+  for (const isa of isas) {
+    const objects = await compile(sourcesOf(join(native, "kernels")), isa, [...kernelOnly, ...isaFlags[isa], `-DINKLING_ISA_${isa.toUpperCase()}=1`]);
+    await linkTo(`kernels-${isa}.${library}`, objects, process.platform === "linux" ? ["-shared", "-lm"] : ["-shared"]);
+  }
+  return isas;
+}
+
+/** Node-API symbols live in the host executable; Windows wants an import library for them, which the headers' package lists. */
+function windowsImports() {
+  const out = join(build, "node_api.lib");
+  const { def_paths: definitions } = require("node-api-headers");
+  spawnSync("dlltool", ["-d", definitions.node_api_def, "-l", out, "-D", "node.exe"], { stdio: "inherit" });
+  return [out];
+}
+
+function sourcesOf(folder) {
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".cc")).sort().map((name) => join(folder, name)) : [];
+}
+
+function headers() {
+  return readdirSync(native, { recursive: true }).filter((name) => name.endsWith(".h")).sort().map((name) => readFileSync(join(native, name)));
+}
+
+/** Compiles what changed; an object is named by the hash of all that went into it, so a stale one is never taken. */
+async function compile(sources, group, flags) {
+  const folder = join(build, "obj", group);
+  mkdirSync(folder, { recursive: true });
+  const shared = createHash("sha256").update([...compiler, ...common, ...flags].join(" "));
+  for (const header of headers()) shared.update(header);
+  const jobs = sources.map((source) => {
+    const hash = shared.copy().update(readFileSync(source)).digest("hex").slice(0, 16);
+    return { source, object: join(folder, `${basename(source, ".cc")}-${hash}.o`) };
+  });
+  const pending = jobs.filter(({ object }) => force || !existsSync(object));
+  if (pending.length > 0) console.log(`inkling: compiling ${pending.length} files for ${group}`);
+  const worker = async () => {
+    for (let job = pending.shift(); job !== undefined; job = pending.shift()) {
+      await run([...common, ...flags, "-c", job.source, "-o", `${job.object}.tmp`]);
+      renameSync(`${job.object}.tmp`, job.object);
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return jobs.map(({ object }) => object);
+}
+
+async function linkTo(name, objects, flags) {
+  const target = join(build, name);
+  const stamp = `${target}.inputs`;
+  const inputs = [...objects.map((o) => basename(o)), ...flags].join("\n");
+  if (!force && existsSync(target) && existsSync(stamp) && readFileSync(stamp, "utf8") === inputs) return;
+  // A fresh file swapped in: a process that has the old one mapped keeps it.
+  await run([...objects, "-o", `${target}.tmp`, ...flags]);
+  renameSync(`${target}.tmp`, target);
+  writeFileSync(stamp, inputs);
+}
+
+function run(parameters) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(compiler[0], [...compiler.slice(1), ...parameters], { stdio: ["ignore", "inherit", "pipe"] });
+    let errors = "";
+    child.stderr.on("data", (chunk) => (errors += chunk));
+    child.on("error", reject);
+    child.on("close", (code) => {
+      if (code !== 0) return reject(new Error(errors || `${compiler[0]} exited with ${code}`));
+      if (errors) process.stderr.write(errors);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,67 @@
+/**
+ * @file Finds and loads the native addon. Without one (no compiler when Inkling was installed) everything falls back to TypeScript; an
+ * addon that does not fit this source is refused rather than trusted.
+ */
+
+import { existsSync, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { InklingError } from "../errors.js";
+import { contractFingerprint } from "../tensor/contract.fingerprint.js";
+
+/** A native device; opaque here. */
+export type NativeDevice = object & { readonly __nativeDevice: unique symbol };
+
+/** The functions of native/napi/. */
+export interface NativeAddon {
+  /** Instruction sets that this machine can run, best first. */
+  supportedIsas(): string[];
+  contractFingerprint(): string;
+  createDevice(kernelLibrary: string, threads: number): NativeDevice;
+  submit(device: NativeDevice, words: Int32Array, count: number): void;
+  write(device: NativeDevice, buffer: number, byteOffset: number, bytes: Uint8Array): void;
+  read(device: NativeDevice, buffer: number, byteOffset: number, byteLength: number): Promise<ArrayBuffer>;
+  setProfiling(device: NativeDevice, on: boolean): void;
+  /** Kernel, calls and seconds since the last call. */
+  profile(device: NativeDevice): [kernel: string, calls: number, seconds: number][];
+}
+
+const buildFolder = findBuildFolder();
+let loaded: NativeAddon | null | undefined;
+
+/** The addon, or undefined where none was built. Throws InklingError when it was built from another version of the source. */
+export function loadAddon(): NativeAddon | undefined {
+  if (loaded === undefined) {
+    const path = join(buildFolder, "inkling.node");
+    loaded = process.env["INKLING_NATIVE"] === "0" || !existsSync(path) ? null : (createRequire(import.meta.url)(path) as NativeAddon);
+    if (loaded !== null && loaded.contractFingerprint() !== contractFingerprint) {
+      loaded = undefined;
+      throw new InklingError(`${path} was built from another version of Inkling.`, { code: "stale-addon", hint: "Run `npm run install` to build it again." });
+    }
+  }
+  return loaded ?? undefined;
+}
+
+/** The path of the kernels for an instruction set, whether or not they were built. */
+export function kernelLibrary(isa: string): string {
+  const suffix = process.platform === "darwin" ? "dylib" : process.platform === "win32" ? "dll" : "so";
+  return join(buildFolder, `kernels-${isa}.${suffix}`);
+}
+
+/** The instruction sets that were built. */
+export function builtIsas(): string[] {
+  if (!existsSync(buildFolder)) return [];
+  return readdirSync(buildFolder).flatMap((name) => /^kernels-(\w+)\.(?:so|dylib|dll)$/.exec(name)?.[1] ?? []);
+}
+
+/** build/ lies beside package.json, above this file in src/ as in dist/src/. */
+function findBuildFolder(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) {
+    const parent = dirname(folder);
+    if (parent === folder) break;
+    folder = parent;
+  }
+  return join(folder, "build");
+}

@@ -1,0 +1,204 @@
+/**
+ * @file The CPU device: encodes commands into words and hands them in batches to the native executor, whose thread runs them on a pool.
+ * A batch goes out when it is full, when enough kernels wait, or when somebody waits for a result; so this side runs ahead of the kernels and
+ * costs nothing while they are busy.
+ */
+
+import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { DeviceError, InklingError } from "../../errors.js";
+import { builtIsas, kernelLibrary, loadAddon, type NativeAddon, type NativeDevice } from "../../native/addon.js";
+import { enums, kernelNames, kernelSpec, type Attributes, type KernelName, type Operands } from "../contract.js";
+import type { BufferId, BufferView, Device } from "../device.js";
+import { dtypes, type DType } from "../dtype.js";
+
+export interface CpuDeviceOptions {
+  /** An instruction set of `availableIsas()`; by default INKLING_ISA, else the best. */
+  isa?: string;
+  /** By default INKLING_THREADS, else one a core. The results do not depend on it. */
+  threads?: number;
+}
+
+const control = { allocate: -1, free: -2 };
+const batchWords = 1 << 15;
+/** The most words one command can take: 16 operands of rank 8. */
+const longestCommand = 512;
+/** Kernels after which a batch goes out, so that the executor starts early. */
+const batchKernels = 8;
+
+const dtypeCode = Object.fromEntries(dtypes.map((dtype, code) => [dtype, code])) as Record<DType, number>;
+
+/** A kernel's opcode and the order of its words, from the contract. */
+const encodings = Object.fromEntries(
+  kernelNames.map((name, opcode) => [
+    name,
+    {
+      opcode,
+      operands: Object.keys(kernelSpec(name).operands),
+      attributes: Object.entries(kernelSpec(name).attributes).map(([attribute, type]) => ({
+        attribute,
+        type,
+        codes: type in enums ? Object.fromEntries((enums[type as keyof typeof enums] as readonly string[]).map((member, code) => [member, code])) : {},
+      })),
+    },
+  ]),
+) as Record<KernelName, { opcode: number; operands: string[]; attributes: { attribute: string; type: string; codes: Record<string, number> }[] }>;
+
+export class CpuDevice implements Device {
+  readonly name = "cpu";
+  readonly isa: string;
+  readonly threads: number;
+  readonly #addon: NativeAddon;
+  readonly #native: NativeDevice;
+
+  readonly #words = new Int32Array(batchWords);
+  readonly #floats = new Float32Array(this.#words.buffer);
+  #length = 0;
+  #kernels = 0;
+
+  /** Ids of freed buffers, for reuse: the queue is in order, so an id is free as soon as its `free` is queued. */
+  readonly #freeIds: BufferId[] = [];
+  #nextId: BufferId = 0;
+
+  private constructor(addon: NativeAddon, isa: string, threads: number) {
+    this.isa = isa;
+    this.threads = threads;
+    this.#addon = addon;
+    this.#native = addon.createDevice(kernelLibrary(isa), threads);
+    if (process.env["INKLING_PROFILE"] === "1") this.setProfiling(true);
+  }
+
+  /** Whether the native kernels were built for this machine. */
+  static isAvailable(): boolean {
+    return CpuDevice.availableIsas().length > 0;
+  }
+
+  /** Instruction sets that this machine can run and that were built, best first. */
+  static availableIsas(): string[] {
+    const built = builtIsas();
+    return loadAddon()?.supportedIsas().filter((isa) => built.includes(isa)) ?? [];
+  }
+
+  /** Throws InklingError when there are no native kernels for what is asked. */
+  static create(options: CpuDeviceOptions = {}): CpuDevice {
+    const addon = loadAddon();
+    if (addon === undefined) {
+      throw new InklingError("The native kernels were not built.", { code: "no-addon", hint: "Install a C++20 compiler and run `npm run install`." });
+    }
+    const isa = options.isa ?? process.env["INKLING_ISA"] ?? CpuDevice.availableIsas()[0] ?? "portable";
+    if (!addon.supportedIsas().includes(isa)) {
+      throw new InklingError(`This machine cannot run ${isa}; it can run ${addon.supportedIsas().join(", ")}.`, { code: "bad-isa" });
+    }
+    if (!existsSync(kernelLibrary(isa))) {
+      throw new InklingError(`The kernels for ${isa} were not built.`, { code: "no-kernels", hint: `Run \`node scripts/build-native.mjs --isa ${isa}\`.` });
+    }
+    const threads = options.threads ?? Number(process.env["INKLING_THREADS"] ?? availableParallelism());
+    if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
+      throw new InklingError(`The number of threads is a whole number from 1 to 1024, not ${threads}.`, { code: "bad-threads" });
+    }
+    return new CpuDevice(addon, isa, threads);
+  }
+
+  get description(): string {
+    return `cpu (${this.isa}, ${this.threads} thread${this.threads === 1 ? "" : "s"})`;
+  }
+
+  allocate(bytes: number): BufferId {
+    const id = this.#freeIds.pop() ?? this.#nextId++;
+    this.#begin(control.allocate);
+    this.#words[this.#length++] = id;
+    this.#words[this.#length++] = bytes | 0;
+    this.#words[this.#length++] = Math.floor(bytes / 2 ** 32);
+    this.#end();
+    return id;
+  }
+
+  free(buffer: BufferId): void {
+    this.#begin(control.free);
+    this.#words[this.#length++] = buffer;
+    this.#end();
+    this.#freeIds.push(buffer);
+  }
+
+  write(buffer: BufferId, byteOffset: number, bytes: Uint8Array): void {
+    this.#flush();
+    this.#addon.write(this.#native, buffer, byteOffset, bytes);
+  }
+
+  async read(buffer: BufferId, byteOffset: number, byteLength: number): Promise<ArrayBuffer> {
+    this.#flush();
+    try {
+      return await this.#addon.read(this.#native, buffer, byteOffset, byteLength);
+    } catch (error) {
+      const [, kernel, operands, message] = /^(\w+)\((.*?)\): (.*)$/s.exec((error as Error).message) ?? [undefined, "queue", "", (error as Error).message];
+      throw new DeviceError(kernel, operands, message, { cause: error });
+    }
+  }
+
+  async synchronize(): Promise<void> {
+    await this.read(0, 0, 0);
+  }
+
+  launch<K extends KernelName>(kernel: K, operands: Operands<K, BufferView>, attributes: Attributes<K>): void {
+    const { opcode, operands: names, attributes: list } = encodings[kernel];
+    const views = operands as Readonly<Record<string, BufferView | undefined>>;
+    const values = attributes as Readonly<Record<string, number | string>>;
+    const words = this.#words;
+    this.#begin(opcode);
+    let at = this.#length;
+    for (const name of names) {
+      const view = views[name];
+      if (view === undefined) {
+        words[at++] = -1;
+        continue;
+      }
+      const { shape, strides } = view;
+      const rank = shape.length;
+      words[at++] = view.buffer;
+      words[at++] = dtypeCode[view.dtype] | (rank << 8);
+      words[at++] = view.offset;
+      for (let i = 0; i < rank; i++) words[at++] = shape[i];
+      for (let i = 0; i < rank; i++) words[at++] = strides[i];
+    }
+    for (const { attribute, type, codes } of list) {
+      const value = values[attribute];
+      if (type === "f32") this.#floats[at++] = value as number;
+      else words[at++] = type === "i32" ? (value as number) : codes[value];
+    }
+    this.#length = at;
+    this.#end();
+    if (++this.#kernels >= batchKernels) this.#flush();
+  }
+
+  setProfiling(on: boolean): void {
+    this.#addon.setProfiling(this.#native, on);
+  }
+
+  /** Seconds spent in each kernel since the last call, most first; empty unless profiling is on. Wait for the queue before. */
+  profile(): { kernel: string; calls: number; seconds: number }[] {
+    return this.#addon
+      .profile(this.#native)
+      .map(([kernel, calls, seconds]) => ({ kernel, calls, seconds }))
+      .sort((a, b) => b.seconds - a.seconds);
+  }
+
+  #start = 0;
+
+  /** Opens a command: its code, and a place for the number of its words. */
+  #begin(code: number): void {
+    if (this.#length + longestCommand > batchWords) this.#flush();
+    this.#start = this.#length;
+    this.#words[this.#length++] = code;
+    this.#length++;
+  }
+
+  #end(): void {
+    this.#words[this.#start + 1] = this.#length - this.#start - 2;
+  }
+
+  #flush(): void {
+    if (this.#length > 0) this.#addon.submit(this.#native, this.#words, this.#length);
+    this.#length = 0;
+    this.#kernels = 0;
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * @file The one gate to a device: checks a kernel's operands against the contract and queues it. An input whose layout the contract does
+ * not take is copied first; everything else that does not fit is a bug in an op, and an error here.
+ */
+
+import { InklingError } from "../errors.js";
+import { contract, kernelSpec, kernelNames, type Attributes, type KernelName, type OperandSpec, type Operands } from "./contract.js";
+import { isDense } from "./shape.js";
+import { Tensor } from "./tensor.js";
+
+const operandLists = Object.fromEntries(kernelNames.map((name) => [name, Object.entries(kernelSpec(name).operands)])) as Record<
+  keyof typeof contract,
+  [string, OperandSpec][]
+>;
+
+/**
+ * Queues a kernel on its operands' device. Throws InklingError when an operand is missing, lies on another device, or has a dtype or (for
+ * an output) a layout that the contract does not allow.
+ */
+export function launch<K extends KernelName>(kernel: K, operands: Operands<K, Tensor>, attributes: Attributes<K>): void {
+  let copies: Tensor[] | undefined;
+  let device: Tensor["device"] | undefined;
+  let final = operands as Record<string, Tensor | undefined>;
+  for (const [name, spec] of operandLists[kernel]) {
+    const tensor = final[name];
+    if (tensor === undefined) {
+      if (!spec.optional) throw new InklingError(`${kernel}: the operand ${name} is missing.`);
+      continue;
+    }
+    device ??= tensor.device;
+    if (tensor.device !== device) throw new InklingError(`${kernel}: ${name} lies on ${tensor.device.name}, the others on ${device.name}.`);
+    if (spec.dtype !== "any" && spec.dtype !== tensor.dtype && !(spec.dtype === "float" && (tensor.dtype === "f32" || tensor.dtype === "bf16"))) {
+      throw new InklingError(`${kernel}: ${name} is ${tensor.dtype}, but must be ${spec.dtype}.`, { code: "bad-dtype" });
+    }
+    if (spec.direction !== "in") tensor.storage.version++;
+    if (fits(tensor, spec)) continue;
+    if (spec.direction !== "in") throw new InklingError(`${kernel}: ${name} must be ${spec.layout}, shape [${tensor.shape.join(", ")}].`);
+    const copy = Tensor.empty(tensor.shape, tensor.dtype, tensor.device);
+    device.launch("copy", { x: tensor, y: copy }, {});
+    if (copies === undefined) final = { ...final };
+    final[name] = copy;
+    (copies ??= []).push(copy);
+  }
+  device?.launch(kernel, final as unknown as Operands<K, Tensor>, attributes);
+  copies?.forEach((copy) => copy.dispose());
+}
+
+function fits(tensor: Tensor, spec: OperandSpec): boolean {
+  if (spec.layout === "strided") return true;
+  if (spec.layout === "dense") return isDense(tensor.shape, tensor.strides);
+  const last = tensor.rank - 1;
+  return last < 0 || tensor.strides[last] === 1 || tensor.shape[last] <= 1;
+}

@@ -1,0 +1,262 @@
+/**
+ * @file A tensor: a dtype, a shape and strides over a storage on a device. Views (reshape, permute, slice, expand) share the storage.
+ *
+ * Tensor and storage are counted: a handle holds one reference to its storage, and whoever owns a handle (a scope, the tape, a user) holds
+ * one reference to the handle. When the last goes, the buffer is freed at that place in the queue. The fluent methods (`x.add(y)`) are
+ * attached by `methods.ts`; each is an op in `ops/`.
+ */
+
+import { InklingError } from "../errors.js";
+import { currentScope, keep } from "./scope.js";
+import type { BufferId, BufferView, Device } from "./device.js";
+import { defaultDevice } from "./devices.js";
+import { bytesPerElement, fromBfloat16, rawArray, toBfloat16, type DType, type RawArray } from "./dtype.js";
+import { checkShape, denseStrides, elementsOf, isDense, type Shape } from "./shape.js";
+import type { GraphNode } from "./tape.js";
+
+/** What `await tensor.data()` gives: bf16 is widened to Float32Array. */
+export type TensorData = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+
+/** Nested lists of numbers, or one number. */
+export type NestedNumbers = number | readonly NestedNumbers[];
+
+/** A counted buffer. `version` grows with every write in place, so that copies derived from it know when they are stale. */
+export class Storage {
+  references = 0;
+  version = 0;
+  #buffer: BufferId | undefined;
+
+  constructor(
+    readonly device: Device,
+    readonly bytes: number,
+  ) {
+    this.#buffer = device.allocate(bytes);
+    memory.live += bytes;
+    memory.peak = Math.max(memory.peak, memory.live);
+  }
+
+  get buffer(): BufferId {
+    if (this.#buffer === undefined) throw new InklingError("This tensor was disposed of, by its scope or by dispose().", { code: "disposed" });
+    return this.#buffer;
+  }
+
+  get alive(): boolean {
+    return this.#buffer !== undefined;
+  }
+
+  release(): void {
+    if (--this.references > 0 || this.#buffer === undefined) return;
+    this.device.free(this.#buffer);
+    this.#buffer = undefined;
+    memory.live -= this.bytes;
+  }
+}
+
+/** Bytes held by tensors on all devices, counted in program order, so the same in every run. */
+export const memory = { live: 0, peak: 0 };
+
+/** Tensors that belong to no scope may be forgotten by their owner; their storage is freed when the collector finds out. */
+const forgotten = new FinalizationRegistry<Storage>((storage) => storage.release());
+
+export class Tensor implements BufferView {
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly strides: Shape;
+  readonly offset: number;
+  readonly storage: Storage;
+
+  /** Whether backward() should reach this tensor. For a leaf (a parameter) it is set by the user. */
+  requiresGrad = false;
+  /** For a leaf: the accumulated gradient, once backward() has run. */
+  grad: Tensor | undefined;
+  /** What computed this tensor, when the tape recorded it. */
+  node: GraphNode | undefined;
+  /**
+   * For a master weight: its copy in the compute dtype, and the version of the storage that it was made from. Kept in step by the
+   * optimizers; see `computeCopy` in `ops/cast.ts`.
+   */
+  shadow: { readonly tensor: Tensor; version: number } | undefined;
+
+  #references = 1;
+  #disposed = false;
+
+  /** Use `Tensor.from`, `Tensor.zeros` and their like; this is the plain constructor of a view. */
+  constructor(storage: Storage, dtype: DType, shape: Shape, strides: Shape, offset: number) {
+    this.storage = storage;
+    this.dtype = dtype;
+    this.shape = shape;
+    this.strides = strides;
+    this.offset = offset;
+    storage.references++;
+    const owner = currentScope();
+    if (owner === undefined) this.watch();
+    else owner.tensors.add(this);
+  }
+
+  // ---- making ------------------------------------------------------------------------------------------------------------
+
+  /** A dense tensor whose contents are undefined. Throws RangeError on a shape that cannot be. */
+  static empty(shape: Shape, dtype: DType = "f32", device: Device = defaultDevice()): Tensor {
+    checkShape(shape);
+    return new Tensor(new Storage(device, elementsOf(shape) * bytesPerElement[dtype]), dtype, [...shape], denseStrides(shape), 0);
+  }
+
+  /**
+   * From numbers: a (nested) list, or a typed array with a shape. The dtype follows the array (a plain list is f32); bf16 is rounded to
+   * nearest even. Throws RangeError when the lists are ragged or the count does not fit the shape.
+   */
+  static from(
+    values: NestedNumbers | Float32Array | Float64Array | Int32Array | Uint8Array,
+    options: { shape?: Shape; dtype?: DType; device?: Device } = {},
+  ): Tensor {
+    const listed = typeof values === "number" || Array.isArray(values) ? flatten(values as NestedNumbers) : undefined;
+    const flat = listed?.values ?? (values as Float32Array | Float64Array | Int32Array | Uint8Array);
+    const shape = options.shape ?? listed?.shape ?? [flat.length];
+    if (elementsOf(shape) !== flat.length) throw new RangeError(`${flat.length} numbers do not fill the shape [${shape.join(", ")}].`);
+    const dtype = options.dtype ?? (flat instanceof Int32Array ? "i32" : flat instanceof Uint8Array ? "u8" : "f32");
+    const raw = rawArray(dtype, new ArrayBuffer(flat.length * bytesPerElement[dtype]));
+    if (dtype === "bf16") for (let i = 0; i < flat.length; i++) raw[i] = toBfloat16(flat[i]);
+    else raw.set(flat);
+    return Tensor.fromRaw(raw, shape, dtype, options.device);
+  }
+
+  /** From elements as they lie in memory (bf16 as 16-bit words). The array may be reused at once. */
+  static fromRaw(raw: RawArray, shape: Shape, dtype: DType, device?: Device): Tensor {
+    const tensor = Tensor.empty(shape, dtype, device);
+    tensor.write(raw);
+    return tensor;
+  }
+
+  // ---- reading and writing -----------------------------------------------------------------------------------------------
+
+  get device(): Device {
+    return this.storage.device;
+  }
+  get buffer(): BufferId {
+    return this.storage.buffer;
+  }
+  get rank(): number {
+    return this.shape.length;
+  }
+  /** The number of elements. */
+  get size(): number {
+    return elementsOf(this.shape);
+  }
+  get isDense(): boolean {
+    return isDense(this.shape, this.strides);
+  }
+  get alive(): boolean {
+    return this.#references > 0 && this.storage.alive;
+  }
+
+  /** Overwrites a dense tensor with elements as they lie in memory, at its turn in the queue. Throws RangeError on another count. */
+  write(raw: RawArray): void {
+    if (!this.isDense) throw new InklingError("write() takes a dense tensor.");
+    if (raw.length !== this.size) throw new RangeError(`${raw.length} elements do not fill the shape [${this.shape.join(", ")}].`);
+    this.device.write(this.buffer, this.offset * bytesPerElement[this.dtype], new Uint8Array(raw.buffer, raw.byteOffset, raw.byteLength));
+    this.storage.version++;
+  }
+
+  /**
+   * The elements in row-major order as they lie in memory (bf16 as 16-bit words), once everything queued before has run.
+   * Rejects with a DeviceError when any of that failed.
+   */
+  async raw(): Promise<RawArray> {
+    const width = bytesPerElement[this.dtype];
+    if (this.isDense) return rawArray(this.dtype, await this.device.read(this.buffer, this.offset * width, this.size * width));
+    const dense = keep(Tensor.empty(this.shape, this.dtype, this.device));
+    this.device.launch("copy", { x: this, y: dense }, {});
+    try {
+      return await dense.raw();
+    } finally {
+      dense.release();
+    }
+  }
+
+  /** The elements in row-major order; bf16 widened. See `raw`. */
+  async data(): Promise<TensorData> {
+    const raw = await this.raw();
+    return raw instanceof Uint16Array ? Float32Array.from(raw, fromBfloat16) : raw;
+  }
+
+  /** The one element of a tensor of one. Throws RangeError on any other. */
+  async item(): Promise<number> {
+    if (this.size !== 1) throw new RangeError(`item() takes a tensor of one element, not of shape [${this.shape.join(", ")}].`);
+    return (await this.data())[0];
+  }
+
+  // ---- lifetime ----------------------------------------------------------------------------------------------------------
+
+  /** One more owner of this handle. */
+  retain(): this {
+    this.#references++;
+    return this;
+  }
+
+  /** One owner less; the last one lets go of the storage. */
+  release(): void {
+    if (--this.#references !== 0) return;
+    forgotten.unregister(this);
+    this.storage.release();
+  }
+
+  /**
+   * Gives up the owner's reference, and the gradient and shadow with it; harmless when that was done already. What the tape saved
+   * and other views of the storage stay usable.
+   */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    keep(this);
+    this.grad?.dispose();
+    this.shadow?.tensor.dispose();
+    this.grad = undefined;
+    this.shadow = undefined;
+    this.release();
+  }
+
+  /** Makes the garbage collector the safety net of a tensor that no scope owns. */
+  watch(): void {
+    forgotten.register(this, this.storage, this);
+  }
+
+  /** Whether this handle is the only way to its memory, so that it may be overwritten. */
+  get isExclusive(): boolean {
+    return this.#references === 1 && this.storage.references === 1;
+  }
+
+  /** Another view on the same storage. */
+  view(shape: Shape, strides: Shape, offset = this.offset): Tensor {
+    return new Tensor(this.storage, this.dtype, shape, strides, offset);
+  }
+
+  /** The same elements, cut off from the tape. */
+  detach(): Tensor {
+    return this.view(this.shape, this.strides);
+  }
+
+  toString(): string {
+    return `Tensor(${this.dtype} [${this.shape.join(", ")}] on ${this.device.name})`;
+  }
+}
+
+function flatten(values: NestedNumbers): { values: Float64Array; shape: number[] } {
+  const shape: number[] = [];
+  for (let level = values; typeof level !== "number"; level = level[0] ?? 0) {
+    shape.push(level.length);
+    if (level.length === 0) break;
+  }
+  const flat = new Float64Array(elementsOf(shape));
+  let filled = 0;
+  const visit = (level: NestedNumbers, depth: number): void => {
+    if (typeof level === "number") {
+      if (depth !== shape.length) throw new RangeError("The lists are ragged: not all have the same length.");
+      flat[filled++] = level;
+    } else {
+      if (level.length !== shape[depth]) throw new RangeError("The lists are ragged: not all have the same length.");
+      for (const item of level) visit(item, depth + 1);
+    }
+  };
+  visit(values, 0);
+  return { values: flat, shape };
+}
