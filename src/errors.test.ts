@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CheckpointError, ConfigError, DataError, InklingError, ShapeError, systemErrorCode } from "./errors.js";
+import { CheckpointError, ConfigError, DataError, DeviceError, InklingError, ShapeError, systemErrorCode } from "./errors.js";
 
 describe("errors", () => {
   it("say what, where and what to do", () => {
@@ -17,6 +17,9 @@ describe("errors", () => {
     expect(new ShapeError("matmul", [[2, 3], [4, 5]], "the inner lengths differ.").message).toBe(
       "matmul: the inner lengths differ. Shapes: [2, 3] and [4, 5].",
     );
+    expect(new DeviceError("embedding", "table [10, 4], ids [3]", "id 12 is outside.")).toMatchObject({
+      code: "device", kernel: "embedding", message: "embedding(table [10, 4], ids [3]): id 12 is outside.",
+    });
     expect(new ShapeError("matmul", [], "x")).not.toBeInstanceOf(DataError);
   });
 

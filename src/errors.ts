@@ -51,6 +51,19 @@ export class ShapeError extends InklingError {
   }
 }
 
+/**
+ * A kernel failed on its device: an id outside a table, memory that ran out. Thrown by the wait after it. `kernel` is its name in the
+ * contract; `operands` tells their shapes, as in `table [10, 4], ids [3]`.
+ */
+export class DeviceError extends InklingError {
+  readonly kernel: string;
+
+  constructor(kernel: string, operands: string, message: string, details: ErrorDetails = {}) {
+    super(`${kernel}(${operands}): ${message}`, { code: "device", ...details });
+    this.kernel = kernel;
+  }
+}
+
 /** Where in a file something is wrong; each part is given when it is known. */
 export interface FilePlace {
   readonly file?: string;

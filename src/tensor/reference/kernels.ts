@@ -1,0 +1,25 @@
+/** @file The table of the reference kernels. A kernel of the contract that is missing here does not compile. */
+
+import { attention, attentionBackward } from "./attention.js";
+import { conv1d, conv1dBackward } from "./convolution.js";
+import { accumulate, binary, swiglu, swigluBackward, unary, where } from "./elementwise.js";
+import { embedding, embeddingBackward, gather, scatterAdd } from "./indexing.js";
+import { crossEntropy } from "./loss.js";
+import { columnSum, matmul } from "./matmul.js";
+import { arange, copy, dropout, fill, randomNormal, randomUniform } from "./moving.js";
+import { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, softmax, softmaxBackward } from "./normalization.js";
+import { adamw, sgd } from "./optimizer.js";
+import { argReduce, cumsum, reduce, topK } from "./reduction.js";
+import { rope } from "./rope.js";
+import type { Kernels } from "./view.js";
+
+export const kernels: Kernels = {
+  copy, fill, arange, randomUniform, randomNormal, dropout,
+  unary, binary, accumulate, where, swiglu, swigluBackward,
+  reduce, argReduce, cumsum, topK,
+  gather, scatterAdd, embedding, embeddingBackward,
+  matmul, columnSum,
+  softmax, softmaxBackward, layerNorm, layerNormBackward, rmsNorm, rmsNormBackward,
+  rope, attention, attentionBackward, conv1d, conv1dBackward, crossEntropy,
+  adamw, sgd,
+};
