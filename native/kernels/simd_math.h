@@ -63,12 +63,8 @@ INKLING_INLINE Vec log1pPositive(Vec x) {
   return select(x < set1(__builtin_inff()), log(u) + lost / u, x);
 }
 
-// 1 / (1 + e^-x), from e^-|x| so that neither end overflows.
-INKLING_INLINE Vec sigmoid(Vec x) {
-  const Vec e = exp(-abs(x));
-  const Vec r = select(x < zero(), e, set1(1.0f)) / (set1(1.0f) + e);
-  return select(isNaN(x), x, r);
-}
+// 1 / (1 + e^-x). Within 3 units in the last place; 0 where the true value is denormal.
+INKLING_INLINE Vec sigmoid(Vec x) { return set1(1.0f) / (set1(1.0f) + exp(-x)); }
 
 // An odd rational function of x; beyond |x| = 9.02 the float result is 1. Within 6 units in the last place.
 INKLING_INLINE Vec tanh(Vec x) {
