@@ -1,0 +1,58 @@
+/**
+ * @file What one forward pass knows besides its input: where the tokens stand, the dtype to compute in, who listens, what was computed
+ * before. Modules read it; nothing in it belongs to a module.
+ */
+
+import type { FloatDType, RandomKey, Tensor } from "../tensor/index.js";
+
+/**
+ * Listens to activations, named as TransformerLens names them (`blocks.0.attn.hook_pattern`). `on` may return another tensor, which
+ * the model goes on with. With nobody listening a tap costs nothing and fused kernels run.
+ */
+export interface Taps {
+  wants(name: string): boolean;
+  on(name: string, activation: Tensor): Tensor | undefined;
+}
+
+/** Keys and values of earlier positions, layer by layer; `src/generate/` implements it. */
+export interface KeyValueCache {
+  /** Adds k and v [batch, time, keyHeads, headSize] of new positions; returns all there are, [batch, keys, keyHeads, headSize]. */
+  append(layer: number, k: Tensor, v: Tensor): { k: Tensor; v: Tensor };
+}
+
+/** Where dropout's randomness comes from: a seed for the run, and the step, so that a resumed run drops the same. */
+export interface DropoutSource {
+  readonly seed: RandomKey;
+  readonly step: number;
+}
+
+export interface ForwardContext {
+  /** The dtype of activations; parameters stay f32. */
+  readonly dtype: FloatDType;
+  /** [batch, time], i32: where each token stands in its sequence. */
+  readonly positions: Tensor;
+  /** [batch], i32: the first key that belongs to each sequence, where shorter ones are padded on the left. */
+  readonly starts?: Tensor;
+  readonly cache?: KeyValueCache;
+  readonly taps?: Taps;
+  /** Present while training. */
+  readonly dropout?: DropoutSource;
+  /** Compute each block again in the backward pass instead of keeping its activations. */
+  readonly recompute?: boolean;
+}
+
+/** Passes an activation by whoever listens to `${module}.${hook}`. */
+export function tap(context: ForwardContext, module: string, hook: string, activation: Tensor): Tensor {
+  if (context.taps === undefined) return activation;
+  const name = module === "" ? hook : `${module}.${hook}`;
+  return context.taps.wants(name) ? (context.taps.on(name, activation) ?? activation) : activation;
+}
+
+export function tapped(context: ForwardContext, module: string, ...hooks: string[]): boolean {
+  return context.taps !== undefined && hooks.some((hook) => context.taps?.wants(`${module}.${hook}`));
+}
+
+/** Every place of dropout in a model has a number, its site; a key is unique to run, step and site. */
+export function dropoutKey(source: DropoutSource, site: number): RandomKey {
+  return { seedLow: source.seed.seedLow ^ source.step, seedHigh: source.seed.seedHigh, stream: site };
+}

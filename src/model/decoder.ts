@@ -1,0 +1,129 @@
+/**
+ * @file The language model, top to bottom: token ids become vectors, blocks refine them, and the last norm and the unembedding turn each into
+ * a score for every possible next token.
+ *
+ *   ids -> embed (+ positions) -> blocks -> norm -> unembed -> logits -> loss
+ */
+
+import { ConfigError, ShapeError } from "../errors.js";
+import { Tensor, dropout, embedding, linear, linearCrossEntropy, recompute, scope, type Device, type FloatDType } from "../tensor/index.js";
+import { Block, initializerStd } from "./block.js";
+import { modelConfig, type ModelConfig, type ModelOptions } from "./config.js";
+import { dropoutKey, tap, type ForwardContext } from "./context.js";
+import { Initializer, Module } from "./module.js";
+import { makeNorm, type Norm } from "./norms/norm.js";
+import { LearnedPositions, SinusoidalPositions, type AbsolutePositions } from "./positions/absolute.js";
+import { Rotary } from "./positions/rotary.js";
+
+export interface DecoderOptions {
+  /** Decides every initial weight. */
+  readonly seed?: number;
+  readonly device?: Device;
+  /** `none`: memory without contents, for a model about to be loaded. */
+  readonly weights?: "random" | "none";
+}
+
+/** The parts of a forward pass that a caller chooses; the rest follows from the ids. */
+export type ForwardOptions = Partial<Omit<ForwardContext, "positions">> & { readonly positions?: Tensor };
+
+/** A target that does not count. */
+export const ignoreIndex = -1;
+
+export class Decoder extends Module {
+  readonly config: ModelConfig;
+  /** [vocabSize, hiddenSize]. */
+  readonly embed: Tensor;
+  readonly positions: AbsolutePositions | undefined;
+  readonly blocks: readonly Block[];
+  /** Only with pre-norm; a post-norm block ends in one. */
+  readonly finalNorm: Norm | undefined;
+  /** [vocabSize, hiddenSize]; the embedding itself when they are tied. */
+  readonly unembed: Tensor;
+
+  /** Throws ConfigError when the configuration cannot be built. */
+  constructor(options: ModelOptions, { seed = 0, device, weights = "random" }: DecoderOptions = {}) {
+    super();
+    const config = (this.config = modelConfig(options));
+    const init = new Initializer({ seed, random: weights === "random", ...(device && { device }) });
+    this.embed = init.normal([config.vocabSize, config.hiddenSize], initializerStd);
+    this.positions =
+      config.position === "learned" ? new LearnedPositions(init, config, initializerStd)
+      : config.position === "sinusoidal" ? new SinusoidalPositions(config, device)
+      : undefined;
+    const rotary = config.position === "rope" ? new Rotary(config, device) : undefined;
+    this.blocks = Array.from({ length: config.numLayers }, (_, layer) => new Block(init, config, layer, rotary, device));
+    this.finalNorm = config.normPlacement === "pre" ? makeNorm(init, config, "ln_final") : undefined;
+    this.unembed = config.tieEmbeddings ? this.embed : init.normal([config.vocabSize, config.hiddenSize], initializerStd);
+  }
+
+  get device(): Device {
+    return this.embed.device;
+  }
+
+  /** ids i32 [batch, time] to the final hidden states [batch, time, hiddenSize]. Throws ShapeError when time exceeds the context. */
+  hidden(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    return scope(() => {
+      const context = this.#context(ids, options);
+      let x = tap(context, "", "hook_embed", embedding(this.embed, ids, { dtype: context.dtype }));
+      if (this.positions !== undefined) x = x.add(tap(context, "", "hook_pos_embed", this.positions.forward(context)));
+      if (context.dropout !== undefined && this.config.dropout > 0) x = dropout(x, this.config.dropout, dropoutKey(context.dropout, 0));
+      for (const block of this.blocks) {
+        // A scope a block: what only its forward pass needed is gone before the next begins.
+        const forward = (x: Tensor) => scope(() => block.forward(x, context));
+        x = context.recompute === true ? recompute(forward, [x]) : forward(x);
+      }
+      return this.finalNorm?.forward(x, context) ?? x;
+    });
+  }
+
+  /** The logits of every position, [batch, time, vocabSize] in the compute dtype. */
+  logits(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    return scope(() => linear(this.hidden(ids, options), this.unembed));
+  }
+
+  /** Mean cross-entropy in nats of targets i32 [batch, time] (-1: does not count), a scalar; the logits never exist as a whole. */
+  loss(ids: Tensor, targets: Tensor, options: ForwardOptions = {}): Tensor {
+    return scope(() => {
+      const hidden = this.hidden(ids, options);
+      return linearCrossEntropy(hidden.reshape([-1, this.config.hiddenSize]), this.unembed, targets.reshape([-1]), { ignoreIndex });
+    });
+  }
+
+  #context(ids: Tensor, options: ForwardOptions): ForwardContext {
+    const [batch, time] = ids.shape;
+    if (ids.rank !== 2) throw new ShapeError("Decoder", [ids.shape], "Token ids are [batch, time].");
+    if (time > this.config.contextLength) {
+      throw new ConfigError("contextLength", `${time} tokens do not fit a context of ${this.config.contextLength}.`, { code: "context-exceeded" });
+    }
+    const dtype: FloatDType = options.dtype ?? "f32";
+    const positions = options.positions ?? Tensor.arange(time, { dtype: "i32", device: ids.device }).reshape([1, time]).expand([batch, time]);
+    return { ...options, dtype, positions };
+  }
+
+  /** Number of parameters; tied ones count once. */
+  get numParameters(): number {
+    let n = 0;
+    for (const parameter of this.parameters().values()) n += parameter.size;
+    return n;
+  }
+
+  /** Bytes of the parameters as they lie in memory. */
+  get numBytes(): number {
+    return 4 * this.numParameters;
+  }
+
+  /**
+   * Floating-point operations to train on one token in a sequence of this length: 6 for each parameter that multiplies (2 forward, 4
+   * backward; an embedding only looks up), and 12 * layers * heads * headSize * time for attention (Chowdhery et al. 2022, appendix B).
+   */
+  flopsPerToken(time = this.config.contextLength): number {
+    const { numLayers, numHeads, headSize, tieEmbeddings } = this.config;
+    const lookedUp = (this.positions instanceof LearnedPositions ? this.positions.weight.size : 0) + (tieEmbeddings ? 0 : this.embed.size);
+    return 6 * (this.numParameters - lookedUp) + 12 * numLayers * numHeads * headSize * time;
+  }
+
+  /** Frees every parameter with its gradient. The model cannot be used after that. */
+  dispose(): void {
+    for (const parameter of this.parameters().values()) parameter.dispose();
+  }
+}

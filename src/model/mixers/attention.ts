@@ -1,0 +1,110 @@
+/**
+ * @file Causal self-attention (Vaswani et al. 2017, section 3.2): each token asks (query) all earlier ones (keys) and takes a mixture of what
+ * they offer (values), in several heads. With fewer key heads than query heads it is grouped-query attention (Ainslie et al. 2023).
+ */
+
+import { Tensor, attention, dropout, type Device } from "../../tensor/index.js";
+import type { ModelConfig } from "../config.js";
+import { dropoutKey, tap, tapped, type ForwardContext } from "../context.js";
+import { Linear, Module, type Initializer } from "../module.js";
+import { RmsNorm } from "../norms/norm.js";
+import { alibiSlopes } from "../positions/alibi.js";
+import type { Rotary } from "../positions/rotary.js";
+
+export class Attention extends Module {
+  /** Queries, keys and values in one projection: [(numHeads + 2 numKeyValueHeads) headSize, hiddenSize]. */
+  readonly queryKeyValue: Linear;
+  readonly output: Linear;
+  readonly queryNorm: RmsNorm | undefined;
+  readonly keyNorm: RmsNorm | undefined;
+  readonly #slopes: Tensor | undefined;
+
+  constructor(
+    init: Initializer,
+    private readonly config: ModelConfig,
+    private readonly layer: number,
+    private readonly rotary: Rotary | undefined,
+    std: number,
+    residualStd: number,
+    device?: Device,
+  ) {
+    super();
+    const { hiddenSize, numHeads, numKeyValueHeads, headSize, bias } = config;
+    this.queryKeyValue = new Linear(init, hiddenSize, (numHeads + 2 * numKeyValueHeads) * headSize, { bias, std });
+    this.output = new Linear(init, numHeads * headSize, hiddenSize, { bias, std: residualStd });
+    this.queryNorm = config.qkNorm ? new RmsNorm(init, `${this.name}.q_norm`, headSize, config.normEps) : undefined;
+    this.keyNorm = config.qkNorm ? new RmsNorm(init, `${this.name}.k_norm`, headSize, config.normEps) : undefined;
+    this.#slopes = config.position === "alibi" ? Tensor.from(alibiSlopes(numHeads), { ...(device && { device }) }) : undefined;
+  }
+
+  get name(): string {
+    return `blocks.${this.layer}.attn`;
+  }
+
+  /** x [batch, time, hiddenSize] to the same shape. */
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    const { numHeads, numKeyValueHeads, headSize } = this.config;
+    const [batch, time] = x.shape;
+
+    const heads = this.queryKeyValue.forward(x).reshape([batch, time, numHeads + 2 * numKeyValueHeads, headSize]);
+    let [q, k, v] = heads.split([numHeads, numKeyValueHeads, numKeyValueHeads], 2);
+    q = tap(context, this.name, "hook_q", this.queryNorm?.forward(q, context) ?? q);
+    k = tap(context, this.name, "hook_k", this.keyNorm?.forward(k, context) ?? k);
+    v = tap(context, this.name, "hook_v", v);
+    if (this.rotary !== undefined) {
+      q = tap(context, this.name, "hook_rot_q", this.rotary.rotate(q, context));
+      k = tap(context, this.name, "hook_rot_k", this.rotary.rotate(k, context));
+    }
+    if (context.cache !== undefined) ({ k, v } = context.cache.append(this.layer, k, v));
+
+    const z = tapped(context, this.name, "hook_attn_scores", "hook_pattern") ? this.#openly(q, k, v, context) : this.#fused(q, k, v, context);
+    return this.output.forward(tap(context, this.name, "hook_z", z).reshape([batch, time, numHeads * headSize]));
+  }
+
+  /** softmax(q k^T / sqrt(headSize)) v in one kernel, which never holds the whole matrix of weights. */
+  #fused(q: Tensor, k: Tensor, v: Tensor, context: ForwardContext): Tensor {
+    const { slidingWindow: window, dropout: p } = this.config;
+    const { starts, dropout: source } = context;
+    return attention(q, k, v, {
+      causal: true,
+      window,
+      ...(this.#slopes && { slopes: this.#slopes }),
+      ...(starts && { starts }),
+      ...(source && p > 0 && { dropout: { p, key: dropoutKey(source, this.site) } }),
+    });
+  }
+
+  /** The same numbers step by step, for those who want to see the weights: scores and pattern [batch, heads, queries, keys]. */
+  #openly(q: Tensor, k: Tensor, v: Tensor, context: ForwardContext): Tensor {
+    const { numHeads, numKeyValueHeads, headSize, slidingWindow, dropout: p } = this.config;
+    const device = q.device;
+    const [queries, keys] = [q.shape[1], k.shape[1]];
+    const byHead = (x: Tensor, groups: number) => {
+      const [batch, time, n, width] = x.shape;
+      const repeated = x.permute([0, 2, 1, 3]).reshape([batch, n, 1, time, width]).expand([batch, n, groups, time, width]);
+      return repeated.reshape([batch, n * groups, time, width]).cast("f32");
+    };
+    const groups = numHeads / numKeyValueHeads;
+    let scores = byHead(q, 1).matmul(byHead(k, groups).transpose(-1, -2)).mul(headSize ** -0.5);
+
+    const row = Tensor.arange(queries, { device }).add(keys - queries).reshape([queries, 1]);
+    const distance = row.sub(Tensor.arange(keys, { device }).reshape([1, keys]));
+    if (this.#slopes !== undefined) scores = scores.sub(distance.mul(this.#slopes.reshape([numHeads, 1, 1])));
+    let hidden = distance.less(0).cast("f32");
+    if (slidingWindow > 0) hidden = hidden.maximum(distance.greaterEqual(slidingWindow).cast("f32"));
+    if (context.starts !== undefined) {
+      const before = Tensor.arange(keys, { device }).less(context.starts.cast("f32").reshape([-1, 1, 1, 1])).cast("f32");
+      hidden = hidden.maximum(before);
+    }
+    scores = tap(context, this.name, "hook_attn_scores", scores.maskedFill(hidden, -Infinity));
+    let pattern = tap(context, this.name, "hook_pattern", scores.softmax(-1));
+    if (context.dropout !== undefined && p > 0) pattern = dropout(pattern, p, dropoutKey(context.dropout, this.site));
+    return pattern.matmul(byHead(v, groups)).permute([0, 2, 1, 3]).cast(q.dtype);
+  }
+
+  /** Where this layer's dropout draws from; see `Block` for the others. */
+  private get site(): number {
+    return 1 + 3 * this.layer;
+  }
+}
+

@@ -1,0 +1,45 @@
+/** @file Stochastic gradient descent with momentum (Sutskever et al. 2013 for Nesterov's form) and decoupled decay of matrices. */
+
+import { Tensor, launch } from "../../tensor/index.js";
+import { stateLike, type NamedParameters, type Optimizer, type Update } from "./optimizer.js";
+
+export interface SgdOptions {
+  readonly momentum: number;
+  readonly nesterov: boolean;
+  readonly weightDecay: number;
+}
+
+export class Sgd implements Optimizer {
+  steps = 0;
+  readonly #m: Map<string, Tensor>;
+
+  constructor(
+    private readonly parameters: NamedParameters,
+    private readonly options: SgdOptions,
+  ) {
+    const { momentum } = options;
+    this.#m = momentum === 0 ? new Map() : stateLike(parameters, "momentum", (like) => Tensor.zeros(like.shape, { device: like.device }));
+  }
+
+  step({ rate, gradScale }: Update): void {
+    this.steps++;
+    const { momentum, nesterov, weightDecay } = this.options;
+    for (const [name, w] of this.parameters) {
+      if (w.grad === undefined) continue;
+      launch(
+        "sgd",
+        { w, gradient: w.grad, m: this.#m.get(`momentum.${name}`), gradScale, shadow: w.shadow?.tensor },
+        { rate, momentum, nesterov: nesterov ? 1 : 0, weightDecay: w.rank > 1 ? weightDecay : 0 },
+      );
+      if (w.shadow !== undefined) w.shadow.version = w.storage.version;
+    }
+  }
+
+  state(): Map<string, Tensor> {
+    return new Map(this.#m);
+  }
+
+  dispose(): void {
+    for (const tensor of this.#m.values()) tensor.dispose();
+  }
+}
