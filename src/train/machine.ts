@@ -1,0 +1,86 @@
+/** @file What the machine can do and hold: its matmul rate, which a run is measured against, and whether a run fits into its memory. */
+
+import { readFileSync } from "node:fs";
+import { freemem, totalmem } from "node:os";
+import { ConfigError } from "../errors.js";
+import type { Decoder } from "../model/index.js";
+import { Tensor, type Device, type FloatDType } from "../tensor/index.js";
+import type { TrainSettings } from "./settings.js";
+
+/**
+ * Floating-point operations a second in a large square matmul, the best of a few: what the same kernels reach when nothing is around
+ * them. Takes a tenth of a second or so.
+ */
+export async function measureMatmulRate(device: Device, dtype: FloatDType): Promise<number> {
+  const size = device.name === "reference" ? 96 : 1024;
+  const a = Tensor.empty([size, size], dtype, device);
+  const b = Tensor.empty([size, size], dtype, device);
+  const c = Tensor.empty([size, size], dtype, device);
+  for (const x of [a, b]) x.fill(0.5);
+  let best = 0;
+  for (let i = 0; i < 6; i++) {
+    await device.synchronize();
+    const start = performance.now();
+    device.launch("matmul", { a, b, c }, { activation: "none", accumulate: 0 });
+    await device.synchronize();
+    best = Math.max(best, (2 * size ** 3) / ((performance.now() - start) / 1000));
+  }
+  for (const x of [a, b, c]) x.dispose();
+  return best;
+}
+
+export interface MemoryEstimate {
+  readonly weights: number;
+  readonly gradients: number;
+  readonly optimizer: number;
+  readonly activations: number;
+  readonly total: number;
+}
+
+/**
+ * Bytes that a run will hold at its peak, from the shapes: what each block saves for its backward pass, the largest piece of the logits,
+ * and everything that goes with the weights. An estimate from above, within a third for the models in recipes/.
+ */
+export function estimateMemory(model: Decoder, settings: TrainSettings): MemoryEstimate {
+  const { hiddenSize, intermediateSize, numHeads, numKeyValueHeads, headSize, numLayers, vocabSize, feedForward } = model.config;
+  const width = settings.dtype === "bf16" ? 2 : 4;
+  const tokens = settings.batchSize * (settings.contextLength ?? model.config.contextLength);
+  const heads = numHeads + 2 * numKeyValueHeads;
+  const perBlock = 5 * hiddenSize + 2 * heads * headSize + numHeads * headSize + (feedForward === "swiglu" ? 3 : 2) * intermediateSize;
+  const saved = settings.recompute ? numLayers * hiddenSize + perBlock : numLayers * perBlock;
+  // Gradients on the way back are about one block more; the logits come in pieces of about 32 MB, with their gradient.
+  const logits = Math.min(tokens * vocabSize * 4, 32 << 20) * 2;
+  const activations = tokens * (saved + perBlock) * width + logits;
+  const weights = model.numBytes + (settings.dtype === "bf16" ? model.numBytes / 2 : 0);
+  const gradients = model.numBytes + (vocabSize * hiddenSize * 4);
+  const optimizer = settings.optimizer.kind === "sgd" ? (settings.optimizer.momentum > 0 ? model.numBytes : 0) : 2 * model.numBytes;
+  return { weights, gradients, optimizer, activations, total: weights + gradients + optimizer + activations };
+}
+
+/** Bytes that this process may still take. */
+export function availableMemory(): number {
+  let available = freemem();
+  try {
+    // Linux counts what its caches would give back.
+    available = 1024 * Number(/^MemAvailable:\s+(\d+)/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1] ?? available / 1024);
+  } catch {
+    // Not Linux: the free memory it is.
+  }
+  const limit = process.constrainedMemory?.() ?? 0;
+  if (limit > 0 && limit < totalmem()) available = Math.min(available, limit - process.memoryUsage.rss());
+  return available;
+}
+
+/** Throws ConfigError when a run will not fit, with both figures in bytes, before anything is allocated for it. */
+export function checkMemory(model: Decoder, settings: TrainSettings, available = availableMemory()): MemoryEstimate {
+  const estimate = estimateMemory(model, settings);
+  // The weights are there already.
+  const needed = estimate.total - model.numBytes;
+  if (needed > available) {
+    throw new ConfigError("batchSize", `this run needs about ${needed} bytes more, and ${available} are available.`, {
+      code: "not-enough-memory",
+      hint: `Of these, ${Math.round(estimate.activations)} are activations: a smaller batchSize or contextLength, or recompute, makes them fewer.`,
+    });
+  }
+  return estimate;
+}
