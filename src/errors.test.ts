@@ -29,5 +29,6 @@ describe("errors", () => {
     expect(systemErrorCode(cause)).toBe("ENOSPC");
     expect(systemErrorCode(new Error("x"))).toBeUndefined();
     expect(systemErrorCode("ENOSPC")).toBeUndefined();
+    expect(systemErrorCode(new InklingError("x", { code: "disk-full" }))).toBeUndefined();
   });
 });

@@ -111,5 +111,5 @@ function describePlace({ file, line, field, offset }: FilePlace): string {
 
 /** The code of a failed system call (`ENOENT`, `ENOSPC`), or undefined for any other value. */
 export function systemErrorCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+  return error instanceof Error && "code" in error && typeof error.code === "string" && /^E[A-Z0-9]+$/.test(error.code) ? error.code : undefined;
 }

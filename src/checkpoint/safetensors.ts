@@ -1,0 +1,422 @@
+/**
+ * @file Tensors in files, as the ecosystem keeps them: safetensors (https://github.com/huggingface/safetensors, "Format").
+ *
+ *     8 bytes   N, little-endian
+ *     N bytes   JSON: {"__metadata__": {...strings}, "NAME": {"dtype", "shape", "data_offsets": [begin, end]}, ...}, padded with spaces
+ *     the rest  the tensors' bytes, row-major, little-endian; offsets count from here
+ *
+ * A file from outside is hostile: the header is checked as a whole before any of it is believed (sizes in exact arithmetic, offsets inside
+ * the file, every byte belonging to exactly one tensor), and data is read tensor by tensor, never the whole file.
+ *
+ * What is written here also carries a SHA-256 over itself in the metadata, which other readers ignore; `verify` tells an altered file by it.
+ *
+ * A large model is several files beside `model.safetensors.index.json`, which says in which file each tensor is.
+ */
+import { createHash } from "node:crypto";
+import { open, readFile, stat, type FileHandle } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { z } from "zod";
+import { CheckpointError, systemErrorCode } from "../errors.js";
+import { readableFolder, writeFileAtomically } from "./atomic.js";
+import { fileDTypes, isFileDType, toFloat32, type FileDType } from "./dtype.js";
+
+/** The reference implementation's own limit. */
+const maxHeaderBytes = 100_000_000;
+/** One read or write call moves at most 2 GiB; smaller pieces also keep hashing and copying in cache and memory low. */
+const pieceBytes = 8 << 20;
+const hashKey = "inkling.sha256";
+const noHash = "0".repeat(64);
+export const singleFileName = "model.safetensors";
+export const indexFileName = "model.safetensors.index.json";
+
+/** One tensor of an open file. */
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: FileDType;
+  readonly shape: readonly number[];
+  readonly byteLength: number;
+  /** All its bytes, row-major, little-endian, in a buffer of their own. */
+  read(): Promise<Uint8Array<ArrayBuffer>>;
+  /** Fills `target` with its bytes from `start` on, for reading a large tensor in parts or into memory that exists. */
+  readInto(target: Uint8Array, start?: number): Promise<void>;
+  /** Its elements as float32; see `toFloat32`. */
+  readFloat32(): Promise<Float32Array<ArrayBuffer>>;
+}
+
+/** A tensor to be written; `data` may be a function, called when its turn comes, so that a model need not be in memory twice. */
+export interface TensorToStore {
+  readonly name: string;
+  readonly dtype: FileDType;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array | (() => Uint8Array | Promise<Uint8Array>);
+}
+
+/** The tensors of one file, or of all the files of a sharded checkpoint. Close it (or `await using`). */
+export class Safetensors implements AsyncDisposable {
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly #files: readonly OpenFile[];
+
+  private constructor(path: string, tensors: ReadonlyMap<string, StoredTensor>, metadata: Readonly<Record<string, string>>, files: readonly OpenFile[]) {
+    this.path = path;
+    this.tensors = tensors;
+    this.metadata = metadata;
+    this.#files = files;
+  }
+
+  /**
+   * Opens a `.safetensors` file, an index file, or a folder that holds `model.safetensors` or `model.safetensors.index.json`.
+   *
+   * @throws CheckpointError `no-such-file`, or `bad-checkpoint` saying which file is wrong and how.
+   */
+  static async open(path: string): Promise<Safetensors> {
+    const place = await findCheckpoint(path);
+    if (place.endsWith(".json")) return Safetensors.#openShards(place);
+    const file = await OpenFile.open(place);
+    return new Safetensors(place, file.tensors, file.metadata, [file]);
+  }
+
+  static async #openShards(indexPath: string): Promise<Safetensors> {
+    const index = await readIndex(indexPath);
+    const files = new Map<string, OpenFile>();
+    const tensors = new Map<string, StoredTensor>();
+    try {
+      for (const [name, fileName] of index) {
+        const path = join(dirname(indexPath), fileName);
+        const file = files.get(fileName) ?? (await OpenFile.open(path));
+        files.set(fileName, file);
+        const tensor = file.tensors.get(name);
+        if (tensor === undefined) throw broken({ file: path, field: name }, `this tensor is missing; ${basename(indexPath)} says it is in this file.`);
+        tensors.set(name, tensor);
+      }
+    } catch (error) {
+      for (const file of files.values()) await file.close();
+      throw error;
+    }
+    const metadata = [...files.values()].at(0)?.metadata ?? {};
+    return new Safetensors(indexPath, tensors, metadata, [...files.values()]);
+  }
+
+  /** @throws CheckpointError `no-such-tensor` */
+  get(name: string): StoredTensor {
+    const tensor = this.tensors.get(name);
+    if (tensor !== undefined) return tensor;
+    const some = [...this.tensors.keys()].slice(0, 5).join(", ");
+    throw new CheckpointError({ file: this.path, field: name }, `there is no such tensor among its ${this.tensors.size}${some === "" ? "" : ` (${some}, ...)`}.`, {
+      code: "no-such-tensor",
+    });
+  }
+
+  /**
+   * Reads everything and compares it with the hash that Inkling writes; a file by another program carries none and passes.
+   *
+   * @throws CheckpointError `bad-checkpoint` where a single bit differs.
+   */
+  async verify(): Promise<void> {
+    for (const file of this.#files) await file.verify();
+  }
+
+  async close(): Promise<void> {
+    for (const file of this.#files) await file.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** One open file with its header checked. */
+class OpenFile {
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly #path: string;
+  readonly #handle: FileHandle;
+  readonly #header: Uint8Array;
+
+  private constructor(path: string, handle: FileHandle, header: Uint8Array, fileBytes: number) {
+    const { metadata, entries } = parseHeader(path, header, fileBytes - 8 - header.length);
+    this.#path = path;
+    this.#handle = handle;
+    this.#header = header;
+    this.metadata = metadata;
+    this.tensors = new Map(entries.map((entry) => [entry.name, this.#tensor(entry, 8 + header.length)]));
+  }
+
+  static async open(path: string): Promise<OpenFile> {
+    const handle = await open(path, "r").catch((error: unknown) => {
+      throw cannotOpen(path, error);
+    });
+    try {
+      const { size } = await handle.stat();
+      if (size < 8) throw broken({ file: path }, `the file has ${size} bytes, too few for a safetensors header: it is cut short or something else.`);
+      const lengthBytes = new Uint8Array(8);
+      await readFully(path, handle, lengthBytes, 0);
+      const length = new DataView(lengthBytes.buffer).getBigUint64(0, true);
+      if (length > BigInt(size - 8) || length > maxHeaderBytes) {
+        throw broken({ file: path, offset: 0 }, `the header claims ${length} bytes and the file has ${size}: it is cut short, or no safetensors file.`);
+      }
+      const header = new Uint8Array(Number(length));
+      await readFully(path, handle, header, 8);
+      return new OpenFile(path, handle, header, size);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  #tensor({ name, dtype, shape, begin, end }: HeaderEntry, dataStart: number): StoredTensor {
+    const path = this.#path;
+    const handle = this.#handle;
+    const byteLength = end - begin;
+    const readInto = async (target: Uint8Array, start = 0): Promise<void> => {
+      if (!(start >= 0 && start + target.length <= byteLength)) {
+        throw new RangeError(`Bytes ${start} to ${start + target.length} are not all in "${name}", which has ${byteLength}.`);
+      }
+      await readFully(path, handle, target, dataStart + begin + start);
+    };
+    const read = async (): Promise<Uint8Array<ArrayBuffer>> => {
+      const bytes = new Uint8Array(byteLength);
+      await readInto(bytes);
+      return bytes;
+    };
+    return { name, dtype, shape, byteLength, readInto, read, readFloat32: async () => toFloat32(dtype, await read()) };
+  }
+
+  async verify(): Promise<void> {
+    const expected = this.metadata[hashKey];
+    if (expected === undefined) return;
+    const hash = createHash("sha256").update(withHash(this.#header, expected, noHash));
+    const piece = new Uint8Array(pieceBytes);
+    const { size } = await this.#handle.stat();
+    for (let at = 8 + this.#header.length; at < size; at += piece.length) {
+      const part = piece.subarray(0, Math.min(piece.length, size - at));
+      await readFully(this.#path, this.#handle, part, at);
+      hash.update(part);
+    }
+    if (hash.digest("hex") !== expected) throw broken({ file: this.#path }, "its content is not what was written: the checksum differs.");
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}
+
+interface HeaderEntry {
+  readonly name: string;
+  readonly dtype: FileDType;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+const size = z.int().nonnegative();
+const entrySchema = z.object({ dtype: z.string(), shape: z.array(size).max(64), data_offsets: z.tuple([size, size]) });
+const metadataSchema = z.record(z.string(), z.string());
+
+function parseHeader(file: string, bytes: Uint8Array, dataBytes: number): { metadata: Record<string, string>; entries: HeaderEntry[] } {
+  const json = parseJson({ file, offset: 8 }, "the header", bytes);
+  let metadata: Record<string, string> = {};
+  const entries: HeaderEntry[] = [];
+  for (const [name, value] of Object.entries(json)) {
+    if (name === "__metadata__") {
+      const parsed = metadataSchema.safeParse(value);
+      if (!parsed.success) throw broken({ file, field: name }, "the metadata is not an object of strings.");
+      metadata = parsed.data;
+    } else entries.push(parseEntry(file, name, value, dataBytes));
+  }
+  entries.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  let position = 0;
+  for (const { name, begin, end } of entries) {
+    if (begin !== position) {
+      const how = begin < position ? "overlaps the tensor before it" : `leaves ${begin - position} bytes before it that belong to no tensor`;
+      throw broken({ file, field: name, offset: 8 + bytes.length + begin }, `the tensor ${how}.`);
+    }
+    position = end;
+  }
+  if (position !== dataBytes) {
+    throw broken({ file, offset: 8 + bytes.length + position }, `the tensors end here, and the file goes on for ${dataBytes - position} bytes.`);
+  }
+  return { metadata, entries };
+}
+
+function parseEntry(file: string, name: string, value: unknown, dataBytes: number): HeaderEntry {
+  const place = { file, field: name };
+  const parsed = entrySchema.safeParse(value);
+  if (!parsed.success) throw broken(place, `the tensor's entry is malformed: ${z.prettifyError(parsed.error).replaceAll("\n", " ")}.`);
+  const { dtype, shape, data_offsets: [begin, end] } = parsed.data;
+  if (!isFileDType(dtype)) {
+    throw new CheckpointError(place, `the dtype ${JSON.stringify(dtype)} is not one of ${Object.keys(fileDTypes).join(", ")}.`, { code: "bad-checkpoint" });
+  }
+  if (begin > end || end > dataBytes) {
+    throw broken(place, `its bytes ${begin} to ${end} do not lie in the ${dataBytes} bytes of data that the file has: it is cut short or altered.`);
+  }
+  const byteLength = shape.reduce((product, length) => product * BigInt(length), BigInt(fileDTypes[dtype]));
+  if (byteLength !== BigInt(end - begin)) {
+    throw broken(place, `shape [${shape.join(", ")}] of ${dtype} takes ${byteLength} bytes, and the entry gives it ${end - begin}.`);
+  }
+  return { name, dtype, shape, begin, end };
+}
+
+/** As entries, since zod's own objects drop a tensor that is called `__proto__`. */
+const weightMapSchema = z.custom<object>(isPlainObject).transform((map) => Object.entries(map)).pipe(z.array(z.tuple([z.string(), z.string()])));
+const indexSchema = z.object({ weight_map: weightMapSchema });
+
+async function readIndex(path: string): Promise<[name: string, file: string][]> {
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw cannotOpen(path, error);
+  });
+  const parsed = indexSchema.safeParse(parseJson({ file: path }, "the index", bytes));
+  if (!parsed.success) throw broken({ file: path, field: "weight_map" }, "it is not an object that gives each tensor's file.");
+  const entries = parsed.data.weight_map;
+  for (const [name, file] of entries) {
+    // A name is a file beside the index and nothing else: an index from outside must not reach into other folders.
+    if (!/^[^/\\]+\.safetensors$/.test(file)) throw broken({ file: path, field: name }, `${JSON.stringify(file)} is not the name of a safetensors file.`);
+  }
+  return entries;
+}
+
+function parseJson(place: { file: string; offset?: number }, what: string, bytes: Uint8Array): object {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (error) {
+    throw broken(place, `${what} is not JSON (${error instanceof Error ? error.message : String(error)}).`);
+  }
+  if (!isPlainObject(json)) throw broken(place, `${what} is not a JSON object.`);
+  return json;
+}
+
+function isPlainObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+async function findCheckpoint(path: string): Promise<string> {
+  const place = await readableFolder(path);
+  const info = await stat(place).catch((error: unknown) => {
+    throw cannotOpen(path, error);
+  });
+  if (!info.isDirectory()) return place;
+  for (const name of [singleFileName, indexFileName]) {
+    const inside = join(place, name);
+    if ((await stat(inside).catch(() => undefined)) !== undefined) return inside;
+  }
+  throw new CheckpointError({ file: path }, `the folder holds neither ${singleFileName} nor ${indexFileName}.`, {
+    code: "no-such-file",
+    hint: "Name the folder of a model that was saved or downloaded whole.",
+  });
+}
+
+async function readFully(path: string, handle: FileHandle, target: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < target.length; ) {
+    const { bytesRead } = await handle.read(target, done, Math.min(target.length - done, 1 << 30), position + done);
+    if (bytesRead === 0) throw broken({ file: path, offset: position + done }, "the file ends here: it was cut short while being read.");
+    done += bytesRead;
+  }
+}
+
+function broken(place: { file: string; field?: string; offset?: number }, message: string): CheckpointError {
+  return new CheckpointError(place, message, { code: "bad-checkpoint", hint: "Download or save it again." });
+}
+
+function cannotOpen(path: string, error: unknown): CheckpointError {
+  if (systemErrorCode(error) === "ENOENT") return new CheckpointError({ file: path }, "there is no such file.", { code: "no-such-file", hint: "Check the path.", cause: error });
+  return new CheckpointError({ file: path }, `cannot be read (${error instanceof Error ? error.message : String(error)}).`, { code: "cannot-read", cause: error });
+}
+
+/**
+ * Writes one file, atomically. Tensors are laid out by element size, then name, as the reference implementation does, so that each is aligned
+ * and the same tensors give the same bytes. The metadata says `"format": "pt"`, which transformers asks for.
+ *
+ * @throws CheckpointError as `writeFileAtomically`; RangeError for data whose size is not its shape's.
+ */
+export async function writeSafetensors(path: string, tensors: Iterable<TensorToStore>, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
+  const sorted = [...tensors].sort((a, b) => fileDTypes[b.dtype] - fileDTypes[a.dtype] || (a.name < b.name ? -1 : 1));
+  const entries: [string, unknown][] = [["__metadata__", { format: "pt", ...metadata, [hashKey]: noHash }]];
+  const seen = new Set(["__metadata__"]);
+  let position = 0;
+  for (const { name, dtype, shape } of sorted) {
+    if (seen.has(name)) throw new RangeError(`The tensor name "${name}" is taken.`);
+    seen.add(name);
+    const begin = position;
+    position += bytesOf({ dtype, shape });
+    entries.push([name, { dtype, shape, data_offsets: [begin, position] }]);
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
+  const header = new Uint8Array(Math.ceil(json.length / 8) * 8).fill(0x20);
+  header.set(json);
+  const length = new Uint8Array(8);
+  new DataView(length.buffer).setBigUint64(0, BigInt(header.length), true);
+
+  await writeFileAtomically(path, async (file) => {
+    const hash = createHash("sha256").update(header);
+    let at = await writeFully(file, length, 0);
+    at = await writeFully(file, header, at);
+    for (const tensor of sorted) {
+      const data = typeof tensor.data === "function" ? await tensor.data() : tensor.data;
+      if (data.byteLength !== bytesOf(tensor)) {
+        throw new RangeError(`"${tensor.name}": ${tensor.dtype} of shape [${tensor.shape.join(", ")}] is ${bytesOf(tensor)} bytes, not ${data.byteLength}.`);
+      }
+      hash.update(data);
+      at = await writeFully(file, data, at);
+    }
+    await writeFully(file, withHash(header, noHash, hash.digest("hex")), 8);
+  });
+}
+
+/**
+ * Writes a checkpoint's tensors into a fresh folder (see `writeFolderAtomically`): `model.safetensors`, or, beyond `maxShardBytes`,
+ * `model-00001-of-0000N.safetensors` with their index. Tensors keep their order over the shards.
+ */
+export async function writeSafetensorsFolder(
+  folder: string,
+  tensors: Iterable<TensorToStore>,
+  { maxShardBytes = 5e9, metadata = {} }: { maxShardBytes?: number; metadata?: Readonly<Record<string, string>> } = {},
+): Promise<void> {
+  const shards: TensorToStore[][] = [[]];
+  let shardBytes = 0;
+  let totalBytes = 0;
+  for (const tensor of tensors) {
+    const bytes = bytesOf(tensor);
+    if (shardBytes > 0 && shardBytes + bytes > maxShardBytes) {
+      shards.push([]);
+      shardBytes = 0;
+    }
+    shards[shards.length - 1].push(tensor);
+    shardBytes += bytes;
+    totalBytes += bytes;
+  }
+  if (shards.length === 1) return writeSafetensors(join(folder, singleFileName), shards[0], metadata);
+  const number = (n: number): string => String(n).padStart(5, "0");
+  const weightMap: [string, string][] = [];
+  for (const [i, shard] of shards.entries()) {
+    const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+    await writeSafetensors(join(folder, file), shard, metadata);
+    for (const { name } of shard) weightMap.push([name, file]);
+  }
+  const index = { metadata: { total_size: totalBytes }, weight_map: Object.fromEntries(weightMap) };
+  await writeFileAtomically(join(folder, indexFileName), `${JSON.stringify(index, null, 2)}\n`);
+}
+
+function bytesOf({ dtype, shape }: { dtype: FileDType; shape: readonly number[] }): number {
+  const bytes = shape.reduce((product, length) => product * length, fileDTypes[dtype]);
+  if (!Number.isSafeInteger(bytes) || !shape.every((length) => Number.isInteger(length) && length >= 0)) {
+    throw new RangeError(`[${shape.join(", ")}] is not a shape that can be stored.`);
+  }
+  return bytes;
+}
+
+async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await file.write(bytes, done, Math.min(bytes.length - done, 1 << 30), position + done)).bytesWritten;
+  }
+  return position + bytes.length;
+}
+
+/** A copy of a header with the one hash in place of the other; both are 64 characters, so that nothing moves. */
+function withHash(header: Uint8Array, from: string, to: string): Uint8Array {
+  const copy = Buffer.from(header);
+  const at = copy.indexOf(`"${hashKey}":"${from}"`);
+  if (at >= 0) copy.write(to, at + hashKey.length + 4, "latin1");
+  return copy;
+}
