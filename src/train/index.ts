@@ -1,0 +1,9 @@
+/** @file The training room: the loop, and what it is made of. */
+
+export { estimateMemory, checkMemory, measureMatmulRate, availableMemory, type MemoryEstimate } from "./machine.js";
+export { makeOptimizer, type Optimizer, type OptimizerOptions } from "./optimizers/index.js";
+export { configOfRun, type TrainingState } from "./run-folder.js";
+export { learningRate, type ScheduleOptions } from "./schedule.js";
+export { trainSettings, type TrainSettings, type TrainSettingsInput } from "./settings.js";
+export { train, TrainingError, type StepReport, type TrainOptions } from "./trainer.js";
+export { validationLoss } from "./validation.js";

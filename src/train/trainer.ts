@@ -1,0 +1,249 @@
+/**
+ * @file The training loop. A step is queued as a whole (forward, backward, clip, update) and while the device works on it the next batch is
+ * read and the next step queued; what is awaited is only its loss. So the event loop lives and the device never waits for JavaScript.
+ */
+
+import { ConfigError, InklingError } from "../errors.js";
+import { generateText } from "../generate/index.js";
+import type { Decoder } from "../model/index.js";
+import { Tensor, backward, memory, scope } from "../tensor/index.js";
+import { randomKey } from "../tensor/random.js";
+import type { Tokenizer } from "../tokenizer/index.js";
+import type { TokenDataset } from "../data/index.js";
+import { clipScale } from "./clip.js";
+import { checkMemory } from "./machine.js";
+import { makeOptimizer, type Optimizer } from "./optimizers/index.js";
+import { RunFolder } from "./run-folder.js";
+import { learningRate, type Schedule } from "./schedule.js";
+import { trainSettings, type TrainSettings, type TrainSettingsInput } from "./settings.js";
+import { validationLoss } from "./validation.js";
+
+/** Training came upon a loss or gradient that is no number. The last checkpoint stands. */
+export class TrainingError extends InklingError {
+  constructor(
+    readonly step: number,
+    message: string,
+  ) {
+    super(message, { code: "not-finite", hint: "A lower learning rate, a longer warm-up or clipping usually helps; the last checkpoint is as it was." });
+  }
+}
+
+export type TrainOptions = TrainSettingsInput & {
+  /** A folder for checkpoints and metrics; without one nothing is written. */
+  readonly out?: string;
+  /** Go on from the last checkpoint in `out`. */
+  readonly resume?: boolean;
+  /** For samples, and saved with the model. */
+  readonly tokenizer?: Tokenizer;
+  /** Stops after the current step, saves, and rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+};
+
+export interface StepReport {
+  /** Steps done, counted from 1. */
+  readonly step: number;
+  /** Mean cross-entropy of the step's tokens before its update, in nats. */
+  readonly loss: number;
+  /** Norm of all gradients together, before clipping. */
+  readonly gradNorm: number;
+  readonly learningRate: number;
+  /** Tokens seen so far in this run. */
+  readonly tokens: number;
+  /** Seconds this step took, evaluations and saves apart. */
+  readonly seconds: number;
+  readonly tokensPerSecond: number;
+  /** Of the validation split (or its first `evaluateTokens`; the last step's is of all of it), after this step's update. */
+  readonly validationLoss?: number;
+  readonly validationTokens?: number;
+  /** Bits per byte of text, where the data know how many bytes their tokens stand for. */
+  readonly bitsPerByte?: number;
+  readonly sample?: string;
+  /** The folder of the checkpoint saved after this step. */
+  readonly saved?: string;
+  /** Bytes of tensors: the most there were at once. */
+  readonly peakBytes: number;
+}
+
+/**
+ * Trains a model in place, one report a step.
+ *
+ * @throws ConfigError for settings that cannot be or do not fit the memory; DataError when the text is too short; CheckpointError when `out` holds
+ * another run; TrainingError when a loss is not finite. `break` ends the run without saving.
+ */
+export async function* train(model: Decoder, source: TokenDataset | Promise<TokenDataset>, options: TrainOptions): AsyncGenerator<StepReport, void, void> {
+  const { out, resume = false, tokenizer, signal, ...input } = options;
+  const settings = trainSettings(input);
+  const contextLength = settings.contextLength ?? model.config.contextLength;
+  if (contextLength > model.config.contextLength) {
+    throw new ConfigError("contextLength", `the model's context is ${model.config.contextLength} tokens, which ${contextLength} exceeds.`);
+  }
+  if (resume && out === undefined) throw new ConfigError("resume", "there is no folder to resume from.", { hint: "Give `out`." });
+  const data = await source;
+  if (data.vocabSize > model.config.vocabSize) {
+    throw new ConfigError("vocabSize", `the data have ${data.vocabSize} token ids and the model only ${model.config.vocabSize}.`);
+  }
+  checkMemory(model, settings);
+
+  const parameters = model.parameters();
+  const optimizer = makeOptimizer(settings.optimizer, parameters);
+  const folder = out === undefined ? undefined : await RunFolder.open(out, { resume });
+  try {
+    const resumed = folder?.resumed;
+    if (resumed !== undefined) {
+      checkResumable(resumed.settings, settings, resumed.dataFingerprint, data.fingerprint);
+      await folder?.restore(model, optimizer);
+    }
+    const schedule = settings.schedule as Schedule;
+    const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order, ...(resumed && { state: resumed.data }) });
+    let best = resumed?.bestValidationLoss ?? Infinity;
+    let lastTime = performance.now();
+    memory.peak = memory.live;
+
+    const finish = async (step: number, queued: Queued, dataState: unknown): Promise<StepReport> => {
+      const [loss, gradNorm] = await Promise.all([queued.loss.item(), queued.norm.item()]);
+      queued.loss.dispose();
+      queued.norm.dispose();
+      if (!Number.isFinite(loss)) throw new TrainingError(step, `The loss of step ${step} is ${loss}.`);
+      if (!Number.isFinite(gradNorm)) throw new TrainingError(step, `The gradient of step ${step} is not finite (its norm is ${gradNorm}, the loss ${loss}).`);
+      const now = performance.now();
+      const seconds = (now - lastTime) / 1000;
+      const stepTokens = settings.batchSize * contextLength * settings.accumulation;
+      const isLast = step === settings.steps;
+      const due = (every: number) => every > 0 && step % every === 0;
+
+      let report: StepReport = {
+        step, loss, gradNorm,
+        learningRate: learningRate(schedule, step - 1, settings.steps),
+        tokens: step * stepTokens,
+        seconds,
+        tokensPerSecond: stepTokens / seconds,
+        peakBytes: memory.peak,
+      };
+      if (data.hasValidation && (isLast || due(settings.evaluateEvery))) {
+        const windows = data.validationWindows({ contextLength, batchSize: settings.batchSize });
+        const { loss: validation, tokens } = await validationLoss(model, windows, {
+          dtype: settings.dtype,
+          signal,
+          ...(!isLast && { limit: settings.evaluateTokens }),
+        });
+        const bitsPerByte = data.bytesPerToken === undefined ? undefined : validation / Math.LN2 / data.bytesPerToken;
+        report = { ...report, validationLoss: validation, validationTokens: tokens, ...(bitsPerByte !== undefined && { bitsPerByte }) };
+      }
+      if (tokenizer !== undefined && due(settings.sampleEvery)) {
+        const { samplePrompt: prompt, sampleTokens: maxTokens, seed, dtype } = settings;
+        const { text } = await generateText(model, { prompt, tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype });
+        report = { ...report, sample: text };
+      }
+      if (folder !== undefined) {
+        const { saved: _saved, sample: _sample, ...numbers } = report;
+        await folder.record(numbers);
+        if (report.validationLoss !== undefined && report.validationLoss < best) {
+          best = report.validationLoss;
+          await folder.saveBest(model, tokenizer);
+        }
+        if (isLast || due(settings.saveEvery) || signal?.aborted === true) {
+          await folder.saveLast(model, tokenizer, optimizer, {
+            step, settings, data: dataState, bestValidationLoss: Number.isFinite(best) ? best : null, dataFingerprint: data.fingerprint,
+          });
+          report = { ...report, saved: `${folder.path}/last` };
+        }
+      }
+      // Evaluations and saves are not the step's time.
+      lastTime = performance.now();
+      return report;
+    };
+
+    /** Whether something looks at the weights after this step, so that the next must not be queued before. */
+    const needsRest = (step: number) =>
+      step === settings.steps || signal?.aborted === true || [settings.evaluateEvery, settings.saveEvery, settings.sampleEvery].some((every) => every > 0 && step % every === 0);
+
+    let waiting: { step: number; queued: Queued; dataState: unknown } | undefined;
+    for (let step = (resumed?.step ?? 0) + 1; step <= settings.steps; step++) {
+      const micro = [];
+      for (let i = 0; i < settings.accumulation; i++) micro.push(await batches.next());
+      const dataState = batches.state();
+      const queued = queueStep(model, optimizer, parameters.values(), micro, {
+        settings,
+        rate: learningRate(schedule, step - 1, settings.steps),
+        step,
+      });
+      if (waiting !== undefined) {
+        const { step: earlier, queued: done, dataState: state } = waiting;
+        waiting = undefined;
+        yield await finish(earlier, done, state);
+      }
+      waiting = { step, queued, dataState };
+      if (needsRest(step)) {
+        waiting = undefined;
+        yield await finish(step, queued, dataState);
+        signal?.throwIfAborted();
+      }
+    }
+  } finally {
+    for (const parameter of parameters.values()) {
+      parameter.grad?.dispose();
+      parameter.grad = undefined;
+    }
+    optimizer.dispose();
+    await folder?.close();
+  }
+}
+
+interface Queued {
+  readonly loss: Tensor;
+  readonly norm: Tensor;
+}
+
+interface Batch {
+  /** [batchSize, contextLength], row-major. */
+  readonly inputs: Int32Array<ArrayBuffer>;
+  readonly targets: Int32Array<ArrayBuffer>;
+  readonly rows: number;
+}
+
+/** Queues one step: the gradients of every micro-batch, averaged; then clip and update. */
+function queueStep(
+  model: Decoder,
+  optimizer: Optimizer,
+  parameters: Iterable<Tensor>,
+  batches: readonly Batch[],
+  { settings, rate, step }: { settings: TrainSettings; rate: number; step: number },
+): Queued {
+  const { device } = model;
+  return scope(() => {
+    let loss: Tensor | undefined;
+    batches.forEach(({ inputs, targets, rows }, i) => {
+      const shape = [rows, inputs.length / rows];
+      const partial = model.loss(Tensor.from(inputs, { shape, device }), Tensor.from(targets, { shape, device }), {
+        dtype: settings.dtype,
+        recompute: settings.recompute,
+        dropout: { seed: randomKey(settings.seed), step: step * batches.length + i },
+      });
+      backward(partial, Tensor.full([], 1 / batches.length, { device }));
+      loss = loss === undefined ? partial.detach() : loss.add(partial.detach());
+    });
+    const all = [...parameters];
+    const { norm, scale } = clipScale(all, settings.clip > 0 ? settings.clip : Infinity, device);
+    optimizer.step({ rate, gradScale: scale });
+    for (const parameter of all) {
+      parameter.grad?.dispose();
+      parameter.grad = undefined;
+    }
+    return { loss: loss!.mul(1 / batches.length), norm };
+  });
+}
+
+/** What may differ between a run and its resumption: how long it is and when it looks up, nothing that changes what a step computes. */
+function checkResumable(before: TrainSettings, now: TrainSettings, fingerprintBefore: string, fingerprintNow: string): void {
+  if (fingerprintBefore !== fingerprintNow) {
+    throw new ConfigError("data", "the run was started on other data (or another tokenizer), so it cannot go on with these.", { code: "other-run" });
+  }
+  for (const field of ["batchSize", "contextLength", "accumulation", "dtype", "optimizer", "schedule", "clip", "seed", "order"] as const) {
+    if (JSON.stringify(before[field]) !== JSON.stringify(now[field])) {
+      throw new ConfigError(field, `the run was started with ${JSON.stringify(before[field])}, and ${JSON.stringify(now[field])} would make it another.`, {
+        code: "other-run",
+        hint: "Leave it as it was, or start a new run.",
+      });
+    }
+  }
+}
