@@ -126,8 +126,10 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
           signal,
           ...(!isLast && { limit: settings.evaluateTokens }),
         });
+        // Cut short by an abort it is no figure; the checkpoint below is what matters then.
+        const whole = signal?.aborted !== true;
         const bitsPerByte = data.bytesPerToken === undefined ? undefined : validation / Math.LN2 / data.bytesPerToken;
-        report = { ...report, validationLoss: validation, validationTokens: tokens, ...(bitsPerByte !== undefined && { bitsPerByte }) };
+        if (whole) report = { ...report, validationLoss: validation, validationTokens: tokens, ...(bitsPerByte !== undefined && { bitsPerByte }) };
       }
       if (tokenizer !== undefined && due(settings.sampleEvery)) {
         const { samplePrompt: prompt, sampleTokens: maxTokens, seed, dtype } = settings;

@@ -12,7 +12,7 @@ export interface Window {
 
 /**
  * Mean cross-entropy in nats over the targets of these windows, each predicted once, up to about `limit` tokens. The queue holds one window at
- * a time, so memory does not grow with the split.
+ * a time, so memory does not grow with the split. An abort ends it early, with what it has.
  */
 export async function validationLoss(
   model: Decoder,
@@ -22,7 +22,7 @@ export async function validationLoss(
   let sum = 0;
   let tokens = 0;
   for await (const { inputs, targets, rows } of windows) {
-    options.signal?.throwIfAborted();
+    if (options.signal?.aborted === true) break;
     const counted = targets.reduce((n, target) => n + (target >= 0 ? 1 : 0), 0);
     if (counted === 0) continue;
     const loss = noGrad(() =>
