@@ -6,19 +6,32 @@
 
 namespace inkling::simd {
 
-INKLING_INLINE Vec relu(Vec x) { return max(zero(), x); }  // keeps NaN
+INKLING_INLINE Vec relu(Vec x) { return select(x <= zero(), zero(), x); }  // keeps NaN
 INKLING_INLINE Vec reluGrad(Vec x) { return select(x > zero(), set1(1.0f), zero()); }
 
-// x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016).
-INKLING_INLINE Vec gelu(Vec x) {
-  const Vec half = set1(0.5f) * x;
-  return fma(half, erf(x * set1(0.707106781f)), half);
+// The normal distribution: Phi(-t) = e^(-t^2/2) r(t), r rational, t >= 0. That keeps the digits of the far tail, where 1 + erf would lose
+// them; and the density comes along. t^2/2 is large there, so its rounding error is carried into the exponential to first order.
+struct Normal {
+  Vec distribution, density;
+};
+INKLING_INLINE Normal normal(Vec x) {
+  const Vec t = min(set1(14.5f), abs(x));
+  const Vec square = t * t;
+  const Vec lost = fma(t, t, -square);  // 0 where fma rounds twice
+  Vec e = exp(set1(-0.5f) * square);
+  e = fnma(e * set1(0.5f), lost, e);
+  const Vec p = polynomial(t, {0.5f, 0.438295186f, 0.183235288f, 0.0406332724f, 0.00411631353f});
+  const Vec q = polynomial(t, {1.0f, 1.67447531f, 1.2025038f, 0.469471037f, 0.101858951f, 0.0103179486f});
+  const Vec tail = e * p / q;
+  return {select(x < zero(), tail, set1(1.0f) - tail), e * set1(0.39894228f)};
 }
+
+// x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016).
+INKLING_INLINE Vec gelu(Vec x) { return x * normal(x).distribution; }
 // Phi(x) + x phi(x)
 INKLING_INLINE Vec geluGrad(Vec x) {
-  const Vec distribution = fma(set1(0.5f), erf(x * set1(0.707106781f)), set1(0.5f));
-  const Vec density = set1(0.39894228f) * exp(set1(-0.5f) * x * x);
-  return fma(x, density, distribution);
+  const Normal n = normal(x);
+  return fma(x, n.density, n.distribution);
 }
 
 // The approximation x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3), which is x sigmoid(2u).
@@ -27,6 +40,7 @@ INKLING_INLINE Vec geluTanh(Vec x) {
   return x * sigmoid(twoU);
 }
 INKLING_INLINE Vec geluTanhGrad(Vec x) {
+  x = min(set1(16.0f), max(set1(-16.0f), x));  // beyond, the derivative is 0 or 1, and x^2 might overflow
   const Vec xx = x * x;
   const Vec s = sigmoid(x * fma(set1(1.59576912f * 0.044715f), xx, set1(1.59576912f)));
   const Vec slope = fma(set1(3 * 1.59576912f * 0.044715f), xx, set1(1.59576912f));
