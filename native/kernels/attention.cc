@@ -1,0 +1,161 @@
+// Attention forward: softmax(q k^T) v by tiles with a running maximum and sum (Milakov & Gimelshein 2018; Dao et al. 2022), so that memory
+// grows with the sequence and never with its square. Blocks of keys outside; inside, groups of six queries go through scores, weights and
+// the weighted sum of values while all three lie in the first cache. A group touches only the keys that some query of it sees, to the
+// vector; hidden keys that remain get the score minus infinity.
+//
+// Work is cut by shape alone: where there are many (batch, key head) pairs each is one task that packs its keys and values for itself; where
+// there are few, they are packed by all first and a task is one block of queries. A handful of queries (decoding) goes to attention_decode.cc.
+#include "attention.h"
+#include "attention_decode.h"
+
+namespace inkling::kernels {
+
+using namespace attention_detail;
+
+namespace {
+
+constexpr int64_t queryBlock = 96;  // a multiple of maxRows
+constexpr int64_t keyBlock = 128;   // a multiple of panelWidth
+
+template <class Word>
+struct Forward {
+  const AttentionParams& a;
+  Scores scores;
+  int64_t batches, queries, keys, heads, keyHeads, group, d, dv, blocks, keySteps, dvPadded;
+
+  explicit Forward(const AttentionParams& params)
+      : a(params), scores(params), batches(a.q.shape[0]), queries(a.q.shape[1]), keys(a.k.shape[1]), heads(a.q.shape[2]), keyHeads(a.k.shape[2]),
+        group(heads / keyHeads), d(a.q.shape[3]), dv(a.v.shape[3]), blocks((queries + queryBlock - 1) / queryBlock),
+        keySteps((keys + perWord<Word> - 1) / perWord<Word>), dvPadded(roundUp(dv, W)) {}
+
+  struct Packed {
+    Panels<Word> k, v;
+  };
+  int64_t packedWords() const { return Panels<Word>::words(keys, d) + Panels<Word>::words(dv, keys); }
+  Packed packed(Word* memory) const { return {{memory, keys, d}, {memory + Panels<Word>::words(keys, d), dv, keys}}; }
+  // Keys [first, first + count), first being a multiple of keyBlock.
+  void pack(const Packed& to, int64_t batch, int64_t keyHead, int64_t first, int64_t count) const {
+    Panels<Word> k = to.k, v = to.v;
+    k.data = to.k.at(0, first);
+    v.data = to.v.at(first / perWord<Word>, 0);
+    packColumns(Matrix(a.k, batch, keyHead), first, count, k);
+    packSteps(Matrix(a.v, batch, keyHead), first, count, v);
+  }
+
+  // A lane's memory for one block of queries.
+  struct Block {
+    float *out, *largest, *sum, *products, *kept;
+    Word *q, *weights;
+  };
+  int64_t blockWords() const {
+    return queryBlock * (dvPadded + 2 + leftStride<Word>(d)) + maxRows * keyBlock * 3;
+  }
+  Block block(float* memory) const {
+    Block b;
+    b.out = memory;
+    b.products = b.out + queryBlock * dvPadded;
+    b.kept = b.products + maxRows * keyBlock;
+    b.weights = reinterpret_cast<Word*>(b.kept + maxRows * keyBlock);
+    b.q = b.weights + maxRows * keyBlock;
+    b.largest = reinterpret_cast<float*>(b.q + queryBlock * leftStride<Word>(d));
+    b.sum = b.largest + queryBlock;
+    return b;
+  }
+
+  void run(const Block& b, const Packed& kv, int64_t batch, int64_t head, int64_t first) const {
+    const int64_t count = smaller(queryBlock, queries - first), qStride = leftStride<Word>(d);
+    packLeft(Matrix(a.q, batch, head), first, count, b.q);
+    for (int64_t i = 0; i < count * dvPadded; i++) b.out[i] = 0;
+    for (int64_t i = 0; i < count; i++) b.largest[i] = -infinity, b.sum[i] = 0;
+    const int64_t low = scores.visibility.of(batch, first).low, high = scores.visibility.of(batch, first + count - 1).high;
+    for (int64_t key = roundDown(low, keyBlock); key < high; key += keyBlock) {
+      for (int64_t r = 0; r < count; r += maxRows) {
+        const int64_t rows = smaller(maxRows, count - r);
+        const int64_t from = larger(key, roundDown(scores.visibility.of(batch, first + r).low, W));
+        const int64_t seen = smaller(key + keyBlock, scores.visibility.of(batch, first + r + rows - 1).high);
+        if (from >= seen) continue;
+        const int64_t to = roundUp(seen, W);
+        multiply<Word, false>(rows, b.q + r * qStride, qStride, kv.k, 0, kv.k.steps, from, to, b.products, keyBlock, false);
+        for (int64_t i = 0; i < rows; i++) weigh(b, batch, head, first, r + i, from, to, b.products + i * keyBlock, b.weights + i * keyBlock);
+        const int64_t step = from / perWord<Word>, steps = (seen - from + perWord<Word> - 1) / perWord<Word>;
+        multiply<Word, false>(rows, b.weights, keyBlock, kv.v, step, steps, 0, dvPadded, b.out + r * dvPadded, dvPadded, true);
+      }
+    }
+    const Matrix out(a.out, batch, head);
+    float* logSumExp = a.logSumExp.as<float>() + (batch * heads + head) * queries + first;
+    for (int64_t i = 0; i < count; i++) {
+      storeRow(out, first + i, b.out + i * dvPadded, b.sum[i] > 0 || b.sum[i] != b.sum[i] ? 1 / b.sum[i] : 0);
+      logSumExp[i] = b.sum[i] == 0 ? -infinity : b.largest[i] * ln2 + std::log(b.sum[i]);
+    }
+  }
+
+  // Products of one query with the keys [from, to) become weights relative to the largest score so far.
+  void weigh(const Block& b, int64_t batch, int64_t head, int64_t first, int64_t r, int64_t from, int64_t to, float* products, Word* weights) const {
+    const int64_t n = to - from;
+    scores.finish(batch, head, first + r, from, to, products, nullptr);
+    Vec top = load<float>(products);
+    for (int64_t j = W; j < n; j += W) top = max(load<float>(products + j), top);
+    const float multiplier = scores.multiplier();
+    const float before = b.largest[r], largest = std::fmax(before, maxOf(top) * multiplier);
+    if (largest > before) {
+      b.largest[r] = largest;
+      const float shrink = exp2(set1(before - largest)).v[0];
+      b.sum[r] *= shrink;
+      float* out = b.out + r * dvPadded;
+      for (int64_t i = 0; i < dvPadded; i += W) store<float>(out + i, load<float>(out + i) * set1(shrink));
+    }
+    const Vec offset = set1(largest == -infinity ? 0.0f : -largest);
+    if (scores.p > 0) scores.kept(batch, head, first + r, from, to, b.kept);
+    Vec sum = zero();
+    for (int64_t j = 0; j < n; j += W) {
+      Vec weight = exp2(fma(load<float>(products + j), set1(multiplier), offset));
+      sum += weight;
+      if (scores.p > 0) weight *= load<float>(b.kept + j);
+      if constexpr (perWord<Word> == 2) store<bf16>(reinterpret_cast<bf16*>(weights) + j, weight);
+      else store<float>(weights + j, weight);
+    }
+    b.sum[r] += simd::sum(sum);
+  }
+
+  void operator()(Context& context) const {
+    const int64_t pairs = batches * keyHeads, lanes = context.lanes();
+    const bool alone = pairs >= 32;
+    const int64_t laneWords = roundUp(blockWords() + (alone ? packedWords() : 0), 16);
+    float* laneMemory = context.scratch<float>(lanes * laneWords);
+    if (alone) {
+      context.parallel(pairs, [&](int64_t task, int lane) {
+        float* memory = laneMemory + lane * laneWords;
+        const Packed kv = packed(reinterpret_cast<Word*>(memory + blockWords()));
+        const int64_t batch = task / keyHeads, keyHead = task % keyHeads;
+        pack(kv, batch, keyHead, 0, keys);
+        for (int64_t unit = 0; unit < group * blocks; unit++)
+          run(block(memory), kv, batch, keyHead * group + unit / blocks, unit % blocks * queryBlock);
+      });
+      return;
+    }
+    const int64_t pairWords = roundUp(packedWords(), 16), chunk = 4 * keyBlock, chunks = (keys + chunk - 1) / chunk;
+    Word* shared = context.scratch<Word>(pairs * pairWords);
+    context.parallel(pairs * chunks, [&](int64_t task, int) {
+      const int64_t pair = task / chunks, first = task % chunks * chunk;
+      pack(packed(shared + pair * pairWords), pair / keyHeads, pair % keyHeads, first, smaller(chunk, keys - first));
+    });
+    // The last block of queries first: under causality it is the longest.
+    context.parallel(batches * heads * blocks, [&](int64_t task, int lane) {
+      const int64_t batch = task / blocks / heads, head = task / blocks % heads, first = (blocks - 1 - task % blocks) * queryBlock;
+      run(block(laneMemory + lane * laneWords), packed(shared + (batch * keyHeads + head / group) * pairWords), batch, head, first);
+    });
+  }
+};
+
+}  // namespace
+
+void attention(const AttentionParams& a, Context& context) {
+  if (a.out.elements() == 0 && a.logSumExp.elements() == 0) return;
+  if (decodes(a)) return decode(a, context);
+#if defined(INKLING_BF16_PAIRS)
+  if (usePairs({a.q.dtype, a.k.dtype, a.v.dtype})) return Forward<Pair>{a}(context);
+#endif
+  Forward<float>{a}(context);
+}
+
+}  // namespace inkling::kernels
