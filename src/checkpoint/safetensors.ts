@@ -8,7 +8,8 @@
  * A file from outside is hostile: the header is checked as a whole before any of it is believed (sizes in exact arithmetic, offsets inside
  * the file, every byte belonging to exactly one tensor), and data is read tensor by tensor, never the whole file.
  *
- * What is written here also carries a SHA-256 over itself in the metadata, which other readers ignore; `verify` tells an altered file by it.
+ * What is written here also carries, in the metadata, a SHA-256 over its data and header, which other readers ignore; `verify` tells an
+ * altered file by it.
  *
  * A large model is several files beside `model.safetensors.index.json`, which says in which file each tensor is.
  */
@@ -186,7 +187,7 @@ class OpenFile {
   async verify(): Promise<void> {
     const expected = this.metadata[hashKey];
     if (expected === undefined) return;
-    const hash = createHash("sha256").update(withHash(this.#header, expected, noHash));
+    const hash = createHash("sha256");
     const piece = new Uint8Array(pieceBytes);
     const { size } = await this.#handle.stat();
     for (let at = 8 + this.#header.length; at < size; at += piece.length) {
@@ -194,6 +195,7 @@ class OpenFile {
       await readFully(this.#path, this.#handle, part, at);
       hash.update(part);
     }
+    hash.update(withoutHash(this.#header, expected));
     if (hash.digest("hex") !== expected) throw broken({ file: this.#path }, "its content is not what was written: the checksum differs.");
   }
 
@@ -332,36 +334,64 @@ function cannotOpen(path: string, error: unknown): CheckpointError {
  */
 export async function writeSafetensors(path: string, tensors: Iterable<TensorToStore>, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
   const sorted = [...tensors].sort((a, b) => fileDTypes[b.dtype] - fileDTypes[a.dtype] || (a.name < b.name ? -1 : 1));
-  const entries: [string, unknown][] = [["__metadata__", { format: "pt", ...metadata, [hashKey]: noHash }]];
-  const seen = new Set(["__metadata__"]);
-  let position = 0;
-  for (const { name, dtype, shape } of sorted) {
-    if (seen.has(name)) throw new RangeError(`The tensor name "${name}" is taken.`);
-    seen.add(name);
-    const begin = position;
-    position += bytesOf({ dtype, shape });
-    entries.push([name, { dtype, shape, data_offsets: [begin, position] }]);
-  }
-  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
-  const header = new Uint8Array(Math.ceil(json.length / 8) * 8).fill(0x20);
-  header.set(json);
-  const length = new Uint8Array(8);
-  new DataView(length.buffer).setBigUint64(0, BigInt(header.length), true);
-
-  await writeFileAtomically(path, async (file) => {
-    const hash = createHash("sha256").update(header);
-    let at = await writeFully(file, length, 0);
-    at = await writeFully(file, header, at);
+  const headerBytes = encodeHeader(sorted, metadata, noHash).length;
+  await streamSafetensors(path, headerBytes, async (append) => {
     for (const tensor of sorted) {
       const data = typeof tensor.data === "function" ? await tensor.data() : tensor.data;
       if (data.byteLength !== bytesOf(tensor)) {
         throw new RangeError(`"${tensor.name}": ${tensor.dtype} of shape [${tensor.shape.join(", ")}] is ${bytesOf(tensor)} bytes, not ${data.byteLength}.`);
       }
-      hash.update(data);
-      at = await writeFully(file, data, at);
+      await append(data);
     }
-    await writeFully(file, withHash(header, noHash, hash.digest("hex")), 8);
+    return { tensors: sorted, metadata };
   });
+}
+
+type Layout = Pick<TensorToStore, "name" | "dtype" | "shape">;
+
+/**
+ * Writes a file whose shapes are known only when its data is: `fill` appends the bytes, then says which tensors, in the order of the
+ * bytes, they were. The header goes into `headerBytes` left free for it, a multiple of 8.
+ *
+ * @throws as `writeSafetensors`; RangeError for a header that does not fit.
+ */
+export async function streamSafetensors(
+  path: string,
+  headerBytes: number,
+  fill: (append: (data: Uint8Array) => Promise<void>) => Promise<{ tensors: readonly Layout[]; metadata: Readonly<Record<string, string>> }>,
+): Promise<void> {
+  await writeFileAtomically(path, async (file) => {
+    const hash = createHash("sha256");
+    const start = 8 + headerBytes;
+    let position = start;
+    const { tensors, metadata } = await fill(async (data) => {
+      hash.update(data);
+      position = await writeFully(file, data, position);
+    });
+    const promised = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+    if (promised !== position - start) throw new RangeError(`The tensors take ${promised} bytes, and ${position - start} were written.`);
+    const digest = hash.update(encodeHeader(tensors, metadata, noHash, headerBytes)).digest("hex");
+    const length = new Uint8Array(8);
+    new DataView(length.buffer).setBigUint64(0, BigInt(headerBytes), true);
+    await writeFully(file, encodeHeader(tensors, metadata, digest, headerBytes), await writeFully(file, length, 0));
+  });
+}
+
+/** The header's JSON, padded with spaces to `length`, or to the next multiple of 8, so that the data is aligned. */
+function encodeHeader(tensors: readonly Layout[], metadata: Readonly<Record<string, string>>, hash: string, length?: number): Uint8Array {
+  const entries = new Map<string, unknown>([["__metadata__", { format: "pt", ...metadata, [hashKey]: hash }]]);
+  let position = 0;
+  for (const { name, dtype, shape } of tensors) {
+    if (entries.has(name)) throw new RangeError(`The tensor name "${name}" is taken.`);
+    const begin = position;
+    position += bytesOf({ dtype, shape });
+    entries.set(name, { dtype, shape, data_offsets: [begin, position] });
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
+  const header = new Uint8Array(length ?? Math.ceil(json.length / 8) * 8).fill(0x20);
+  if (json.length > header.length) throw new RangeError(`A header of ${json.length} bytes does not fit into ${header.length}.`);
+  header.set(json);
+  return header;
 }
 
 /**
@@ -413,10 +443,11 @@ async function writeFully(file: FileHandle, bytes: Uint8Array, position: number)
   return position + bytes.length;
 }
 
-/** A copy of a header with the one hash in place of the other; both are 64 characters, so that nothing moves. */
-function withHash(header: Uint8Array, from: string, to: string): Uint8Array {
+/** A header as it was hashed: with zeros where the hash stands now. */
+function withoutHash(header: Uint8Array, hash: string): Uint8Array {
   const copy = Buffer.from(header);
-  const at = copy.indexOf(`"${hashKey}":"${from}"`);
-  if (at >= 0) copy.write(to, at + hashKey.length + 4, "latin1");
+  const key = `"${hashKey}":"`;
+  const at = copy.indexOf(key + hash);
+  if (at >= 0) copy.write(noHash, at + key.length, "latin1");
   return copy;
 }
