@@ -135,7 +135,7 @@ struct Panels {
 
   Panels() = default;
   Panels(Word* memory, int64_t columns, int64_t contraction)
-      : data(memory), width(smaller(panelWidth, roundUp(columns, W))), steps((contraction + perWord<Word> - 1) / perWord<Word>) {}
+      : data(memory), width(smaller(panelWidth, roundUp(larger(columns, 1), W))), steps((contraction + perWord<Word> - 1) / perWord<Word>) {}
   static int64_t words(int64_t columns, int64_t contraction) {
     const Panels p(nullptr, columns, contraction);
     return roundUp(columns, p.width) * p.steps;
