@@ -106,7 +106,7 @@ void embeddingBackward(const EmbeddingBackwardParams& p, Context& context) {
     }
   }
   // Blocks of columns, each at least a few cache lines wide.
-  const int64_t columns = (taskElements / m + 63) / 64 * 64 + (taskElements / m < 64 ? 64 : 0);
+  const int64_t columns = m >= taskElements / 64 ? 64 : ceilDivide(taskElements / m, 64) * 64;
   withFloatType(p.dy.dtype, [&](auto t) {
     using T = decltype(t);
     parallelRanges(context, n, columns, [&](int64_t begin, int64_t end) {

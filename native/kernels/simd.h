@@ -441,6 +441,18 @@ INKLING_INLINE void forLanes(int64_t n, Body body) {
   if (i < n) body(i, First{static_cast<int>(n - i)});
 }
 
+// Folds [0, n) into one vector by a = step(a, i, part), in four interleaved sums that start from 0, so that additions need not wait for
+// each other. Where `part` is not All, step must add 0 to the lanes beyond (as partial loads make products and sums do).
+template <class Step>
+INKLING_INLINE Vec sumLanes(int64_t n, Step step) {
+  Vec a[4] = {zero(), zero(), zero(), zero()};
+  int64_t i = 0;
+  for (; i + 4 * W <= n; i += 4 * W)
+    for (int j = 0; j < 4; j++) a[j] = step(a[j], i + j * W, All{});
+  forLanes(n - i, [&](int64_t k, auto part) { a[0] = step(a[0], i + k, part); });
+  return (a[0] + a[1]) + (a[2] + a[3]);
+}
+
 // One element.
 INKLING_INLINE float toFloat(float x) { return x; }
 INKLING_INLINE float toFloat(bf16 x) {

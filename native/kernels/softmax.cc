@@ -16,17 +16,21 @@ float largest(const T* x, int64_t n) {
   return maxOf(m);
 }
 
+// What a row without a finite or infinite maximum becomes: NaN where NaN is among its elements, else `otherwise`.
+template <class T>
+void emptyRow(const T* x, T* y, int64_t n, float otherwise) {
+  Vec total = zero();
+  forLanes(n, [&](int64_t i, auto part) { total += load(x + i, part); });
+  const float poison = sum(total);
+  const Vec value = set1(poison == poison ? otherwise : poison);
+  forLanes(n, [&](int64_t i, auto part) { store(y + i, value, part); });
+}
+
 // exponentials may be y.
 template <class T>
 void softmaxRow(const T* x, T* y, float* exponentials, int64_t n) {
   const float top = largest(x, n);
-  if (top == -__builtin_inff()) {
-    // All -Infinity, or NaN among them, which must not become 0.
-    return forLanes(n, [&](int64_t i, auto part) {
-      const Vec v = load(x + i, part);
-      store(y + i, select(isNaN(v), v, zero()), part);
-    });
-  }
+  if (top == -__builtin_inff()) return emptyRow(x, y, n, 0);
   Vec total = zero();
   forLanes(n, [&](int64_t i, auto part) {
     const Vec e = inside(part, exp(load(x + i, part) - set1(top)), zero());
@@ -40,7 +44,7 @@ void softmaxRow(const T* x, T* y, float* exponentials, int64_t n) {
 template <class T>
 void logSoftmaxRow(const T* x, T* y, int64_t n) {
   const float top = largest(x, n);
-  if (top == -__builtin_inff()) return forLanes(n, [&](int64_t i, auto part) { store(y + i, load(x + i, part), part); });
+  if (top == -__builtin_inff()) return emptyRow(x, y, n, top);
   Vec total = zero();
   forLanes(n, [&](int64_t i, auto part) { total += inside(part, exp(load(x + i, part) - set1(top)), zero()); });
   // (x - top) is exact where it matters, near the top; so it is not merged with the logarithm.
