@@ -1,0 +1,69 @@
+/**
+ * @file Our side of the training benchmarks, in a process of its own so that its memory is its own. It speaks the peers' protocol: arguments
+ * describe the model, each line `run N` on stdin runs N steps, and one JSON line answers: {tokensPerSecond, stepMs, peakRssBytes}.
+ */
+
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import { Decoder } from "../src/model/index.js";
+import { CpuDevice, Tensor, backward, defaultDevice, scope, type FloatDType } from "../src/tensor/index.js";
+import { Random } from "../src/tensor/random.js";
+import { clipScale } from "../src/train/clip.js";
+import { makeOptimizer } from "../src/train/optimizers/index.js";
+
+const { values } = parseArgs({
+  options: {
+    layers: { type: "string" }, heads: { type: "string" }, dims: { type: "string" }, context: { type: "string" },
+    batch: { type: "string" }, vocab: { type: "string" }, dtype: { type: "string", default: "bf16" },
+  },
+});
+const size = (name: "layers" | "heads" | "dims" | "context" | "batch" | "vocab") => Number(values[name]);
+const [batch, context] = [size("batch"), size("context")];
+const dtype = values.dtype as FloatDType;
+
+const model = new Decoder({
+  vocabSize: size("vocab"), hiddenSize: size("dims"), numLayers: size("layers"), numHeads: size("heads"), contextLength: context,
+  feedForward: "geluTanh",
+});
+const parameters = model.parameters();
+const optimizer = makeOptimizer({ kind: "adamw" }, parameters);
+const random = new Random(1);
+
+function queueStep(): Tensor {
+  return scope(() => {
+    const tokens = () => Tensor.from(Int32Array.from({ length: batch * context }, () => random.integer(size("vocab"))), { shape: [batch, context] });
+    const loss = model.loss(tokens(), tokens(), { dtype });
+    backward(loss);
+    optimizer.step({ rate: 1e-4, gradScale: clipScale(parameters.values(), 1, model.device).scale });
+    for (const parameter of parameters.values()) {
+      parameter.grad?.dispose();
+      parameter.grad = undefined;
+    }
+    return loss.detach();
+  });
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [command, count] = line.split(" ");
+  if (command !== "run") break;
+  const steps = Number(count);
+  const start = performance.now();
+  let previous: Tensor | undefined;
+  for (let step = 0; step < steps; step++) {
+    // As in the training loop: the next step is queued while the one before runs.
+    const loss = queueStep();
+    await previous?.item();
+    previous?.dispose();
+    previous = loss;
+  }
+  await previous?.item();
+  previous?.dispose();
+  const seconds = (performance.now() - start) / 1000;
+  const device = defaultDevice();
+  if (process.env["INKLING_PROFILE"] === "1" && device instanceof CpuDevice) {
+    for (const { kernel, calls, seconds: spent } of device.profile()) {
+      console.error(`${kernel.padEnd(20)} ${String(calls / steps).padStart(8)} calls  ${((1000 * spent) / steps).toFixed(3).padStart(10)} ms a step`);
+    }
+  }
+  console.log(JSON.stringify({ tokensPerSecond: (steps * batch * context) / seconds, stepMs: (1000 * seconds) / steps, peakRssBytes: process.resourceUsage().maxRSS * 1024 }));
+}
