@@ -2,7 +2,8 @@
 
 import type { Attributes, Operands } from "../contract.js";
 import type { HostView, Kernel } from "./view.js";
-import { floats, optionalFloats, product, store } from "./view.js";
+import { floats, optionalFloats, store } from "./view.js";
+import { elementsOf } from "../shape.js";
 
 /**
  * Calls `visit` with the places in x, weight and y of every product of the convolution, in the order of the sum in the contract. Forward
@@ -38,7 +39,7 @@ export const conv1d: Kernel<"conv1d"> = ({ x, weight, bias, y }, attributes) => 
   const [source, w] = [floats(x), floats(weight)];
   const offset = optionalFloats(bias);
   const [, outChannels, outTime] = y.shape;
-  const sums = new Float64Array(product(y.shape));
+  const sums = new Float64Array(elementsOf(y.shape));
   if (offset !== undefined) for (let i = 0; i < sums.length; i++) sums[i] = offset[Math.floor(i / outTime) % outChannels];
   walk({ x, weight, y }, attributes, (xAt, weightAt, yAt) => (sums[yAt] += w[weightAt] * source[xAt]));
   store(y, sums);

@@ -5,7 +5,8 @@
 
 import { activationFunctions } from "./functions.js";
 import type { HostView, Kernel } from "./view.js";
-import { floats, optionalFloats, product, rowsOf, rowStarts, store } from "./view.js";
+import { floats, optionalFloats, rowsOf, rowStarts, store } from "./view.js";
+import { elementsOf } from "../shape.js";
 
 /** The matrices of a batch: views on the last two axes, in row-major order of the leading ones. */
 function matrices({ data, dtype, shape, strides, offset }: HostView): HostView[] {
@@ -67,7 +68,7 @@ export const matmul: Kernel<"matmul"> = ({ a, b, bias, c, preActivation }, { act
   const [m, k] = a.shape.slice(-2);
   const n = b.shape[b.shape.length - 1];
   const [as, bs] = [matrices(a), matrices(b)];
-  const sums = new Float64Array(product(c.shape));
+  const sums = new Float64Array(elementsOf(c.shape));
   let left = new Float32Array(), right = new Float32Array();
   for (let batch = 0; batch < as.length; batch++) {
     // A matrix that is broadcast over the batch is copied once.

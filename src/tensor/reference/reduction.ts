@@ -3,7 +3,8 @@
 import type { ReduceOp } from "../contract.js";
 import { isFloat } from "../dtype.js";
 import type { Kernel, Values } from "./view.js";
-import { product, rowsOf, store, values, valuesArray } from "./view.js";
+import { rowsOf, store, values, valuesArray } from "./view.js";
+import { elementsOf } from "../shape.js";
 
 type RowReduction = (row: Values, correction: number) => number;
 
@@ -42,8 +43,8 @@ export const reduce: Kernel<"reduce"> = ({ x, y }, { op, reducedAxes, correction
   const f = isFloat(x.dtype) ? reductions[op] : integerReductions[op];
   if (f === undefined) throw new Error(`${op} does not take ${x.dtype}.`);
   const source = values(x);
-  const n = product(x.shape.slice(x.shape.length - reducedAxes));
-  const result = valuesArray(y.dtype, product(y.shape));
+  const n = elementsOf(x.shape.slice(x.shape.length - reducedAxes));
+  const result = valuesArray(y.dtype, elementsOf(y.shape));
   for (let row = 0; row < result.length; row++) result[row] = f(source.subarray(row * n, (row + 1) * n), correction);
   store(y, result);
 };

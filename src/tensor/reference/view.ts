@@ -10,6 +10,7 @@
 import type { Attributes, KernelName, Operands } from "../contract.js";
 import type { DType, RawArray } from "../dtype.js";
 import { isFloat, toBfloat16 } from "../dtype.js";
+import { elementsOf, isDense } from "../shape.js";
 
 /** A strided view on host memory; `strides` and `offset` count elements of `data`, which is the whole buffer. */
 export interface HostView {
@@ -27,31 +28,13 @@ export type Kernels = { readonly [K in KernelName]: Kernel<K> };
 /** Dense numbers: bf16 widened to float32, which holds it exactly. */
 export type Values = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
 
-export function product(shape: readonly number[]): number {
-  return shape.reduce((n, length) => n * length, 1);
-}
-
 export function elements(view: HostView): number {
-  return product(view.shape);
+  return elementsOf(view.shape);
 }
 
 /** The length of the last axis, and how many rows of it there are. A scalar is one row of one. */
 export function rowsOf(view: HostView): { rows: number; n: number } {
-  return { rows: product(view.shape.slice(0, -1)), n: view.shape.at(-1) ?? 1 };
-}
-
-export function rowMajorStrides(shape: readonly number[]): number[] {
-  const strides = new Array<number>(shape.length);
-  for (let axis = shape.length - 1, stride = 1; axis >= 0; axis--) {
-    strides[axis] = stride;
-    stride *= shape[axis];
-  }
-  return strides;
-}
-
-function isDense({ shape, strides }: HostView): boolean {
-  const dense = rowMajorStrides(shape);
-  return product(shape) === 0 || shape.every((length, axis) => length === 1 || strides[axis] === dense[axis]);
+  return { rows: elementsOf(view.shape.slice(0, -1)), n: view.shape.at(-1) ?? 1 };
 }
 
 /** The position in `data` of each row's first element, in row-major order of the leading axes. */
@@ -72,7 +55,7 @@ export function valuesArray(dtype: DType, n: number): Values {
 export function values(view: HostView): Values {
   const count = elements(view);
   const { data, dtype } = view;
-  if (isDense(view)) {
+  if (isDense(view.shape, view.strides)) {
     const part = data.subarray(view.offset, view.offset + count);
     return dtype === "bf16" ? widen(part) : (part as Values);
   }
@@ -115,11 +98,11 @@ function widen(bits: ArrayLike<number>): Float32Array<ArrayBuffer> {
 export function store(view: HostView, source: ArrayLike<number>): void {
   const { data, dtype } = view;
   const count = elements(view);
-  if (isDense(view) && dtype !== "bf16") {
+  if (isDense(view.shape, view.strides) && dtype !== "bf16") {
     data.set(source, view.offset);
     return;
   }
-  if (isDense(view)) {
+  if (isDense(view.shape, view.strides)) {
     for (let i = 0; i < count; i++) data[view.offset + i] = toBfloat16(source[i]);
     return;
   }
