@@ -1,0 +1,55 @@
+/** @file A benchmark side as a long-lived process: it is asked for one measurement at a time, so that two sides can take turns. */
+
+import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
+import { createInterface } from "node:readline";
+
+/** What a side answers to `run N`. */
+export interface Measurement {
+  readonly tokensPerSecond: number;
+  readonly stepMs: number;
+  readonly peakRssBytes: number;
+}
+
+export class Peer {
+  readonly #process: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(
+    readonly name: string,
+    command: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ) {
+    this.#process = spawn(command, args, { env: { ...process.env, ...env } });
+    this.#process.stderr.on("data", (chunk: Buffer) => {
+      if (process.env["INKLING_BENCH_VERBOSE"] === "1" || process.env["INKLING_PROFILE"] === "1") process.stderr.write(chunk);
+    });
+    this.#process.on("error", (error) => console.error(`${name}: ${error.message}`));
+    this.#process.stdin.on("error", () => undefined);
+    this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** One measurement of N steps. Throws where the process ended or answered with something else. */
+  async run(steps: number): Promise<Measurement> {
+    this.#process.stdin.write(`run ${steps}\n`);
+    for (;;) {
+      const { value, done } = await this.#lines.next();
+      if (done === true) throw new Error(`${this.name} ended without an answer (INKLING_BENCH_VERBOSE=1 shows why).`);
+      if (value.startsWith("{")) return JSON.parse(value) as Measurement;
+    }
+  }
+
+  close(): void {
+    this.#process.stdin.end();
+    this.#process.kill();
+  }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** The Python that has the peers' packages: INKLING_BENCH_PYTHON, or python3. */
+export const peerPython = process.env["INKLING_BENCH_PYTHON"] ?? "python3";
