@@ -29,31 +29,78 @@ Nest<2> inOrderOfOutput(const TensorView& x, const TensorView& y) {
   return nest;
 }
 
+// Moves n elements with any strides.
 template <class S, class D>
-void copyRows(const S* x, D* y, const Nest<2>& nest, Context& context) {
-  const int64_t xs = nest.innerStride(0), ys = nest.innerStride(1);
-  parallelRanges(context, nest.elements(), taskElements, [&](int64_t begin, int64_t end) {
-    nest.walk(begin, end, [&](const int64_t(&offset)[2], int64_t n, int64_t) {
-      const S* from = x + offset[0];
-      D* to = y + offset[1];
-      if (xs == 1 && ys == 1) {
-        convertRun(from, to, n);
-      } else if (xs == 0) {
-        const D value = convert<D>(*from);
-        for (int64_t i = 0; i < n; i++) to[i * ys] = value;
-      } else {
-        for (int64_t i = 0; i < n; i++) to[i * ys] = convert<D>(from[i * xs]);
-      }
-    });
-  });
+void moveRun(const void* source, int64_t xs, void* target, int64_t ys, int64_t n) {
+  const S* x = static_cast<const S*>(source);
+  D* y = static_cast<D*>(target);
+  if (xs == 1 && ys == 1) {
+    convertRun(x, y, n);
+  } else if (xs == 0) {
+    const D value = convert<D>(*x);
+    for (int64_t i = 0; i < n; i++) y[i * ys] = value;
+  } else {
+    for (int64_t i = 0; i < n; i++) y[i * ys] = convert<D>(x[i * xs]);
+  }
 }
 
-// x is contiguous along axis `across`, y along the innermost.
+constexpr int64_t tile = 32;
+
+// y[i * yRow + j] = x[i + j * xColumn]
 template <class S, class D>
-void copyTransposed(const S* x, D* y, const Nest<2>& nest, int across, Context& context) {
-  constexpr int64_t tile = 32;
-  const int64_t columns = nest.inner(), rows = nest.shape[across];
-  const int64_t xColumn = nest.innerStride(0), yRow = nest.strides[across][1];
+void moveTile(const void* source, int64_t xColumn, void* target, int64_t yRow, int64_t height, int64_t width) {
+  const S* x = static_cast<const S*>(source);
+  D* y = static_cast<D*>(target);
+  for (int64_t i = 0; i < height; i++) {
+    if (width == tile) {
+      for (int64_t j = 0; j < tile; j++) y[i * yRow + j] = convert<D>(x[i + j * xColumn]);
+    } else {
+      for (int64_t j = 0; j < width; j++) y[i * yRow + j] = convert<D>(x[i + j * xColumn]);
+    }
+  }
+}
+
+// The loops for a pair of dtypes; all around them knows only the sizes of elements.
+struct Mover {
+  void (*run)(const void* x, int64_t xs, void* y, int64_t ys, int64_t n);
+  void (*tile)(const void* x, int64_t xColumn, void* y, int64_t yRow, int64_t height, int64_t width);
+};
+
+Mover moverFor(DType from, DType to) {
+  Mover mover{};
+  if (from == to) {
+    withBits(from, [&](auto t) { mover = {moveRun<decltype(t), decltype(t)>, moveTile<decltype(t), decltype(t)>}; });
+    return mover;
+  }
+  withType(from, [&](auto s) {
+    withType(to, [&](auto d) {
+      using S = decltype(s);
+      using D = decltype(d);
+      if constexpr (!std::is_same_v<S, D>) mover.run = moveRun<S, D>;
+      if constexpr (!std::is_same_v<S, D> && isFloat<S> && isFloat<D>) mover.tile = moveTile<S, D>;
+    });
+  });
+  return mover;
+}
+
+}  // namespace
+
+void copy(const CopyParams& p, Context& context) {
+  const Mover mover = moverFor(p.x.dtype, p.y.dtype);
+  const Nest<2> nest = inOrderOfOutput(p.x, p.y);
+  const int64_t xSize = bytesPerElement(p.x.dtype), ySize = bytesPerElement(p.y.dtype);
+  const char* x = p.x.as<char>();
+  char* y = p.y.as<char>();
+  const int64_t xs = nest.innerStride(0), ys = nest.innerStride(1), columns = nest.inner();
+  int across = -1;  // the axis that x is contiguous along
+  for (int axis = 0; axis + 1 < nest.rank; axis++)
+    if (nest.strides[axis][0] == 1 && nest.shape[axis] >= 8) across = axis;
+  if (mover.tile == nullptr || across < 0 || ys != 1 || xs <= 1 || columns < 8) {
+    return parallelRanges(context, nest.elements(), taskElements, [&](int64_t begin, int64_t end) {
+      nest.walk(begin, end, [&](const int64_t(&offset)[2], int64_t n, int64_t) { mover.run(x + offset[0] * xSize, xs, y + offset[1] * ySize, ys, n); });
+    });
+  }
+  const int64_t rows = nest.shape[across], yRow = nest.strides[across][1];
   Nest<2> outer;
   for (int i = 0; i + 1 < nest.rank; i++)
     if (i != across) outer.append(nest.shape[i], {nest.strides[i][0], nest.strides[i][1]});
@@ -64,44 +111,9 @@ void copyTransposed(const S* x, D* y, const Nest<2>& nest, int across, Context& 
       int64_t offset[2];
       outer.offsetsOf(t / (tilesDown * tilesAcross), offset);
       const int64_t row = t / tilesAcross % tilesDown * tile, column = t % tilesAcross * tile;
-      const S* from = x + offset[0] + row + column * xColumn;
-      D* to = y + offset[1] + row * yRow + column;
       const int64_t height = rows - row < tile ? rows - row : tile, width = columns - column < tile ? columns - column : tile;
-      if (width == tile) {
-        for (int64_t i = 0; i < height; i++)
-          for (int64_t j = 0; j < tile; j++) to[i * yRow + j] = convert<D>(from[i + j * xColumn]);
-      } else {
-        for (int64_t i = 0; i < height; i++)
-          for (int64_t j = 0; j < width; j++) to[i * yRow + j] = convert<D>(from[i + j * xColumn]);
-      }
+      mover.tile(x + (offset[0] + row + column * xs) * xSize, xs, y + (offset[1] + row * yRow + column) * ySize, yRow, height, width);
     }
-  });
-}
-
-template <class S, class D>
-void copyAs(const CopyParams& p, Context& context) {
-  const Nest<2> nest = inOrderOfOutput(p.x, p.y);
-  if (nest.elements() == 0) return;
-  const S* x = p.x.as<S>();
-  D* y = p.y.as<D>();
-  constexpr bool common = std::is_same_v<S, D> || (isFloat<S> && isFloat<D>);  // the rest is rare, and not worth its code
-  if constexpr (common) {
-    if (nest.innerStride(1) == 1 && nest.innerStride(0) > 1) {
-      for (int axis = 0; axis + 1 < nest.rank; axis++)
-        if (nest.strides[axis][0] == 1 && nest.shape[axis] >= 8 && nest.inner() >= 8) return copyTransposed(x, y, nest, axis, context);
-    }
-  }
-  copyRows(x, y, nest, context);
-}
-
-}  // namespace
-
-void copy(const CopyParams& p, Context& context) {
-  if (p.x.dtype == p.y.dtype) return withBits(p.x.dtype, [&](auto t) { copyAs<decltype(t), decltype(t)>(p, context); });
-  withType(p.x.dtype, [&](auto s) {
-    withType(p.y.dtype, [&](auto d) {
-      if constexpr (!std::is_same_v<decltype(s), decltype(d)>) copyAs<decltype(s), decltype(d)>(p, context);
-    });
   });
 }
 
@@ -109,25 +121,27 @@ void fill(const FillParams& p, Context& context) {
   TensorView zero = p.y;  // strides of 0: only y's order matters
   for (int i = 0; i < zero.rank; i++) zero.strides[i] = 0;
   const Nest<2> nest = inOrderOfOutput(zero, p.y);
-  const auto fillAs = [&](auto value, auto* y) {
-    const int64_t stride = nest.innerStride(1);
+  // The value in y's dtype, as raw bits.
+  uint32_t bits = 0;
+  withType(p.y.dtype, [&](auto t) {
+    const auto value = convert<decltype(t)>(p.value);
+    std::memcpy(&bits, &value, sizeof value);
+  });
+  const int64_t stride = nest.innerStride(1);
+  withBits(p.y.dtype, [&](auto t) {
+    using T = decltype(t);
+    const T value = static_cast<T>(bits);  // its low bytes, on the little-endian machines that there are
     parallelRanges(context, nest.elements(), 4 * taskElements, [&](int64_t begin, int64_t end) {
       nest.walk(begin, end, [&](const int64_t(&offset)[2], int64_t n, int64_t) {
-        auto* to = y + offset[1];
+        T* y = p.y.as<T>() + offset[1];
         if (stride == 1) {
-          for (int64_t i = 0; i < n; i++) to[i] = value;
+          for (int64_t i = 0; i < n; i++) y[i] = value;
         } else {
-          for (int64_t i = 0; i < n; i++) to[i * stride] = value;
+          for (int64_t i = 0; i < n; i++) y[i * stride] = value;
         }
       });
     });
-  };
-  switch (p.y.dtype) {
-    case DType::f32: return fillAs(p.value, p.y.as<float>());
-    case DType::bf16: return fillAs(convert<bf16>(p.value).bits, p.y.as<uint16_t>());
-    case DType::i32: return fillAs(convert<int32_t>(p.value), p.y.as<int32_t>());
-    case DType::u8: return fillAs(convert<uint8_t>(p.value), p.y.as<uint8_t>());
-  }
+  });
 }
 
 void arange(const ArangeParams& p, Context& context) {

@@ -67,6 +67,23 @@ double reduceRow(const T* x, int64_t n, float shift) {
   return static_cast<double>(lanes[0]);
 }
 
+// One row of x into the accumulators of n columns.
+template <class Op, class T>
+void takeRow(float* totals, const T* x, const float* shift, int64_t n) {
+  forLanes(n, [&](int64_t i, auto part) { store(totals + i, Op::step(load(totals + i, part), load(x + i, part), load(shift + i, part)), part); });
+}
+
+// The loops of one operation, so that all around them is compiled once a dtype.
+template <class T>
+struct Loops {
+  double neutral;
+  double (*combine)(double, double);
+  double (*row)(const T* x, int64_t n, float shift);
+  void (*columns)(float* totals, const T* x, const float* shift, int64_t n);
+};
+template <class Op, class T>
+constexpr Loops<T> loopsOf{Op::neutral, Op::combine, reduceRow<Op, T>, takeRow<Op, T>};
+
 // Kept axes: x and the index of the output. Reduced axes: x alone.
 struct Axes {
   Nest<2> kept;
@@ -75,34 +92,34 @@ struct Axes {
 };
 
 // The reduction of elements [begin, end) at x, along the reduced axes.
-template <class Op, class T>
-double reduceAlong(const T* x, const Nest<1>& reduced, int64_t begin, int64_t end, float shift, Source<T>& source) {
+template <class T>
+double reduceAlong(const Loops<T>& loops, const T* x, const Nest<1>& reduced, int64_t begin, int64_t end, float shift, Source<T>& source) {
   const int64_t stride = reduced.innerStride(0);
-  double total = Op::neutral;
+  double total = loops.neutral;
   reduced.walk(begin, end, [&](const int64_t(&offset)[1], int64_t length, int64_t) {
     const int64_t block = stride == 1 ? rowBlock : chunkElements;
     for (int64_t start = 0; start < length; start += block) {
       const int64_t n = length - start < block ? length - start : block;
-      total = Op::combine(total, reduceRow<Op>(source.read(x + offset[0] + start * stride, stride, n), n, shift));
+      total = loops.combine(total, loops.row(source.read(x + offset[0] + start * stride, stride, n), n, shift));
     }
   });
   return total;
 }
 
 // The same for n <= columnBlock outputs whose elements are neighbours in x, into totals[0 .. n).
-template <class Op, class T>
-void reduceColumns(const T* x, const Nest<1>& reduced, int64_t begin, int64_t end, const double* shifts, double* totals, int64_t n) {
+template <class T>
+void reduceColumns(const Loops<T>& loops, const T* x, const Nest<1>& reduced, int64_t begin, int64_t end, const double* shifts, double* totals, int64_t n) {
   float partial[columnBlock], shift[columnBlock];
   for (int64_t i = 0; i < n; i++) {
-    totals[i] = Op::neutral;
-    partial[i] = static_cast<float>(Op::neutral);
+    totals[i] = loops.neutral;
+    partial[i] = static_cast<float>(loops.neutral);
     shift[i] = shifts ? static_cast<float>(shifts[i]) : 0;
   }
   int64_t pending = 0;
   const auto flush = [&] {
     for (int64_t i = 0; i < n; i++) {
-      totals[i] = Op::combine(totals[i], static_cast<double>(partial[i]));
-      partial[i] = static_cast<float>(Op::neutral);
+      totals[i] = loops.combine(totals[i], static_cast<double>(partial[i]));
+      partial[i] = static_cast<float>(loops.neutral);
     }
     pending = 0;
   };
@@ -110,9 +127,7 @@ void reduceColumns(const T* x, const Nest<1>& reduced, int64_t begin, int64_t en
   reduced.walk(begin, end, [&](const int64_t(&offset)[1], int64_t length, int64_t) {
     const T* row = x + offset[0];
     for (int64_t r = 0; r < length; r++, row += stride) {
-      forLanes(n, [&](int64_t i, auto part) {
-        store(partial + i, Op::step(load(partial + i, part), load(row + i, part), load(shift + i, part)), part);
-      });
+      loops.columns(partial, row, shift, n);
       if (++pending == 128) flush();
     }
   });
@@ -120,8 +135,8 @@ void reduceColumns(const T* x, const Nest<1>& reduced, int64_t begin, int64_t en
 }
 
 // Into results[output]: the reduction in double. Chunks of one output are combined in order.
-template <class Op, class T>
-void reduceAll(const T* x, const Axes& axes, const double* shifts, double* results, Context& context) {
+template <class T>
+void reduceAll(const Loops<T>& loops, const T* x, const Axes& axes, const double* shifts, double* results, Context& context) {
   const auto range = [&](int64_t chunk, int64_t& begin, int64_t& end) {
     begin = chunk * chunkLength;
     end = chunk + 1 == axes.chunks ? axes.length : begin + chunkLength;
@@ -141,7 +156,7 @@ void reduceAll(const T* x, const Axes& axes, const double* shifts, double* resul
         range(chunk, begin, end);
         const int64_t n = width - column < block ? width - column : block, output = offset[1] + column;
         double totals[columnBlock];
-        reduceColumns<Op>(x + offset[0] + column, axes.reduced, begin, end, shifts ? shifts + output : nullptr, totals, n);
+        reduceColumns(loops, x + offset[0] + column, axes.reduced, begin, end, shifts ? shifts + output : nullptr, totals, n);
         for (int64_t i = 0; i < n; i++) partials[(output + i) * axes.chunks + chunk] = totals[i];
       }
     });
@@ -153,14 +168,14 @@ void reduceAll(const T* x, const Axes& axes, const double* shifts, double* resul
         int64_t offset[2], begin, end;
         axes.kept.offsetsOf(output, offset);
         range(unit % axes.chunks, begin, end);
-        partials[unit] = reduceAlong<Op>(x + offset[0], axes.reduced, begin, end, shifts ? static_cast<float>(shifts[output]) : 0, source);
+        partials[unit] = reduceAlong(loops, x + offset[0], axes.reduced, begin, end, shifts ? static_cast<float>(shifts[output]) : 0, source);
       }
     });
   }
   if (axes.chunks == 1) return;
   for (int64_t output = 0; output < axes.outputs; output++) {
-    double total = Op::neutral;
-    for (int64_t chunk = 0; chunk < axes.chunks; chunk++) total = Op::combine(total, partials[output * axes.chunks + chunk]);
+    double total = loops.neutral;
+    for (int64_t chunk = 0; chunk < axes.chunks; chunk++) total = loops.combine(total, partials[output * axes.chunks + chunk]);
     results[output] = total;
   }
 }
@@ -181,29 +196,29 @@ void reduceFloats(const ReduceParams& p, const Axes& axes, Context& context) {
   };
   switch (p.op) {
     case ReduceOp::sum:
-      reduceAll<Sum>(x, axes, nullptr, results, context);
+      reduceAll(loopsOf<Sum, T>, x, axes, nullptr, results, context);
       return finish([](double s) { return s; });
     case ReduceOp::mean:
-      reduceAll<Sum>(x, axes, nullptr, results, context);
+      reduceAll(loopsOf<Sum, T>, x, axes, nullptr, results, context);
       return finish([=](double s) { return s / n; });
     case ReduceOp::max:
-      reduceAll<Max>(x, axes, nullptr, results, context);
+      reduceAll(loopsOf<Max, T>, x, axes, nullptr, results, context);
       return finish([](double s) { return s; });
     case ReduceOp::min:
-      reduceAll<Min>(x, axes, nullptr, results, context);
+      reduceAll(loopsOf<Min, T>, x, axes, nullptr, results, context);
       return finish([](double s) { return s; });
     case ReduceOp::prod:
-      reduceAll<Product>(x, axes, nullptr, results, context);
+      reduceAll(loopsOf<Product, T>, x, axes, nullptr, results, context);
       return finish([](double s) { return s; });
     case ReduceOp::variance: {
       double* means = context.scratch<double>(axes.outputs);
-      reduceAll<Sum>(x, axes, nullptr, means, context);
+      reduceAll(loopsOf<Sum, T>, x, axes, nullptr, means, context);
       for (int64_t i = 0; i < axes.outputs; i++) means[i] /= n;
-      reduceAll<SquaredDeviations>(x, axes, means, results, context);
+      reduceAll(loopsOf<SquaredDeviations, T>, x, axes, means, results, context);
       return finish([=](double s) { return s / (n - p.correction); });
     }
     case ReduceOp::norm2:
-      reduceAll<SquaredDeviations>(x, axes, nullptr, results, context);
+      reduceAll(loopsOf<SquaredDeviations, T>, x, axes, nullptr, results, context);
       return finish([](double s) { return std::sqrt(s); });
   }
 }
