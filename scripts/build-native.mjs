@@ -35,7 +35,7 @@ const isaFlags = {
 };
 // GCC 12 warns of its own AVX-512 headers (maybe-uninitialized). No contraction: a product and a sum are fused only where the code says so, which keeps the random numbers equal to those in TypeScript.
 const common = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-psabi", "-Wno-maybe-uninitialized", "-Wno-uninitialized"];
-const kernelOnly = ["-fno-exceptions", "-fno-rtti", "-DINKLING_ALLOW_MISSING_KERNELS=1"];
+const kernelOnly = ["-fno-exceptions", "-fno-rtti"];
 const library = { darwin: "dylib", win32: "dll" }[process.platform] ?? "so";
 
 const compiler = findCompiler();
@@ -84,7 +84,7 @@ async function buildAddon() {
 async function buildKernels(isas) {
   for (const isa of isas) {
     const objects = await compile(sourcesOf(join(native, "kernels")), isa, [...kernelOnly, ...isaFlags[isa], `-DINKLING_ISA_${isa.toUpperCase()}=1`]);
-    await linkTo(`kernels-${isa}.${library}`, objects, process.platform === "linux" ? ["-shared", "-lm"] : ["-shared"]);
+    await linkTo(`kernels-${isa}.${library}`, objects, process.platform === "linux" ? ["-shared", "-Wl,-z,defs", "-lm"] : ["-shared"]);
   }
   return isas;
 }
