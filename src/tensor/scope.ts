@@ -44,8 +44,10 @@ export function scope<T>(body: () => T): T {
       if (own.parent === undefined) tensor.watch();
       else own.parent.tensors.add(tensor);
     }
-    if (keepsGraph) for (const node of own.nodes) own.parent?.nodes.add(node);
-    else for (const node of own.nodes) releaseGraph(node);
+    if (!keepsGraph) for (const node of own.nodes) releaseGraph(node);
+    else if (own.parent !== undefined) for (const node of own.nodes) own.parent.nodes.add(node);
+    // What the tape saved has no scope any more that would give it up; should nobody run the backward pass, the collector finds it.
+    else for (const node of own.nodes) for (const tensor of node.saved) tensor.watch();
     for (const tensor of own.tensors) tensor.release();
   }
 }
@@ -56,6 +58,13 @@ export function keep<T extends Tensor>(tensor: T): T {
     if (s.tensors.delete(tensor)) tensor.watch();
   }
   return tensor;
+}
+
+/** The scope that will release this tensor, if any. */
+export function ownerOf(tensor: Tensor): Scope | undefined {
+  let owner = innermost;
+  while (owner !== undefined && !owner.tensors.has(tensor)) owner = owner.parent;
+  return owner;
 }
 
 function* tensorsIn(value: unknown): Generator<Tensor> {

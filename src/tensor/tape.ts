@@ -6,28 +6,39 @@
 
 import { InklingError, ShapeError } from "../errors.js";
 import { launch } from "./launch.js";
-import { currentScope, keep, scope } from "./scope.js";
+import { currentScope, ownerOf, scope } from "./scope.js";
 import { sameShape } from "./shape.js";
 import { Tensor } from "./tensor.js";
 
 /**
  * The backward half of an op. `dy` is the gradient of the output, in the output's dtype and shape, though not always dense. Returns one
- * gradient an input, in the input's shape and dtype; undefined for those that `needs` says nobody wants.
+ * gradient an input, in the input's shape; undefined for those that `needs` says nobody wants. It runs in a scope of its own, with
+ * recording off: what it makes and does not return is freed.
  *
- * `into[i]`, where given, is a dense f32 gradient of input i that already holds a value and may be added to: an op that can accumulate
- * does so and returns `into[i]` itself, which saves a pass over memory. Others ignore it.
+ * Two offers save passes over memory, and may be ignored. `into[i]`, where given, is a dense gradient of input i, in its dtype, that
+ * already holds a value: an op that can accumulate adds to it and returns `into[i]` itself. `place(i)` may give memory of input i's shape
+ * and dtype, not always dense, where its gradient will be wanted in the end (a part of a larger gradient): an op that can write there does
+ * and returns it.
  */
-export type Backward = (dy: Tensor, needs: readonly boolean[], into: readonly (Tensor | undefined)[]) => (Tensor | undefined)[];
+export type Backward = (dy: Tensor, needs: readonly boolean[], into: readonly (Tensor | undefined)[], place: Place) => (Tensor | undefined)[];
+
+export type Place = (input: number) => Tensor | undefined;
+
+/** The backward half of an op with several outputs; the gradient of one that nobody used is undefined. */
+export type BackwardOfMany = (dys: readonly (Tensor | undefined)[], ...rest: Tail<Parameters<Backward>>) => (Tensor | undefined)[];
+type Tail<T extends unknown[]> = T extends [unknown, ...infer Rest] ? Rest : never;
 
 export interface GraphNode {
   readonly op: string;
   /** Grows with time: inputs come before what is computed from them. */
   readonly sequence: number;
   readonly inputs: readonly Tensor[];
-  readonly output: Tensor;
+  readonly outputs: readonly Tensor[];
   readonly saved: readonly Tensor[];
   /** Undefined once it has run or was given up. */
-  backward: Backward | undefined;
+  backward: BackwardOfMany | undefined;
+  /** See `Backward`: memory for the gradient of one of the outputs. */
+  readonly place: ((output: Tensor) => Tensor | undefined) | undefined;
 }
 
 let enabled = true;
@@ -35,6 +46,11 @@ let sequence = 0;
 
 export function gradEnabled(): boolean {
   return enabled;
+}
+
+/** Whether an op on these inputs will be recorded, so that it is worth keeping what the backward pass reads. */
+export function willRecord(inputs: readonly Tensor[]): boolean {
+  return enabled && inputs.some((input) => input.requiresGrad);
 }
 
 /** Runs `body` without recording: for evaluation, generation and updates. */
@@ -56,14 +72,40 @@ function withGrad<T>(value: boolean, body: () => T): T {
  * Records how `output` came about, when any input requires a gradient, and returns it. Tensors that `backward` reads must be in `saved`
  * (inputs too): they are kept alive until then, whatever their scope does.
  */
-export function record(op: string, output: Tensor, inputs: readonly Tensor[], saved: readonly Tensor[], backward: Backward): Tensor {
-  if (!enabled || !inputs.some((input) => input.requiresGrad)) return output;
-  for (const tensor of saved) tensor.retain();
-  const node: GraphNode = { op, sequence: sequence++, inputs, output, saved, backward };
-  output.node = node;
-  output.requiresGrad = true;
-  currentScope()?.nodes.add(node);
+export function record(
+  op: string,
+  output: Tensor,
+  inputs: readonly Tensor[],
+  saved: readonly Tensor[],
+  backward: Backward,
+  place?: (output: Tensor) => Tensor | undefined,
+): Tensor {
+  if (willRecord(inputs)) {
+    const ofMany: BackwardOfMany = ([dy], needs, into, placeOf) => (dy === undefined ? [] : backward(dy, needs, into, placeOf));
+    addNode({ op, sequence: sequence++, inputs, outputs: [output], saved, backward: ofMany, place });
+  }
   return output;
+}
+
+/** As `record`, for an op whose outputs must get their gradients together. */
+export function recordMany(
+  op: string,
+  outputs: readonly Tensor[],
+  inputs: readonly Tensor[],
+  saved: readonly Tensor[],
+  backward: BackwardOfMany,
+  place?: (output: Tensor) => Tensor | undefined,
+): void {
+  if (willRecord(inputs)) addNode({ op, sequence: sequence++, inputs, outputs, saved, backward, place });
+}
+
+function addNode(node: GraphNode): void {
+  for (const tensor of node.saved) tensor.retain();
+  for (const output of node.outputs) {
+    output.node = node;
+    output.requiresGrad = true;
+  }
+  currentScope()?.nodes.add(node);
 }
 
 /** Gives up a node: what it saved is released, and backward can no longer pass it. */
@@ -86,12 +128,16 @@ export function backward(root: Tensor, seed?: Tensor): void {
 
   withGrad(false, () => {
     const gradients = new Map<Tensor, Tensor>();
-    scope(() => {
-      const first = seed ?? Tensor.empty(root.shape, root.dtype, root.device);
-      if (seed === undefined) launch("fill", { y: first }, { value: 1 });
-      deposit(gradients, root, first);
-    });
-    for (const node of reachable(root)) runNode(node, gradients);
+    try {
+      scope(() => {
+        const first = seed ?? Tensor.empty(root.shape, root.dtype, root.device);
+        if (seed === undefined) launch("fill", { y: first }, { value: 1 });
+        deposit(gradients, root, first);
+      });
+      for (const node of reachable(root)) runNode(node, gradients);
+    } finally {
+      for (const gradient of gradients.values()) gradient.release();
+    }
   });
 }
 
@@ -108,56 +154,71 @@ function reachable(root: Tensor): GraphNode[] {
 }
 
 function runNode(node: GraphNode, gradients: Map<Tensor, Tensor>): void {
-  const dy = gradients.get(node.output);
-  if (dy !== undefined) {
+  const dys = node.outputs.map((output) => gradients.get(output));
+  if (dys.some((dy) => dy !== undefined)) {
     const run = node.backward;
     if (run === undefined) throw new InklingError(`backward: the graph through ${node.op} was used or given up already.`, { code: "graph-used" });
-    gradients.delete(node.output);
+    const { inputs } = node;
+    const held = (input: Tensor): Tensor | undefined => (input.node === undefined ? input.grad : gradients.get(input));
     scope(() => {
-      const needs = node.inputs.map((input) => input.requiresGrad);
-      const into = node.inputs.map((input) => {
-        const held = input.node === undefined ? input.grad : gradients.get(input);
-        return held !== undefined && held.dtype === "f32" && held.isDense && held.isExclusive ? held : undefined;
+      const needs = inputs.map((input) => input.requiresGrad);
+      const into = inputs.map((input) => {
+        const sum = held(input);
+        return sum !== undefined && isOwn(sum) ? sum : undefined;
       });
-      run(dy, needs, into).forEach((gradient, i) => {
-        if (gradient === undefined || !needs[i] || gradient === into[i]) return;
-        deposit(gradients, node.inputs[i], gradient);
+      const place: Place = (i) => (held(inputs[i]) === undefined ? inputs[i].node?.place?.(inputs[i]) : undefined);
+      run(dys, needs, into, place).forEach((gradient, i) => {
+        if (gradient !== undefined && needs[i] && gradient !== into[i]) deposit(gradients, inputs[i], gradient);
       });
     });
-    dy.release();
+    node.outputs.forEach((output) => gradients.delete(output));
+    for (const dy of dys) dy?.release();
   }
   releaseGraph(node);
 }
 
+/** Whether a gradient may be written in place: it has no holes or overlaps, and nobody else sees its memory. */
+function isOwn(gradient: Tensor): boolean {
+  return gradient.isDense && gradient.isExclusive;
+}
+
 /** Adds a gradient to what the target has so far. */
 function deposit(gradients: Map<Tensor, Tensor>, target: Tensor, gradient: Tensor): void {
-  if (!sameShape(target.shape, gradient.shape)) throw new ShapeError("backward", [target.shape, gradient.shape], "A gradient has another shape than its tensor.");
+  if (!sameShape(target.shape, gradient.shape)) {
+    throw new ShapeError("backward", [target.shape, gradient.shape], "A gradient has another shape than its tensor.");
+  }
   const isLeaf = target.node === undefined;
   const held = isLeaf ? target.grad : gradients.get(target);
-  const hold = (tensor: Tensor): void => {
-    if (isLeaf) target.grad = tensor;
-    else gradients.set(target, tensor);
-  };
-  if (held === undefined) {
-    // A leaf's gradient outlives the pass and is written in place later, so it must not share memory with anything else.
-    if (isLeaf && (!gradient.isDense || !gradient.isExclusive || gradient.dtype !== target.dtype)) {
-      const own = keep(Tensor.empty(target.shape, target.dtype, target.device));
-      launch("copy", { x: gradient, y: own }, {});
-      hold(own);
-    } else if (currentScope()?.tensors.delete(gradient) === true) {
-      hold(gradient);
-    } else {
-      hold(gradient.retain());
-    }
-  } else if (held.isExclusive) {
+  if (held !== undefined && isOwn(held)) {
     launch("accumulate", { x: gradient, y: held }, { scale: 1 });
-  } else {
-    const sum = keep(Tensor.empty(target.shape, held.dtype, target.device));
-    launch("copy", { x: held, y: sum }, {});
-    launch("accumulate", { x: gradient, y: sum }, { scale: 1 });
-    held.release();
-    hold(sum);
+    return;
   }
+  let next = gradient;
+  if (held !== undefined || gradient.dtype !== target.dtype || (isLeaf && !isOwn(gradient))) {
+    // A sum needs memory of its own, and so does a leaf's gradient, which outlives the pass and is written in place later.
+    next = Tensor.empty(target.shape, target.dtype, target.device);
+    if (held !== undefined && gradient.dtype === held.dtype) launch("binary", { a: held, b: gradient, y: next }, { op: "add" });
+    else {
+      launch("copy", { x: gradient, y: next }, {});
+      if (held !== undefined) launch("accumulate", { x: held, y: next }, { scale: 1 });
+    }
+    if (isLeaf) held?.dispose();
+    else held?.release();
+  }
+  hold(gradients, target, next);
+}
+
+/** Makes the tape (or, for a leaf, the leaf) an owner of the gradient. */
+function hold(gradients: Map<Tensor, Tensor>, target: Tensor, gradient: Tensor): void {
+  if (currentScope()?.tensors.delete(gradient) !== true) gradient.retain();
+  if (target.node !== undefined) {
+    gradients.set(target, gradient);
+    return;
+  }
+  target.grad = gradient;
+  const home = ownerOf(target);
+  if (home === undefined) gradient.watch();
+  else home.tensors.add(gradient);
 }
 
 /**
@@ -166,18 +227,16 @@ function deposit(gradients: Map<Tensor, Tensor>, target: Tensor, gradient: Tenso
  */
 export function recompute(body: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[]): Tensor {
   if (!enabled) return body(...inputs);
-  const output = scope(() => noGrad(() => body(...inputs)));
+  const output = scope(() => {
+    const result = noGrad(() => body(...inputs));
+    return result.requiresGrad ? result.detach() : result;
+  });
   // The body reaches parameters of its own, which the inputs do not show; so the node is recorded even where no input requires a gradient.
   const anchor = inputs.some((input) => input.requiresGrad) ? [] : [Object.assign(inputs[0].detach(), { requiresGrad: true })];
   return record("recompute", output, [...inputs, ...anchor], inputs, (dy, needs) => {
     const leaves = inputs.map((input, i) => Object.assign(input.detach(), { requiresGrad: needs[i] }));
     const again = withGrad(true, () => body(...leaves));
     if (again.requiresGrad) backward(again, dy);
-    return leaves.map((leaf) => {
-      const gradient = leaf.grad;
-      leaf.grad = undefined;
-      if (gradient !== undefined) currentScope()?.tensors.add(gradient);
-      return gradient;
-    });
+    return leaves.map((leaf) => leaf.grad);
   });
 }

@@ -79,6 +79,7 @@ export class Tensor implements BufferView {
 
   #references = 1;
   #disposed = false;
+  #watched = false;
 
   /** Use `Tensor.from`, `Tensor.zeros` and their like; this is the plain constructor of a view. */
   constructor(storage: Storage, dtype: DType, shape: Shape, strides: Shape, offset: number) {
@@ -196,12 +197,13 @@ export class Tensor implements BufferView {
   /** One owner less; the last one lets go of the storage. */
   release(): void {
     if (--this.#references !== 0) return;
-    forgotten.unregister(this);
+    if (this.#watched) forgotten.unregister(this);
+    this.shadow?.tensor.dispose();
     this.storage.release();
   }
 
   /**
-   * Gives up the owner's reference, and the gradient and shadow with it; harmless when that was done already. What the tape saved
+   * Gives up the owner's reference, and the gradient with it; harmless when that was done already. What the tape saved
    * and other views of the storage stay usable.
    */
   dispose(): void {
@@ -209,14 +211,14 @@ export class Tensor implements BufferView {
     this.#disposed = true;
     keep(this);
     this.grad?.dispose();
-    this.shadow?.tensor.dispose();
     this.grad = undefined;
-    this.shadow = undefined;
     this.release();
   }
 
   /** Makes the garbage collector the safety net of a tensor that no scope owns. */
   watch(): void {
+    if (this.#watched || this.#references === 0) return;
+    this.#watched = true;
     forgotten.register(this, this.storage, this);
   }
 

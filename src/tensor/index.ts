@@ -1,0 +1,17 @@
+/** @file The public face of the tensor room. */
+
+import "./methods.js";
+
+export { CpuDevice, type CpuDeviceOptions } from "./cpu/device.js";
+export type { Activation } from "./contract.js";
+export type { BufferView, Device } from "./device.js";
+export { defaultDevice, setDefaultDevice } from "./devices.js";
+export { bytesPerElement, dtypes, fromBfloat16, isFloat, toBfloat16, type DType, type FloatDType, type RawArray } from "./dtype.js";
+export { launch } from "./launch.js";
+export * from "./ops/index.js";
+export { Random, randomKey, type RandomKey } from "./random.js";
+export { ReferenceDevice } from "./reference/device.js";
+export { keep, scope } from "./scope.js";
+export type { Shape } from "./shape.js";
+export { backward, gradEnabled, noGrad, recompute, record, type Backward } from "./tape.js";
+export { memory, Tensor, type NestedNumbers, type TensorData } from "./tensor.js";

@@ -1,0 +1,83 @@
+/**
+ * @file Scaled dot-product attention (Vaswani et al. 2017), out = softmax(scale q k^T + what is masked and biased) v, in tiles (Dao et al. 2022):
+ * neither pass ever holds all scores. The forward pass keeps the log-sum-exp of each query's scores, from which the backward pass makes the
+ * weights w anew: with D = dout . out, dv = w^T dout, ds = w (dout v^T - D), dq = scale ds k, dk = scale ds^T q.
+ */
+
+import { ShapeError } from "../../errors.js";
+import { launch } from "../launch.js";
+import type { RandomKey } from "../random.js";
+import { broadcastShapes, sameShape } from "../shape.js";
+import { record } from "../tape.js";
+import type { Tensor } from "../tensor.js";
+import { checkProbability } from "./dropout.js";
+import { checkDType, checkFloat, checkShapeIs, emptyLike, expanded } from "./support.js";
+
+export interface AttentionOptions {
+  /** A query sees the keys up to its own position; query i stands at key position i + keys - queries. By default true. */
+  readonly causal?: boolean;
+  /** Where above 0: a query sees at most this many keys, the last ones. */
+  readonly window?: number;
+  /** Where above 0: scores become softcap * tanh(score / softcap) (Gemma 2). */
+  readonly softcap?: number;
+  /** By default 1 / sqrt(d). */
+  readonly scale?: number;
+  /** ALiBi (Press et al. 2022): f32 [heads]; a score falls by this much with each step of distance. */
+  readonly slopes?: Tensor | undefined;
+  /** The first key that counts, i32 [batch]: for prompts of unequal length, padded on the left. */
+  readonly starts?: Tensor | undefined;
+  /** u8, broadcast to [batch, heads, queries, keys]; where 0 the query does not see the key. */
+  readonly mask?: Tensor | undefined;
+  /** Drops weights with probability p (see `dropout`). */
+  readonly dropout?: { readonly p: number; readonly key: RandomKey } | undefined;
+}
+
+/**
+ * q [batch, queries, heads, d], k [batch, keys, keyHeads, d], v [batch, keys, keyHeads, dv], of one float dtype; gives [batch, queries, heads,
+ * dv]. keyHeads divides heads; a group of heads / keyHeads queries shares a key head (Ainslie et al. 2023). A query that sees no key gives 0.
+ * Throws ShapeError when these do not fit.
+ */
+export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+  const { causal = true, window = 0, softcap = 0, slopes, starts, dropout } = options;
+  checkFloat("attention", q);
+  checkDType("attention", "k", k, q.dtype);
+  checkDType("attention", "v", v, q.dtype);
+  const fits = q.rank === 4 && k.rank === 4 && v.rank === 4 && k.shape[0] === q.shape[0] && k.shape[3] === q.shape[3];
+  if (!fits || !sameShape(k.shape.slice(0, 3), v.shape.slice(0, 3)) || q.shape[2] % k.shape[2] !== 0) {
+    const need = "They must be [batch, queries, heads, d], [batch, keys, keyHeads, d], [batch, keys, keyHeads, dv], and keyHeads divide heads.";
+    throw new ShapeError("attention", [q.shape, k.shape, v.shape], need);
+  }
+  const [batch, queries, heads, d] = q.shape;
+  const [keys, dv] = [k.shape[1], v.shape[3]];
+  checkDType("attention", "slopes", slopes, "f32");
+  checkShapeIs("attention", "slopes", slopes, [heads]);
+  checkDType("attention", "starts", starts, "i32");
+  checkShapeIs("attention", "starts", starts, [batch]);
+  checkDType("attention", "mask", options.mask, "u8");
+  const p = dropout?.p ?? 0;
+  checkProbability("attention", p);
+
+  const mask = options.mask && stretchMask(options.mask, [batch, heads, queries, keys]);
+  const { seedLow, seedHigh, stream } = dropout?.key ?? { seedLow: 0, seedHigh: 0, stream: 0 };
+  const attributes = { scale: options.scale ?? 1 / Math.sqrt(d), causal: causal ? 1 : 0, window, softcap, p, seedLow, seedHigh, stream };
+  const out = emptyLike(q, [batch, queries, heads, dv]);
+  const logSumExp = emptyLike(q, [batch, heads, queries], "f32");
+  const inputs = { q, k, v, slopes, starts, mask };
+  launch("attention", { ...inputs, out, logSumExp }, attributes);
+  const saved = [q, k, v, slopes, starts, mask, out, logSumExp].filter((tensor) => tensor !== undefined);
+  record("attention", out, [q, k, v], saved, (dout, _needs, _into, place) => {
+    const gradients = [q, k, v].map((input, i) => place(i) ?? emptyLike(input));
+    launch("attentionBackward", { ...inputs, out, logSumExp, dout, dq: gradients[0], dk: gradients[1], dv: gradients[2] }, attributes);
+    return gradients;
+  });
+  logSumExp.dispose();
+  mask?.dispose();
+  return out;
+}
+
+function stretchMask(mask: Tensor, shape: readonly number[]): Tensor {
+  if (!sameShape(broadcastShapes("attention", mask.shape, shape), shape)) {
+    throw new ShapeError("attention", [mask.shape, shape], "The mask must stretch to [batch, heads, queries, keys].");
+  }
+  return expanded(mask, shape);
+}

@@ -1,0 +1,28 @@
+/** @file Rows of a table: y[i] = table[ids[i]]; dtable[ids[i]] += dy[i], in the order of i, so that the bits do not depend on threads. */
+
+import { ShapeError } from "../../errors.js";
+import { isFloat, type FloatDType } from "../dtype.js";
+import { launch } from "../launch.js";
+import { record } from "../tape.js";
+import type { Tensor } from "../tensor.js";
+import { checkDType, emptyLike, filled, reshaped } from "./support.js";
+
+/**
+ * table [rows, n], ids i32 of any shape; gives [...ids, n] in `dtype` (by default the table's). An id outside the table is a DeviceError at
+ * the next wait. Throws ShapeError when the table is not a matrix.
+ */
+export function embedding(table: Tensor, ids: Tensor, { dtype }: { dtype?: FloatDType } = {}): Tensor {
+  checkDType("embedding", "ids", ids, "i32");
+  if (table.rank !== 2) throw new ShapeError("embedding", [table.shape, ids.shape], "The table must be a matrix.");
+  const y = emptyLike(table, [...ids.shape, table.shape[1]], isFloat(table.dtype) ? dtype : table.dtype);
+  const [flatIds, rows] = [reshaped(ids, [ids.size]), reshaped(y, [ids.size, table.shape[1]])];
+  launch("embedding", { table, ids: flatIds, y: rows }, {});
+  record("embedding", y, [table], [flatIds], (dy, _needs, [into]) => {
+    const dtable = into?.dtype === "f32" ? into : filled(table, 0, table.shape, "f32");
+    launch("embeddingBackward", { dy: reshaped(dy, [flatIds.size, table.shape[1]]), ids: flatIds, dtable }, {});
+    return [dtable];
+  });
+  flatIds.dispose();
+  rows.dispose();
+  return y;
+}

@@ -1,0 +1,141 @@
+/**
+ * @file The head of a language model and its loss in one op: loss = mean of crossEntropy(x W^T + bias, targets), without ever holding all
+ * logits. They are made for a chunk of rows at a time; as softmax and its gradient need one row only, the chunk's share of dx and dW is
+ * computed at once and its logits are forgotten (as Wijmans et al. 2024, "Cut your losses", do in smaller tiles).
+ *
+ * What is kept is dx and dW for a loss gradient of 1 over a sum, not a mean; the backward pass only scales them.
+ */
+
+import { ShapeError } from "../../errors.js";
+import { launch } from "../launch.js";
+import { sameShape } from "../shape.js";
+import { gradEnabled, noGrad, record } from "../tape.js";
+import type { Tensor } from "../tensor.js";
+import { div } from "./binary.js";
+import { checkedCrossEntropy, countOf, type CrossEntropyOptions } from "./cross-entropy.js";
+import { checkedWeight } from "./linear.js";
+import { multiply } from "./matmul.js";
+import { asRows, emptyLike, filled, narrowed, reduced, reshaped, transposed } from "./support.js";
+
+export interface LinearCrossEntropyOptions extends CrossEntropyOptions {
+  /** f32 [vocab]. */
+  readonly bias?: Tensor | undefined;
+  /** Where above 0: logits become softcap * tanh(logits / softcap) (Gemma 2). */
+  readonly softcap?: number;
+  /** Rows whose logits are held at a time; by default as many as fit `chunkBytes`, and at least 64. */
+  readonly chunkRows?: number;
+}
+
+/** What a chunk of float32 logits may take. */
+const chunkBytes = 32 * 2 ** 20;
+
+/**
+ * x [..., hidden] (f32 or bf16), weight [vocab, hidden] (f32, or x's dtype), targets i32 [...]; gives the mean loss over the targets that are
+ * not ignored (0 where all are), f32 []. Throws ShapeError; a target outside the vocabulary is a DeviceError at the next wait.
+ */
+export function linearCrossEntropy(x: Tensor, weight: Tensor, targets: Tensor, options: LinearCrossEntropyOptions = {}): Tensor {
+  const { bias } = options;
+  const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
+  const needs = inputs.map((input) => gradEnabled() && input.requiresGrad);
+  const { losses, sums } = lossesByChunk("linearCrossEntropy", x, weight, targets, options, needs);
+  const count = countOf(targets, options.ignoreIndex ?? -1);
+  const total = reduced("sum", losses, losses.shape.map((_, axis) => axis));
+  const loss = noGrad(() => div(total, count));
+  const saved = [...sums, count].filter((tensor) => tensor !== undefined);
+  record("linearCrossEntropy", loss, inputs, saved, (dy, _needs, into) => {
+    const factor = div(dy, count);
+    return sums.map((sum, i) => {
+      if (sum === undefined) return undefined;
+      const target = into[i];
+      if (target === undefined) return scaleInPlace(sum, factor);
+      launch("accumulate", { x: sum, factor, y: target }, { scale: 1 });
+      return target;
+    });
+  });
+  for (const temporary of [losses, total, ...saved]) temporary.dispose();
+  return loss;
+}
+
+/** The loss of each row, in the shape of the targets, f32; for evaluation: no gradient is recorded. */
+export function linearCrossEntropyRows(x: Tensor, weight: Tensor, targets: Tensor, options: LinearCrossEntropyOptions = {}): Tensor {
+  return lossesByChunk("linearCrossEntropyRows", x, weight, targets, options, []).losses;
+}
+
+/** The losses, and the gradients of their sum by x, weight and bias, as far as `needs` asks for them. */
+function lossesByChunk(
+  op: string,
+  x: Tensor,
+  weight: Tensor,
+  targets: Tensor,
+  options: LinearCrossEntropyOptions,
+  needs: readonly boolean[],
+): { losses: Tensor; sums: (Tensor | undefined)[] } {
+  const { bias, softcap = 0 } = options;
+  const w = checkedWeight(op, x, weight, bias);
+  const attributes = checkedCrossEntropy(op, x, targets, options);
+  if (!sameShape(targets.shape, x.shape.slice(0, -1))) throw new ShapeError(op, [x.shape, targets.shape], "The targets must have the shape of x without the last axis.");
+  const [vocab, rows] = [weight.shape[0], targets.size];
+  const chunkRows = Math.max(Math.min(options.chunkRows ?? Math.max(Math.floor(chunkBytes / 4 / vocab), 64), rows), 1);
+
+  const wantsGradient = needs.some(Boolean);
+  const losses = emptyLike(x, targets.shape, "f32");
+  const dx = needs[0] ? emptyLike(x) : undefined;
+  const dw = needs[1] ? emptyLike(weight) : undefined;
+  const dbias = needs[2] && bias !== undefined ? emptyLike(bias) : undefined;
+  const views = { x: asRows(x), targets: reshaped(targets, [rows]), losses: reshaped(losses, [rows]), dx: dx && asRows(dx), wColumns: transposed(w) };
+  const logits = emptyLike(x, [chunkRows, vocab], "f32");
+  const dlogits = !wantsGradient ? undefined : x.dtype === "f32" ? logits.detach() : emptyLike(x, logits.shape);
+
+  for (let start = 0; start < rows; start += chunkRows) {
+    const length = Math.min(chunkRows, rows - start);
+    const part = <T extends Tensor | undefined>(of: T, from: number): T => (of === undefined ? of : (narrowed(of, 0, from, length) as T));
+    const chunk = {
+      x: part(views.x, start), targets: part(views.targets, start), losses: part(views.losses, start), dx: part(views.dx, start),
+      logits: part(logits, 0), dlogits: part(dlogits, 0),
+    };
+    const again = start > 0;
+    multiply(chunk.x, views.wColumns, chunk.logits, false, { bias });
+    const bent = softcap > 0 ? bend(chunk.logits, softcap) : undefined;
+    // With a soft cap the gradient passes through tanh, for which it stays in float32.
+    const gradient = bent !== undefined && wantsGradient ? chunk.logits : chunk.dlogits;
+    launch("crossEntropy", { logits: chunk.logits, targets: chunk.targets, loss: chunk.losses, dlogits: gradient }, attributes);
+    if (bent !== undefined && chunk.dlogits !== undefined) {
+      launch("binary", { a: bent, b: chunk.logits, y: chunk.logits }, { op: "tanhGrad" });
+      if (chunk.dlogits.dtype !== "f32") launch("copy", { x: chunk.logits, y: chunk.dlogits }, {});
+    }
+    if (chunk.dlogits !== undefined) {
+      if (chunk.dx !== undefined) multiply(chunk.dlogits, w, chunk.dx);
+      const dlogitsColumns = transposed(chunk.dlogits);
+      if (dw !== undefined) multiply(dlogitsColumns, chunk.x, dw, again);
+      if (dbias !== undefined) launch("columnSum", { x: chunk.dlogits, y: dbias }, { accumulate: again ? 1 : 0 });
+      dlogitsColumns.dispose();
+    }
+    for (const temporary of [...Object.values(chunk), bent]) temporary?.dispose();
+  }
+  if (rows === 0) for (const sum of [dw, dbias]) if (sum !== undefined) launch("fill", { y: sum }, { value: 0 });
+  for (const temporary of [...Object.values(views), logits, dlogits]) temporary?.dispose();
+  if (w !== weight && w !== weight.shadow?.tensor) w.dispose();
+  return { losses, sums: [dx, dw, dbias] };
+}
+
+/** logits = softcap tanh(logits / softcap) in place; gives the tanh, of which the derivative is made. */
+function bend(logits: Tensor, softcap: number): Tensor {
+  const [inverse, cap, y] = [filled(logits, 1 / softcap, []), filled(logits, softcap, []), emptyLike(logits)];
+  const [inverses, caps] = [inverse, cap].map((scalar) => scalar.view(logits.shape, [0, 0]));
+  launch("binary", { a: logits, b: inverses, y }, { op: "mul" });
+  launch("unary", { x: y, y }, { op: "tanh" });
+  launch("binary", { a: y, b: caps, y: logits }, { op: "mul" });
+  for (const temporary of [inverse, cap, inverses, caps]) temporary.dispose();
+  return y;
+}
+
+/** x times a number on the device, f32 [], in x's own memory. */
+function scaleInPlace(x: Tensor, factor: Tensor): Tensor {
+  if (x.dtype === "f32") {
+    launch("binary", { a: x, b: factor.view(x.shape, x.shape.map(() => 0)), y: x }, { op: "mul" });
+    return x;
+  }
+  const y = filled(x, 0);
+  launch("accumulate", { x, factor, y }, { scale: 1 });
+  return y;
+}
