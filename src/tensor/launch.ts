@@ -4,7 +4,8 @@
  */
 
 import { InklingError } from "../errors.js";
-import { contract, kernelSpec, kernelNames, type Attributes, type KernelName, type OperandSpec, type Operands } from "./contract.js";
+import type { contract} from "./contract.js";
+import { kernelSpec, kernelNames, type Attributes, type KernelName, type OperandSpec, type Operands } from "./contract.js";
 import { isDense } from "./shape.js";
 import { Tensor } from "./tensor.js";
 
