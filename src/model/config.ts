@@ -51,7 +51,7 @@ const schema = z.strictObject({
 export type ModelOptions = z.input<typeof schema>;
 
 /** A complete configuration. */
-export type ModelConfig = Readonly<Required<z.output<typeof schema>>>;
+export type ModelConfig = { readonly [Field in keyof z.output<typeof schema>]-?: NonNullable<z.output<typeof schema>[Field]> };
 
 /** Completes and checks a configuration. Throws ConfigError, which names the field, for one that cannot be built. */
 export function modelConfig(options: ModelOptions): ModelConfig {

@@ -76,9 +76,12 @@ export class Decoder extends Module {
     });
   }
 
-  /** The logits of every position, [batch, time, vocabSize] in the compute dtype. */
-  logits(ids: Tensor, options: ForwardOptions = {}): Tensor {
-    return scope(() => linear(this.hidden(ids, options), this.unembed));
+  /** The logits of every position, [batch, time, vocabSize] in the compute dtype; of the last alone, [batch, 1, vocabSize], with `lastOnly`. */
+  logits(ids: Tensor, { lastOnly = false, ...options }: ForwardOptions & { readonly lastOnly?: boolean } = {}): Tensor {
+    return scope(() => {
+      const hidden = this.hidden(ids, options);
+      return linear(lastOnly ? hidden.slice(1, -1) : hidden, this.unembed);
+    });
   }
 
   /** Mean cross-entropy in nats of targets i32 [batch, time] (-1: does not count), a scalar; the logits never exist as a whole. */

@@ -37,18 +37,18 @@ export class Initializer {
 
   normal(shape: readonly number[], std: number): Tensor {
     const key = { ...randomKey(this.options.seed), stream: this.#stream++ };
-    return this.#make(shape, (y) => y.fillNormal(0, std, key));
+    return this.#make(shape, (place) => Tensor.randn(shape, key, { std, ...place }));
   }
   zeros(shape: readonly number[]): Tensor {
-    return this.#make(shape, (y) => y.fill(0));
+    return this.#make(shape, (place) => Tensor.zeros(shape, place));
   }
   ones(shape: readonly number[]): Tensor {
-    return this.#make(shape, (y) => y.fill(1));
+    return this.#make(shape, (place) => Tensor.ones(shape, place));
   }
 
-  #make(shape: readonly number[], fill: (tensor: Tensor) => void): Tensor {
-    const tensor = Tensor.empty(shape, "f32", this.options.device);
-    if (this.options.random) fill(tensor);
+  #make(shape: readonly number[], fill: (place: { device?: Device }) => Tensor): Tensor {
+    const { random, device } = this.options;
+    const tensor = random ? fill(device === undefined ? {} : { device }) : Tensor.empty(shape, "f32", device);
     tensor.requiresGrad = true;
     return tensor;
   }

@@ -13,10 +13,7 @@ import type { TrainSettings } from "./settings.js";
  */
 export async function measureMatmulRate(device: Device, dtype: FloatDType): Promise<number> {
   const size = device.name === "reference" ? 96 : 1024;
-  const a = Tensor.empty([size, size], dtype, device);
-  const b = Tensor.empty([size, size], dtype, device);
-  const c = Tensor.empty([size, size], dtype, device);
-  for (const x of [a, b]) x.fill(0.5);
+  const [a, b, c] = [0.5, 0.25, 0].map((value) => Tensor.full([size, size], value, { dtype, device }));
   let best = 0;
   for (let i = 0; i < 6; i++) {
     await device.synchronize();
@@ -66,7 +63,7 @@ export function availableMemory(): number {
   } catch {
     // Not Linux: the free memory it is.
   }
-  const limit = process.constrainedMemory?.() ?? 0;
+  const limit = process.constrainedMemory() ?? 0;
   if (limit > 0 && limit < totalmem()) available = Math.min(available, limit - process.memoryUsage.rss());
   return available;
 }

@@ -21,7 +21,7 @@ import type { Decoder } from "../model/index.js";
 import type { Tensor } from "../tensor/index.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 import type { Optimizer } from "./optimizers/index.js";
-import { trainSchema, type TrainSettings } from "./settings.js";
+import { trainSchema } from "./settings.js";
 
 const stateSchema = z.strictObject({
   version: z.literal(1),

@@ -3,7 +3,7 @@
  * they offer (values), in several heads. With fewer key heads than query heads it is grouped-query attention (Ainslie et al. 2023).
  */
 
-import { Tensor, attention, dropout, type Device } from "../../tensor/index.js";
+import { Tensor, attention, dropout, where, type Device } from "../../tensor/index.js";
 import type { ModelConfig } from "../config.js";
 import { dropoutKey, tap, tapped, type ForwardContext } from "../context.js";
 import { Linear, Module, type Initializer } from "../module.js";
@@ -87,16 +87,13 @@ export class Attention extends Module {
     const groups = numHeads / numKeyValueHeads;
     let scores = byHead(q, 1).matmul(byHead(k, groups).transpose(-1, -2)).mul(headSize ** -0.5);
 
-    const row = Tensor.arange(queries, { device }).add(keys - queries).reshape([queries, 1]);
-    const distance = row.sub(Tensor.arange(keys, { device }).reshape([1, keys]));
-    if (this.#slopes !== undefined) scores = scores.sub(distance.mul(this.#slopes.reshape([numHeads, 1, 1])));
-    let hidden = distance.less(0).cast("f32");
-    if (slidingWindow > 0) hidden = hidden.maximum(distance.greaterEqual(slidingWindow).cast("f32"));
-    if (context.starts !== undefined) {
-      const before = Tensor.arange(keys, { device }).less(context.starts.cast("f32").reshape([-1, 1, 1, 1])).cast("f32");
-      hidden = hidden.maximum(before);
-    }
-    scores = tap(context, this.name, "hook_attn_scores", scores.maskedFill(hidden, -Infinity));
+    const key = Tensor.arange(keys, { device });
+    const distance = Tensor.arange(queries, { start: keys - queries, device }).reshape([queries, 1]).sub(key);
+    if (this.#slopes !== undefined) scores = scores.sub(distance.cast("f32").mul(this.#slopes.reshape([numHeads, 1, 1])));
+    scores = where(distance.less(0), -Infinity, scores);
+    if (slidingWindow > 0) scores = where(distance.greaterEqual(slidingWindow), -Infinity, scores);
+    if (context.starts !== undefined) scores = where(key.less(context.starts.reshape([-1, 1, 1, 1])), -Infinity, scores);
+    scores = tap(context, this.name, "hook_attn_scores", scores);
     let pattern = tap(context, this.name, "hook_pattern", scores.softmax(-1));
     if (context.dropout !== undefined && p > 0) pattern = dropout(pattern, p, dropoutKey(context.dropout, this.site));
     return pattern.matmul(byHead(v, groups)).permute([0, 2, 1, 3]).cast(q.dtype);
