@@ -16,6 +16,7 @@ import { z } from "zod";
 import { lockFolder, readableFolder, writeFolderAtomically, type FolderLock } from "../checkpoint/atomic.js";
 import { loadWeights, readModelConfig, writeModel } from "../checkpoint/model.js";
 import { Safetensors, writeSafetensors } from "../checkpoint/safetensors.js";
+import { samplerStateSchema } from "../data/index.js";
 import { CheckpointError, systemErrorCode } from "../errors.js";
 import type { Decoder } from "../model/index.js";
 import type { Tensor } from "../tensor/index.js";
@@ -29,7 +30,7 @@ const stateSchema = z.strictObject({
   step: z.number().int().min(0),
   settings: trainSchema,
   /** What the sampling order needs to go on; see `src/data/`. */
-  data: z.unknown(),
+  data: samplerStateSchema,
   bestValidationLoss: z.number().nullable(),
   /** Of metrics.jsonl at this checkpoint; what a killed run wrote after it is cut off. */
   metricsBytes: z.number().int().min(0),

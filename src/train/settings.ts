@@ -1,6 +1,7 @@
 /** @file What a training run is told: sizes, optimizer, schedule, and when to look up from the work. Plain data, as checkpoints keep it. */
 
 import { z } from "zod";
+import { batchOrders } from "../data/index.js";
 import { ConfigError } from "../errors.js";
 import { optimizerSchema } from "./optimizers/index.js";
 import { parseSchedule, scheduleSchema } from "./schedule.js";
@@ -25,8 +26,8 @@ export const trainSchema = z.strictObject({
   clip: z.number().min(0).default(1),
   /** Decides the order of the data and the dropout. */
   seed: z.number().int().min(0).default(0),
-  /** `random`: windows from anywhere (nanoGPT); `shuffled`: every window once an epoch. */
-  order: z.enum(["random", "shuffled"]).default("random"),
+  /** `random`: windows from anywhere (nanoGPT); `shuffled-epochs`: every window once an epoch; `sequential`: as they stand. */
+  order: z.enum(batchOrders).default("random"),
   /** Keep no activations inside blocks; compute them again in the backward pass. */
   recompute: z.boolean().default(false),
   /** Steps between looks at the validation split; 0: only at the end. */

@@ -9,7 +9,7 @@ import type { Decoder } from "../model/index.js";
 import { Tensor, backward, memory, scope } from "../tensor/index.js";
 import { randomKey } from "../tensor/random.js";
 import type { Tokenizer } from "../tokenizer/index.js";
-import type { TokenDataset } from "../data/index.js";
+import type { SamplerState, TokenBatch, TokenDataset } from "../data/index.js";
 import { clipScale } from "./clip.js";
 import { checkMemory } from "./machine.js";
 import { makeOptimizer, type Optimizer } from "./optimizers/index.js";
@@ -55,7 +55,7 @@ export interface StepReport {
   /** Of the validation split (or its first `evaluateTokens`; the last step's is of all of it), after this step's update. */
   readonly validationLoss?: number;
   readonly validationTokens?: number;
-  /** Bits per byte of text, where the data know how many bytes their tokens stand for. */
+  /** The validation loss in bits per byte of text, which compares across tokenizers. */
   readonly bitsPerByte?: number;
   readonly sample?: string;
   /** The folder of the checkpoint saved after this step. */
@@ -90,16 +90,17 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
   try {
     const resumed = folder?.resumed;
     if (resumed !== undefined) {
-      checkResumable(resumed.settings, settings, resumed.dataFingerprint, data.fingerprint);
+      checkResumable(resumed.settings, settings, resumed.dataFingerprint, data.train.fingerprint);
       await folder?.restore(model, optimizer);
     }
     const schedule = settings.schedule as Schedule;
-    const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order, ...(resumed && { state: resumed.data }) });
+    const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order });
+    if (resumed !== undefined) batches.restore(resumed.data);
     let best = resumed?.bestValidationLoss ?? Infinity;
     let lastTime = performance.now();
     memory.peak = memory.live;
 
-    const finish = async (step: number, queued: Queued, dataState: unknown): Promise<StepReport> => {
+    const finish = async (step: number, queued: Queued, dataState: SamplerState): Promise<StepReport> => {
       const [loss, gradNorm] = await Promise.all([queued.loss.item(), queued.norm.item()]);
       queued.loss.dispose();
       queued.norm.dispose();
@@ -119,8 +120,8 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
         tokensPerSecond: stepTokens / seconds,
         peakBytes: memory.peak,
       };
-      if (data.hasValidation && (isLast || due(settings.evaluateEvery))) {
-        const windows = data.validationWindows({ contextLength, batchSize: settings.batchSize });
+      if (data.validation !== undefined && (isLast || due(settings.evaluateEvery))) {
+        const windows = data.validation.windows({ contextLength, batchSize: settings.batchSize });
         const { loss: validation, tokens } = await validationLoss(model, windows, {
           dtype: settings.dtype,
           signal,
@@ -128,8 +129,8 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
         });
         // Cut short by an abort it is no figure; the checkpoint below is what matters then.
         const whole = signal?.aborted !== true;
-        const bitsPerByte = data.bytesPerToken === undefined ? undefined : validation / Math.LN2 / data.bytesPerToken;
-        if (whole) report = { ...report, validationLoss: validation, validationTokens: tokens, ...(bitsPerByte !== undefined && { bitsPerByte }) };
+        const bitsPerByte = validation / Math.LN2 / data.validation.bytesPerToken;
+        if (whole) report = { ...report, validationLoss: validation, validationTokens: tokens, bitsPerByte };
       }
       if (tokenizer !== undefined && due(settings.sampleEvery)) {
         const { samplePrompt: prompt, sampleTokens: maxTokens, seed, dtype } = settings;
@@ -145,7 +146,7 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
         }
         if (isLast || due(settings.saveEvery) || signal?.aborted === true) {
           await folder.saveLast(model, tokenizer, optimizer, {
-            step, settings, data: dataState, bestValidationLoss: Number.isFinite(best) ? best : null, dataFingerprint: data.fingerprint,
+            step, settings, data: dataState, bestValidationLoss: Number.isFinite(best) ? best : null, dataFingerprint: data.train.fingerprint,
           });
           report = { ...report, saved: `${folder.path}/last` };
         }
@@ -159,11 +160,11 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
     const needsRest = (step: number) =>
       step === settings.steps || signal?.aborted === true || [settings.evaluateEvery, settings.saveEvery, settings.sampleEvery].some((every) => every > 0 && step % every === 0);
 
-    let waiting: { step: number; queued: Queued; dataState: unknown } | undefined;
+    let waiting: { step: number; queued: Queued; dataState: SamplerState } | undefined;
     for (let step = (resumed?.step ?? 0) + 1; step <= settings.steps; step++) {
       const micro = [];
       for (let i = 0; i < settings.accumulation; i++) micro.push(await batches.next());
-      const dataState = batches.state();
+      const dataState = batches.state;
       const queued = queueStep(model, optimizer, parameters.values(), micro, {
         settings,
         rate: learningRate(schedule, step - 1, settings.steps),
@@ -196,26 +197,19 @@ interface Queued {
   readonly norm: Tensor;
 }
 
-interface Batch {
-  /** [batchSize, contextLength], row-major. */
-  readonly inputs: Int32Array<ArrayBuffer>;
-  readonly targets: Int32Array<ArrayBuffer>;
-  readonly rows: number;
-}
-
 /** Queues one step: the gradients of every micro-batch, averaged; then clip and update. */
 function queueStep(
   model: Decoder,
   optimizer: Optimizer,
   parameters: Iterable<Tensor>,
-  batches: readonly Batch[],
+  batches: readonly TokenBatch[],
   { settings, rate, step }: { settings: TrainSettings; rate: number; step: number },
 ): Queued {
   const { device } = model;
   return scope(() => {
     let loss: Tensor | undefined;
-    batches.forEach(({ inputs, targets, rows }, i) => {
-      const shape = [rows, inputs.length / rows];
+    batches.forEach(({ inputs, targets, batchSize, contextLength }, i) => {
+      const shape = [batchSize, contextLength];
       const partial = model.loss(Tensor.from(inputs, { shape, device }), Tensor.from(targets, { shape, device }), {
         dtype: settings.dtype,
         recompute: settings.recompute,

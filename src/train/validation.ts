@@ -1,14 +1,8 @@
 /** @file The loss on text that the model does not learn from. */
 
+import type { TokenBatch } from "../data/index.js";
 import type { Decoder } from "../model/index.js";
 import { Tensor, noGrad, scope, type FloatDType } from "../tensor/index.js";
-
-/** Windows that cover a split; targets of -1 do not count. Both are row-major [rows, time]. */
-export interface Window {
-  readonly inputs: Int32Array<ArrayBuffer>;
-  readonly targets: Int32Array<ArrayBuffer>;
-  readonly rows: number;
-}
 
 /**
  * Mean cross-entropy in nats over the targets of these windows, each predicted once, up to about `limit` tokens. The queue holds one window at
@@ -16,18 +10,18 @@ export interface Window {
  */
 export async function validationLoss(
   model: Decoder,
-  windows: AsyncIterable<Window> | Iterable<Window>,
+  windows: AsyncIterable<TokenBatch>,
   options: { readonly dtype: FloatDType; readonly limit?: number; readonly signal?: AbortSignal | undefined },
 ): Promise<{ loss: number; tokens: number }> {
   let sum = 0;
   let tokens = 0;
-  for await (const { inputs, targets, rows } of windows) {
+  for await (const { inputs, targets, batchSize, contextLength } of windows) {
     if (options.signal?.aborted === true) break;
     const counted = targets.reduce((n, target) => n + (target >= 0 ? 1 : 0), 0);
     if (counted === 0) continue;
     const loss = noGrad(() =>
       scope(() => {
-        const shape = [rows, inputs.length / rows];
+        const shape = [batchSize, contextLength];
         const device = model.device;
         return model.loss(Tensor.from(inputs, { shape, device }), Tensor.from(targets, { shape, device }), { dtype: options.dtype });
       }),
