@@ -151,11 +151,15 @@ struct Forward {
 
 void attention(const AttentionParams& a, Context& context) {
   if (a.out.elements() == 0 && a.logSumExp.elements() == 0) return;
-  if (decodes(a)) return decode(a, context);
 #if defined(INKLING_BF16_PAIRS)
-  if (usePairs({a.q.dtype, a.k.dtype, a.v.dtype})) return Forward<Pair>{a}(context);
+  if (usePairs({a.q.dtype, a.k.dtype, a.v.dtype})) {
+    if (decodes(a)) Decode<Pair>{a}(context);
+    else Forward<Pair>{a}(context);
+    return;
+  }
 #endif
-  Forward<float>{a}(context);
+  if (decodes(a)) Decode<float>{a}(context);
+  else Forward<float>{a}(context);
 }
 
 }  // namespace inkling::kernels

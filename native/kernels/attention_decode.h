@@ -1,11 +1,159 @@
-// Attention for a handful of queries over many keys, as in decoding with a cache.
+// Attention for a handful of queries over many keys, as in decoding with a cache: each key and value is read once where it lies, without
+// packing, for memory is the limit. The rows that share a key head (queries x group) go together. A task is one chunk of keys, of fixed
+// length; the chunks' results are joined in their order (Dao et al. 2023, "Flash-Decoding").
 #pragma once
 
 #include "attention.h"
 
 namespace inkling::kernels::attention_detail {
 
-inline bool decodes(const AttentionParams&) { return false; }
-inline void decode(const AttentionParams&, Context&) {}
+constexpr int64_t decodeRows = 8;
+constexpr int64_t decodeChunk = 512;
+
+inline bool decodes(const AttentionParams& a) { return a.q.shape[1] * (a.q.shape[2] / a.k.shape[2]) <= decodeRows; }
+
+// Lane i of the result is the sum of the lanes of sums[i]: halves of a transpose, with the sum taken at once.
+template <int Half = W / 2>
+INKLING_INLINE Vec sumEach(Vec (&sums)[W]) {
+#pragma GCC unroll 8
+  for (int i = 0; i < Half; i++) {
+    exchange<Half>(sums[i], sums[i + Half], std::make_integer_sequence<int, W>{});
+    sums[i] += sums[i + Half];
+  }
+  if constexpr (Half > 1) return sumEach<Half / 2>(sums);
+  else return sums[0];
+}
+
+template <class Word>
+struct Decode {
+  const AttentionParams& a;
+  Scores scores;
+  int64_t batches, queries, keys, keyHeads, heads, rows, d, dv, dvPadded, chunks;
+
+  explicit Decode(const AttentionParams& params)
+      : a(params), scores(params), batches(a.q.shape[0]), queries(a.q.shape[1]), keys(a.k.shape[1]), keyHeads(a.k.shape[2]), heads(a.q.shape[2]),
+        rows(queries * (heads / keyHeads)), d(a.q.shape[3]), dv(a.v.shape[3]), dvPadded(roundUp(dv, W)),
+        chunks(larger(1, (keys + decodeChunk - 1) / decodeChunk)) {}
+
+  int64_t head(int64_t keyHead, int64_t row) const { return keyHead * (heads / keyHeads) + row / queries; }
+
+  // What one chunk of keys gives one row: the weighted sum of values, the largest score and the sum of the weights relative to it.
+  int64_t partSize() const { return dvPadded + 2; }
+
+  void operator()(Context& context) const {
+    const int64_t pairs = batches * keyHeads, qStride = leftStride<Word>(d), laneWords = roundUp(rows * (qStride + decodeChunk) + decodeChunk, 16);
+    float* parts = context.scratch<float>(pairs * rows * chunks * partSize());
+    float* lanes = context.scratch<float>(context.lanes() * laneWords);
+    context.parallel(pairs * chunks, [&](int64_t task, int lane) {
+      const int64_t pair = task / chunks, part = task % chunks;
+      float* memory = lanes + lane * laneWords;
+      withType(a.k.dtype, [&](auto* k) {
+        using K = std::remove_pointer_t<decltype(k)>;
+        withType(a.v.dtype, [&](auto* v) {
+          using V = std::remove_pointer_t<decltype(v)>;
+          if constexpr (perWord<Word> == 1 || (sizeof(K) == 2 && sizeof(V) == 2))
+            chunk<K, V>(pair / keyHeads, pair % keyHeads, part * decodeChunk, memory, parts + (pair * rows * chunks + part) * partSize());
+        });
+      });
+    });
+    // One row's chunks, the first one's memory taking the sum.
+    const auto join = [&](int64_t i) {
+      float* first = parts + i * chunks * partSize();
+      float largest = -infinity, sum = 0;
+      for (int64_t c = 0; c < chunks; c++) largest = std::fmax(largest, first[c * partSize() + dvPadded]);
+      for (int64_t c = 0; c < chunks; c++) {
+        const float* from = first + c * partSize();
+        const float shrink = largest == -infinity ? 1.0f : exp2(set1(from[dvPadded] - largest)).v[0];
+        sum += from[dvPadded + 1] * shrink;
+        for (int64_t j = 0; j < dvPadded; j += W)
+          store<float>(first + j, fma(load<float>(from + j), set1(shrink), c == 0 ? zero() : load<float>(first + j)));
+      }
+      const int64_t pair = i / rows, batch = pair / keyHeads, at = head(pair % keyHeads, i % rows), query = i % rows % queries;
+      storeRow(Matrix(a.out, batch, at), query, first, sum == 0 ? 0 : 1 / sum);
+      a.logSumExp.as<float>()[(batch * heads + at) * queries + query] = sum == 0 ? -infinity : largest * ln2 + std::log(sum);
+    };
+    for (int64_t i = 0; i < pairs * rows; i++) join(i);
+  }
+
+  template <class K, class V>
+  void chunk(int64_t batch, int64_t keyHead, int64_t first, float* memory, float* parts) const {
+    const int64_t qStride = leftStride<Word>(d);
+    Word* q = reinterpret_cast<Word*>(memory);
+    float* products = memory + rows * qStride;
+    float* kept = products + rows * decodeChunk;
+    for (int64_t r = 0; r < rows; r++) packLeft(Matrix(a.q, batch, head(keyHead, r)), r % queries, 1, q + r * qStride);
+    const int64_t from = larger(first, roundDown(scores.visibility.of(batch, 0).low, W));
+    const int64_t seen = smaller(first + decodeChunk, scores.visibility.of(batch, queries - 1).high), to = roundUp(seen, W);
+    const Matrix k(a.k, batch, keyHead), v(a.v, batch, keyHead);
+    for (int64_t j = from; j < seen; j += W)
+      for (int64_t r = 0; r < rows; r++) {
+        Vec sums[W];
+        for (int i = 0; i < W; i++) {
+          sums[i] = zero();
+          if (j + i >= seen) continue;
+          const K* key = k.row<K>(j + i);
+          for (int64_t w = 0; w * perWord<Word> < d; w += W)
+            sums[i] = multiplyAdd(Word{}, loadWords(q + r * qStride + w), rowWords<Word>(key, w * perWord<Word>, d), sums[i]);
+        }
+        store<float>(products + r * decodeChunk + j - from, sumEach(sums));
+      }
+    for (int64_t r = 0; r < rows; r++) {
+      float* part = parts + r * chunks * partSize();
+      part[dvPadded] = -infinity, part[dvPadded + 1] = 0;
+      if (from < seen) weigh(batch, head(keyHead, r), r % queries, from, to, products + r * decodeChunk, kept, part + dvPadded);
+    }
+    const int64_t count = larger(0, seen - from);
+    for (int64_t column = 0; column < dvPadded; column += panelWidth)
+      for (int64_t r = 0; r < rows;) {
+        const float* weights = products + r * decodeChunk;
+        float* out = parts + r * chunks * partSize() + column;
+        switch (rows - r) {
+          case 1: addValues<V, 1>(weights, v, from, count, column, out), r += 1; break;
+          case 2: addValues<V, 2>(weights, v, from, count, column, out), r += 2; break;
+          case 3: addValues<V, 3>(weights, v, from, count, column, out), r += 3; break;
+          default: addValues<V, 4>(weights, v, from, count, column, out), r += 4;
+        }
+      }
+  }
+
+  void weigh(int64_t batch, int64_t at, int64_t query, int64_t from, int64_t to, float* products, float* kept, float* statistics) const {
+    scores.finish(batch, at, query, from, to, products, nullptr);
+    Vec top = set1(-infinity);
+    for (int64_t j = 0; j < to - from; j += W) top = max(load<float>(products + j), top);
+    const float multiplier = scores.multiplier(), largest = maxOf(top) * multiplier;
+    if (scores.p > 0) scores.kept(batch, at, query, from, to, kept);
+    const Vec offset = set1(largest == -infinity ? 0.0f : -largest);
+    Vec sum = zero();
+    for (int64_t j = 0; j < to - from; j += W) {
+      Vec weight = exp2(fma(load<float>(products + j), set1(multiplier), offset));
+      sum += weight;
+      if (scores.p > 0) weight *= load<float>(kept + j);
+      store<float>(products + j, weight);
+    }
+    statistics[0] = largest;
+    statistics[1] = simd::sum(sum);
+  }
+
+  // out = weights V, for R rows and one panel of V's columns.
+  template <class V, int R>
+  void addValues(const float* weights, const Matrix& v, int64_t first, int64_t count, int64_t column, float* out) const {
+    Vec sums[R][maxVectors] = {};
+    const int64_t width = smaller(panelWidth, dv - column);
+    const auto walk = [&](auto loadVector) {
+      const V* row = v.row<V>(first) + column;
+      for (int64_t j = 0; j < count; j++, row += v.stride)
+#pragma GCC unroll 4
+        for (int n = 0; n < maxVectors; n++) {
+          const Vec value = loadVector(row, n);
+#pragma GCC unroll 4
+          for (int r = 0; r < R; r++) sums[r][n] = fma(set1(weights[r * decodeChunk + j]), value, sums[r][n]);
+        }
+    };
+    if (width == panelWidth) walk([](const V* row, int n) { return load<V>(row + n * W); });
+    else walk([width](const V* row, int n) { return n * W < width ? rowWords<float>(row, n * W, width) : zero(); });
+    for (int r = 0; r < R; r++)
+      for (int n = 0; n < maxVectors && n * W < width; n++) store<float>(out + r * chunks * partSize() + n * W, sums[r][n]);
+  }
+};
 
 }  // namespace inkling::kernels::attention_detail
