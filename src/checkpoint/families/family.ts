@@ -1,0 +1,103 @@
+/**
+ * @file A family of models: how one of the ecosystem's architectures names its configuration and its tensors. To add one, write a file like
+ * `gpt2.ts` and list it in `index.ts`.
+ *
+ * A family need not be able to say everything: what differs between a model's configuration and that which its `config.json` gives back stands
+ * in a field of its own there, `"inkling": {...}`, which other programs ignore (see `model.ts`). What it must be able to say, because
+ * another program would compute something else otherwise, is up to `describes`.
+ */
+
+import { z } from "zod";
+import { CheckpointError } from "../../errors.js";
+import type { ModelConfig, ModelOptions } from "../../model/index.js";
+
+export interface Family {
+  /** `model_type` in config.json. */
+  readonly modelType: string;
+  /** The class of transformers that opens it; `architectures` in config.json. */
+  readonly architecture: string;
+  /** What the names of the tensors of the bare model (without its head) begin with; files saved from a bare model lack it. */
+  readonly prefix: string;
+  /** Whether a model of this configuration computes what this architecture computes. */
+  describes(config: ModelConfig): boolean;
+  /** config.json to our configuration. Throws CheckpointError for what is missing, malformed, or not supported. */
+  read(json: ConfigFile): ModelOptions;
+  /** Our configuration as fields of config.json. */
+  write(config: ModelConfig): Record<string, unknown>;
+  /** Where each parameter lies; `parameters` are all the model's, with their shapes. */
+  tensors(config: ModelConfig, parameters: ReadonlyMap<string, readonly number[]>): TensorPlan[];
+  /** Tensors that a file may have beside these and that nothing needs: masks, tables. */
+  readonly ignored?: RegExp;
+}
+
+/** One of our parameters as it lies in files: in one tensor, or in several whose rows follow each other. */
+export interface TensorPlan {
+  /** As `Module.parameters` names it. Undefined: we have no such parameter, and the file's tensor is all zeros. */
+  readonly parameter: string | undefined;
+  readonly parts: readonly TensorPart[];
+}
+
+export interface TensorPart {
+  readonly name: string;
+  /** As the file has it. */
+  readonly shape: readonly number[];
+  /** The file has columns where we have rows: GPT-2's `Conv1D` keeps [in, out]. */
+  readonly transposed?: boolean;
+}
+
+/** A parameter that is one tensor. */
+export function whole(parameter: string, name: string, shape: readonly number[]): TensorPlan {
+  return { parameter, parts: [{ name, shape }] };
+}
+
+/** A parsed config.json, read field by field; each complaint names the file and the field. */
+export class ConfigFile {
+  constructor(
+    readonly path: string,
+    readonly json: Readonly<Record<string, unknown>>,
+  ) {}
+
+  has(field: string): boolean {
+    return this.json[field] !== undefined && this.json[field] !== null;
+  }
+
+  /** A whole number from 1. Without a fallback the field must be there. */
+  count(field: string, fallback?: number): number {
+    return this.#parse(field, z.number().int().positive(), fallback);
+  }
+  number(field: string, fallback?: number): number {
+    return this.#parse(field, z.number(), fallback);
+  }
+  text(field: string, fallback?: string): string {
+    return this.#parse(field, z.string(), fallback);
+  }
+  flag(field: string, fallback?: boolean): boolean {
+    return this.#parse(field, z.boolean(), fallback);
+  }
+  /** A nested object, empty where there is none. */
+  object(field: string): ConfigFile {
+    return new ConfigFile(this.path, this.#parse(field, z.record(z.string(), z.unknown()), {}));
+  }
+
+  /** Throws CheckpointError `unsupported` unless the field is absent or has this value: the model would compute something else. */
+  only(field: string, value: string | number | boolean | null): void {
+    if (this.has(field) && this.json[field] !== value) this.unsupported(field, `only ${JSON.stringify(value)} is supported`);
+  }
+
+  unsupported(field: string, why: string): never {
+    throw new CheckpointError({ file: this.path, field }, `${JSON.stringify(this.json[field])} is a kind of this architecture that Inkling does not have; ${why}.`, {
+      code: "unsupported-config",
+    });
+  }
+
+  #parse<T>(field: string, schema: z.ZodType<T>, fallback: T | undefined): T {
+    const value = this.json[field];
+    if (value === undefined || value === null) {
+      if (fallback !== undefined) return fallback;
+      throw new CheckpointError({ file: this.path, field }, "this setting is missing.", { code: "bad-config" });
+    }
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return parsed.data;
+    throw new CheckpointError({ file: this.path, field }, `${JSON.stringify(value)} cannot be: ${parsed.error.issues[0].message}.`, { code: "bad-config" });
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * @file GPT-2 (Radford et al. 2019): learned positions, LayerNorm before each half of a block, an MLP, biases everywhere. Its matrices are
+ * `Conv1D`s, [in, out]. Biases are part of the architecture, so a model without them is saved with zeros.
+ */
+
+import { whole, type Family, type TensorPlan } from "./family.js";
+
+/** transformers' names of activations; the first of each is the one written. */
+const activations = { geluTanh: ["gelu_new", "gelu_pytorch_tanh", "gelu_fast"], gelu: ["gelu"], relu: ["relu"], silu: ["silu", "swish"] } as const;
+type Activation = keyof typeof activations;
+
+export const gpt2: Family = {
+  modelType: "gpt2",
+  architecture: "GPT2LMHeadModel",
+  prefix: "transformer.",
+  // Old checkpoints keep their causal masks, and some a copy of a tied head.
+  ignored: /\.attn\.(masked_)?bias$|^lm_head\.weight$/,
+
+  describes: (config) =>
+    config.position === "learned" &&
+    config.norm === "layernorm" &&
+    config.normPlacement === "pre" &&
+    config.feedForward in activations &&
+    config.numKeyValueHeads === config.numHeads &&
+    config.numHeads * config.headSize === config.hiddenSize &&
+    !config.qkNorm &&
+    config.slidingWindow === 0,
+
+  read(json) {
+    json.only("scale_attn_weights", true);
+    json.only("scale_attn_by_inverse_layer_idx", false);
+    json.only("add_cross_attention", false);
+    const activation = json.text("activation_function", "gelu_new");
+    const feedForward = (Object.keys(activations) as Activation[]).find((ours) => (activations[ours] as readonly string[]).includes(activation));
+    if (feedForward === undefined) json.unsupported("activation_function", `it knows ${Object.values(activations).flat().join(", ")}`);
+    const hiddenSize = json.count("n_embd");
+    return {
+      vocabSize: json.count("vocab_size"),
+      hiddenSize,
+      numLayers: json.count("n_layer"),
+      numHeads: json.count("n_head"),
+      intermediateSize: json.count("n_inner", 4 * hiddenSize),
+      contextLength: json.count("n_positions"),
+      norm: "layernorm",
+      normEps: json.number("layer_norm_epsilon", 1e-5),
+      position: "learned",
+      feedForward,
+      tieEmbeddings: json.flag("tie_word_embeddings", true),
+      bias: true,
+      // One rate for all three places; those of the outputs and the embedding are the same in every checkpoint that we know.
+      dropout: json.number("resid_pdrop", 0.1),
+    };
+  },
+
+  write: (config) => ({
+    vocab_size: config.vocabSize,
+    n_embd: config.hiddenSize,
+    n_layer: config.numLayers,
+    n_head: config.numHeads,
+    n_inner: config.intermediateSize,
+    n_positions: config.contextLength,
+    layer_norm_epsilon: config.normEps,
+    activation_function: activations[config.feedForward as Activation][0],
+    tie_word_embeddings: config.tieEmbeddings,
+    embd_pdrop: config.dropout,
+    attn_pdrop: config.dropout,
+    resid_pdrop: config.dropout,
+    initializer_range: 0.02,
+  }),
+
+  tensors(config) {
+    const { vocabSize, hiddenSize: n, intermediateSize, contextLength } = config;
+    const withBias = (ours: string, theirs: string, weight: Pick<TensorPlan["parts"][number], "shape" | "transposed">, biasSize: number): TensorPlan[] => [
+      { parameter: `${ours}.weight`, parts: [{ name: `${theirs}.weight`, ...weight }] },
+      { parameter: config.bias ? `${ours}.bias` : undefined, parts: [{ name: `${theirs}.bias`, shape: [biasSize] }] },
+    ];
+    const conv1d = (ours: string, theirs: string, inSize: number, outSize: number) => withBias(ours, theirs, { shape: [inSize, outSize], transposed: true }, outSize);
+    const norm = (ours: string, theirs: string) => withBias(ours, theirs, { shape: [n] }, n);
+    return [
+      whole("embed", "transformer.wte.weight", [vocabSize, n]),
+      whole("positions.weight", "transformer.wpe.weight", [contextLength, n]),
+      ...Array.from({ length: config.numLayers }, (_, i) => {
+        const [ours, theirs] = [`blocks.${i}`, `transformer.h.${i}`];
+        return [
+          ...norm(`${ours}.norm1`, `${theirs}.ln_1`),
+          ...conv1d(`${ours}.attention.queryKeyValue`, `${theirs}.attn.c_attn`, n, 3 * n),
+          ...conv1d(`${ours}.attention.output`, `${theirs}.attn.c_proj`, n, n),
+          ...norm(`${ours}.norm2`, `${theirs}.ln_2`),
+          ...conv1d(`${ours}.feedForward.up`, `${theirs}.mlp.c_fc`, n, intermediateSize),
+          ...conv1d(`${ours}.feedForward.down`, `${theirs}.mlp.c_proj`, intermediateSize, n),
+        ];
+      }).flat(),
+      ...norm("finalNorm", "transformer.ln_f"),
+      ...(config.tieEmbeddings ? [] : [whole("unembed", "lm_head.weight", [vocabSize, n])]),
+    ];
+  },
+};
+

@@ -1,0 +1,119 @@
+/**
+ * @file One sequence as it grows: its ids, its text, its randomness, and when it ends. Each token becomes a piece.
+ */
+
+import { Random } from "../tensor/random.js";
+import type { Tokenizer } from "../tokenizer/index.js";
+import type { GenerationSettings } from "./options.js";
+import { logProbabilities, sample } from "./sampler.js";
+import { StopStrings } from "./stop-strings.js";
+
+/** What generation needs of a tokenizer. */
+export type TextCodec = Pick<Tokenizer, "vocabSize" | "bosId" | "eosId" | "encode" | "decodeStream">;
+
+/** Why it ended: a stop string or token; `maxTokens`; the context is full. */
+export type FinishReason = "stop" | "length" | "context";
+
+/** One new token of one sequence. */
+export interface Piece {
+  /** Which of the prompts it goes on with. */
+  readonly row: number;
+  readonly id: number;
+  /** The text that is certain with this token: whole characters, nothing of a stop string. The last piece has all that was held back. */
+  readonly text: string;
+  /** With `logprobs`: the logarithm of its probability in nats, by the model's own distribution, before temperature and filters. */
+  readonly logprob?: number;
+  /** With `logprobs`: the most probable tokens of that distribution, most probable first. */
+  readonly topLogprobs?: readonly { readonly id: number; readonly logprob: number }[];
+  /** Tokens of the sequence that stand outside the context by now: cut from the prompt, or fallen out when it slid. */
+  readonly droppedTokens: number;
+  /** On the last piece of its row. */
+  readonly finishReason?: FinishReason;
+  /** The stop string or token that ended the row. */
+  readonly stoppedBy?: string | number;
+}
+
+export class Sequence {
+  /** What stands in the context. */
+  ids: number[];
+  /** Grows each time the context slides. */
+  slides = 0;
+  finished = false;
+  #generated = 0;
+  #dropped: number;
+  readonly #history: Set<number>;
+  readonly #random: Random;
+  readonly #text: ReturnType<TextCodec["decodeStream"]> | undefined;
+  /** Ids from here on are no tokens of the tokenizer, though the model has scores for them (a padded vocabulary). */
+  readonly #numChoices: number;
+  readonly #stops: StopStrings;
+  readonly #stopIds: ReadonlySet<number>;
+
+  /** `promptIds` are at most `contextLength`; `dropped` were cut from before them. */
+  constructor(
+    readonly row: number,
+    readonly promptIds: readonly number[],
+    dropped: number,
+    private readonly contextLength: number,
+    private readonly settings: GenerationSettings,
+    tokenizer: TextCodec | undefined,
+  ) {
+    this.ids = [...promptIds];
+    this.#dropped = dropped;
+    this.#history = new Set(promptIds);
+    this.#random = new Random(settings.seed, row);
+    this.#text = tokenizer?.decodeStream({ skipSpecialTokens: true });
+    this.#numChoices = tokenizer?.vocabSize ?? Infinity;
+    this.#stops = new StopStrings(settings.stop);
+    const eosId = tokenizer?.eosId;
+    this.#stopIds = new Set(settings.stopIds ?? (eosId === undefined ? [] : [eosId]));
+  }
+
+  /** Chooses the next token by its logits [vocabSize]. */
+  advance(logits: Float32Array): Piece {
+    const { settings } = this;
+    const id = sample(logits.subarray(0, this.#numChoices), settings, this.#history, this.#random);
+    const probabilities = settings.logprobs === undefined ? undefined : logProbabilities(logits, id, settings.logprobs);
+    this.ids.push(id);
+    this.#history.add(id);
+    this.#generated++;
+
+    let text = "";
+    let stoppedBy: string | number | undefined;
+    if (this.#stopIds.has(id)) stoppedBy = id;
+    else ({ text, stop: stoppedBy } = this.#stops.push(this.#text?.push(id) ?? ""));
+
+    let finishReason: FinishReason | undefined;
+    if (stoppedBy !== undefined) finishReason = "stop";
+    else if (this.#generated === settings.maxTokens) finishReason = "length";
+    else if (this.ids.length > this.contextLength) {
+      if (settings.onContextFull === "stop") finishReason = "context";
+      else this.#slide();
+    }
+    this.finished = finishReason !== undefined;
+    if (this.finished && typeof stoppedBy !== "string") text += this.#rest();
+    return {
+      row: this.row,
+      id,
+      text,
+      ...(probabilities && { logprob: probabilities.logprob, topLogprobs: probabilities.top }),
+      droppedTokens: this.#dropped,
+      ...(finishReason && { finishReason }),
+      ...(stoppedBy !== undefined && { stoppedBy }),
+    };
+  }
+
+  /** What was held back: half a character, and what might have become a stop string. */
+  #rest(): string {
+    const { text, stop } = this.#stops.push(this.#text?.end() ?? "");
+    return stop === undefined ? text + this.#stops.flush() : text;
+  }
+
+  /** Half of the context falls out at once, so that computing the rest anew is rare. */
+  #slide(): void {
+    const kept = Math.ceil(this.contextLength / 2);
+    this.#dropped += this.ids.length - kept;
+    this.ids = this.ids.slice(-kept);
+    this.slides++;
+  }
+}
