@@ -19,6 +19,7 @@ const methods = {
   matmul: ops.matmul, gather: ops.gather, scatterAdd: ops.scatterAdd, indexSelect: ops.indexSelect,
   reshape: ops.reshape, permute: ops.permute, transpose: ops.transpose, expand: ops.expand, squeeze: ops.squeeze, unsqueeze: ops.unsqueeze,
   slice: ops.slice, split: ops.split, pad: ops.pad, contiguous: ops.contiguous, cast: ops.cast, dropout: ops.dropout,
+  maskedFill: ops.maskedFill, fill: ops.fill, fillNormal: ops.fillNormal, fillUniform: ops.fillUniform,
   /** Adds the derivative of this tensor to the `grad` of every leaf that requires one; see `tape.ts`. */
   backward,
 } as const;

@@ -1,6 +1,7 @@
 /**
  * @file Elementwise functions of two arguments, with NumPy's broadcasting. One argument may be a plain number, which takes the dtype of the
- * other without rounding: bf16 times 0.1 multiplies by 0.1, not by the bf16 next to it. f32 with bf16 gives f32.
+ * other without rounding: bf16 times 0.1 multiplies by 0.1, not by the bf16 next to it. Of two dtypes the wider wins, in the order u8, i32,
+ * bf16, f32; arithmetic on u8 gives i32, and integers with a fraction give f32.
  *
  * The gradient of a stretched argument is the sum over what it was stretched to. With a tie, `maximum` and `minimum` give half to each.
  */
@@ -9,10 +10,10 @@ import type { BinaryOp } from "../contract.js";
 import { fromBfloat16, isFloat, toBfloat16, type DType } from "../dtype.js";
 import { launch } from "../launch.js";
 import { broadcastShapes } from "../shape.js";
-import { record, willRecord } from "../tape.js";
+import { noGrad, record, willRecord } from "../tape.js";
 import { Tensor } from "../tensor.js";
 import { cast } from "./cast.js";
-import { copied, dtypeError, emptyLike, expanded, filled, sumTo } from "./support.js";
+import { copied, dtypeError, emptyLike, expanded, filled, promoted, sumTo } from "./support.js";
 import { log, neg } from "./unary.js";
 import { where } from "./where.js";
 
@@ -52,41 +53,59 @@ const rules: Readonly<Record<ArithmeticOp, Rule>> = {
 };
 
 function arithmetic(op: ArithmeticOp, a: Operand, b: Operand): Tensor {
-  if (a instanceof Tensor && b instanceof Tensor && a.dtype !== b.dtype && isFloat(a.dtype) && isFloat(b.dtype)) {
-    const [left, right] = [cast(a, "f32"), cast(b, "f32")];
-    const y = arithmetic(op, left, right);
-    (left === a ? right : left).dispose();
-    return y;
+  const [left, right] = promote(op, a, b);
+  const y = compute(op, left, right);
+  const inputs = [left, right].filter((operand) => operand instanceof Tensor);
+  if (willRecord(inputs)) {
+    const { derivatives, savesInputs, savesOutput = false } = rules[op];
+    record(op, y, inputs, [...(savesInputs ? inputs : []), ...(savesOutput ? [y] : [])], (dy, needs) => {
+      const sides = left instanceof Tensor ? (right instanceof Tensor ? [0, 1] : [0]) : [1];
+      return sides.map((side, i) => (needs[i] ? sumTo(derivatives[side](dy, left, right, y), inputs[i].shape) : undefined));
+    });
   }
-  const y = compute(op, op, a, b);
-  const inputs = [a, b].filter((operand) => operand instanceof Tensor);
-  if (!willRecord(inputs)) return y;
-  const { derivatives, savesInputs, savesOutput = false } = rules[op];
-  return record(op, y, inputs, [...(savesInputs ? inputs : []), ...(savesOutput ? [y] : [])], (dy, needs) => {
-    const sides = a instanceof Tensor ? (b instanceof Tensor ? [0, 1] : [0]) : [1];
-    return sides.map((side, i) => (needs[i] ? sumTo(derivatives[side](dy, a, b, y), inputs[i].shape) : undefined));
-  });
+  release(left, a);
+  release(right, b);
+  return y;
+}
+
+function comparison(op: BinaryOp, a: Operand, b: Operand): Tensor {
+  const [left, right] = noGrad(() => promote(op, a, b));
+  const y = compute(op, left, right, "u8");
+  release(left, a);
+  release(right, b);
+  return y;
+}
+
+/** Both operands in the dtype of the result. */
+function promote(op: string, a: Operand, b: Operand): [Operand, Operand] {
+  const tensor = a instanceof Tensor ? a : b;
+  if (!(tensor instanceof Tensor)) throw dtypeError(op, "takes at least one tensor.");
+  const other = tensor === a ? b : a;
+  const dtype = other instanceof Tensor ? promoted(tensor.dtype, other.dtype) : Number.isInteger(other) || isFloat(tensor.dtype) ? tensor.dtype : "f32";
+  const to = dtype === "u8" ? "i32" : dtype;
+  return [a instanceof Tensor ? cast(a, to) : a, b instanceof Tensor ? cast(b, to) : b];
+}
+
+/** Frees what `promote` made. */
+function release(operand: Operand, original: Operand): void {
+  if (operand !== original && operand instanceof Tensor) operand.dispose();
 }
 
 /** y = kernel(a, b), dtypes being equal. */
-function compute(op: string, kernel: BinaryOp, a: Operand, b: Operand, result?: DType): Tensor {
-  const tensor = a instanceof Tensor ? a : b;
-  if (!(tensor instanceof Tensor)) throw dtypeError(op, "takes at least one tensor.");
+function compute(op: BinaryOp, a: Operand, b: Operand, result?: DType): Tensor {
   if (a instanceof Tensor && b instanceof Tensor) {
-    if (a.dtype !== b.dtype) throw dtypeError(op, `the operands are ${a.dtype} and ${b.dtype}.`);
     const shape = broadcastShapes(op, a.shape, b.shape);
     const y = emptyLike(a, shape, result ?? a.dtype);
     const [left, right] = [expanded(a, shape), expanded(b, shape)];
-    launch("binary", { a: left, b: right, y }, { op: kernel });
+    launch("binary", { a: left, b: right, y }, { op });
     left.dispose();
     right.dispose();
     return y;
   }
-  const value = typeof a === "number" ? a : (b as number);
-  if (!isFloat(tensor.dtype) && !Number.isInteger(value)) throw dtypeError(op, `${value} is not a whole number, but the tensor is ${tensor.dtype}.`);
+  const [tensor, value] = a instanceof Tensor ? [a, b as number] : [b as Tensor, a];
   if (tensor.dtype === "bf16" && fromBfloat16(toBfloat16(value)) !== value && !Number.isNaN(value)) {
     const wide = copied(tensor, "f32");
-    const exact = compute(op, kernel, a instanceof Tensor ? wide : a, b instanceof Tensor ? wide : b, result);
+    const exact = compute(op, a === tensor ? wide : a, b === tensor ? wide : b, result);
     wide.dispose();
     if (result !== undefined) return exact;
     const y = copied(exact, "bf16");
@@ -94,19 +113,9 @@ function compute(op: string, kernel: BinaryOp, a: Operand, b: Operand, result?: 
     return y;
   }
   const scalar = filled(tensor, value, []);
-  const y = compute(op, kernel, a instanceof Tensor ? a : scalar, b instanceof Tensor ? b : scalar, result);
+  const y = compute(op, a === tensor ? a : scalar, b === tensor ? b : scalar, result);
   scalar.dispose();
   return y;
-}
-
-function comparison(op: BinaryOp, a: Operand, b: Operand): Tensor {
-  if (a instanceof Tensor && b instanceof Tensor && a.dtype !== b.dtype && isFloat(a.dtype) && isFloat(b.dtype)) {
-    const wide = copied(a.dtype === "bf16" ? a : b, "f32");
-    const y = a.dtype === "bf16" ? compute(op, op, wide, b, "u8") : compute(op, op, a, wide, "u8");
-    wide.dispose();
-    return y;
-  }
-  return compute(op, op, a, b, "u8");
 }
 
 export const add = (a: Operand, b: Operand): Tensor => arithmetic("add", a, b);

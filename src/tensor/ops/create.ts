@@ -1,4 +1,4 @@
-/** @file Tensors from nothing: constants, ramps, random numbers. */
+/** @file Tensors from nothing: constants, ramps, random numbers; and the same written over a tensor that is there, which is not recorded. */
 
 import type { Device } from "../device.js";
 import type { DType } from "../dtype.js";
@@ -47,6 +47,24 @@ export function randn(shape: Shape, key: RandomKey, { mean = 0, std = 1, dtype =
   const y = Tensor.empty(shape, "f32", device);
   launch("randomNormal", { y }, { mean, std, ...key });
   return converted(y, dtype);
+}
+
+/** Overwrites x with a number, and returns x. */
+export function fill(x: Tensor, value: number): Tensor {
+  launch("fill", { y: x }, { value });
+  return x;
+}
+
+/** Overwrites x (f32) with normal random numbers, as `randn` gives them, and returns x. */
+export function fillNormal(x: Tensor, mean: number, std: number, key: RandomKey): Tensor {
+  launch("randomNormal", { y: x }, { mean, std, ...key });
+  return x;
+}
+
+/** Overwrites x (f32) with uniform random numbers in [low, high), as `rand` gives them, and returns x. */
+export function fillUniform(x: Tensor, low: number, high: number, key: RandomKey): Tensor {
+  launch("randomUniform", { y: x }, { low, high, ...key });
+  return x;
 }
 
 function converted(x: Tensor, dtype: DType): Tensor {

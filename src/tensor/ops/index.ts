@@ -7,7 +7,7 @@ export {
 export { cast, computeCopy } from "./cast.js";
 export { concat, pad, split, stack } from "./concat.js";
 export { conv1d, type Conv1dOptions } from "./conv1d.js";
-export { arange, full, ones, rand, randn, zeros, type TensorOptions } from "./create.js";
+export { arange, fill, fillNormal, fillUniform, full, ones, rand, randn, zeros, type TensorOptions } from "./create.js";
 export { crossEntropy, type CrossEntropyOptions } from "./cross-entropy.js";
 export { dropout } from "./dropout.js";
 export { embedding } from "./embedding.js";
@@ -26,4 +26,4 @@ export {
   abs, cos, erf, exp, floor, gelu, geluTanh, isFinite, log, neg, reciprocal, relu, rsqrt, sigmoid, sign, silu, sin, softplus, sqrt, square, tanh,
 } from "./unary.js";
 export { contiguous, expand, permute, reshape, slice, squeeze, transpose, unsqueeze } from "./views.js";
-export { where } from "./where.js";
+export { maskedFill, where } from "./where.js";

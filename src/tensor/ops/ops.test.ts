@@ -81,6 +81,7 @@ const cases = {
     { of: "a number", inputs: [[3]], run: (a) => ops.where(u8([1, 0, 1]), 2, a) },
     { of: "one tensor twice", inputs: [[3]], run: (a) => ops.where(u8([1, 0, 1]), a, a) },
   ],
+  maskedFill: [{ inputs: [[2, 3]], run: (x) => ops.maskedFill(x, Tensor.from([0, 1, 0]), -4) }],
   cast: [{ inputs: [[3]], run: (x) => ops.mul(ops.cast(x, "f32"), 2) }],
   reshape: [
     { inputs: [[2, 3, 2]], run: (x) => ops.reshape(x, [3, -1]) },
@@ -196,7 +197,7 @@ const cases = {
 } satisfies Partial<Record<keyof typeof ops, Case[]>>;
 
 const withoutGradient = {
-  full: "a constant", zeros: "a constant", ones: "a constant", arange: "a constant", rand: "a constant", randn: "a constant",
+  full: "a constant", zeros: "a constant", ones: "a constant", arange: "a constant", rand: "a constant", randn: "a constant", fill: "writes in place", fillNormal: "writes in place", fillUniform: "writes in place",
   equal: "a comparison", notEqual: "a comparison", less: "a comparison", lessEqual: "a comparison", greater: "a comparison", greaterEqual: "a comparison",
   sign: "flat wherever smooth", floor: "flat wherever smooth", isFinite: "flat wherever smooth", argmax: "an index", argmin: "an index",
   computeCopy: "not recorded: linear has its gradient", linearCrossEntropyRows: "for evaluation only",

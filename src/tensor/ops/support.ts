@@ -7,7 +7,7 @@
 
 import { InklingError, ShapeError } from "../../errors.js";
 import type { ReduceOp } from "../contract.js";
-import { isFloat, type DType, type FloatDType } from "../dtype.js";
+import { isFloat, type DType } from "../dtype.js";
 import { launch } from "../launch.js";
 import { denseStrides, elementsOf, isDense, sameShape, type Shape } from "../shape.js";
 import { Tensor } from "../tensor.js";
@@ -54,9 +54,11 @@ export function copied(x: Tensor, dtype: DType = x.dtype): Tensor {
   return y;
 }
 
-/** The dtype of a result of these: f32 where any is. */
-export function promoted(a: FloatDType, b: FloatDType): FloatDType {
-  return a === b ? a : "f32";
+const dtypeOrder: readonly DType[] = ["u8", "i32", "bf16", "f32"];
+
+/** The dtype in which two operands meet: f32 over bf16 over i32 over u8. */
+export function promoted(a: DType, b: DType): DType {
+  return dtypeOrder.indexOf(a) > dtypeOrder.indexOf(b) ? a : b;
 }
 
 // ---- views: always a new handle, so that the caller can dispose of it --------------------------------------------------------
