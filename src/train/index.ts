@@ -2,7 +2,7 @@
 
 export { estimateMemory, checkMemory, measureMatmulRate, availableMemory, type MemoryEstimate } from "./machine.js";
 export { makeOptimizer, type Optimizer, type OptimizerOptions } from "./optimizers/index.js";
-export { configOfRun, type TrainingState } from "./run-folder.js";
+export { configOfRun, isRunComplete, type TrainingState } from "./run-folder.js";
 export { learningRate, type ScheduleOptions } from "./schedule.js";
 export { trainSettings, type TrainSettings, type TrainSettingsInput } from "./settings.js";
 export { train, TrainingError, type StepReport, type TrainOptions } from "./trainer.js";

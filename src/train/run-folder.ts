@@ -162,3 +162,9 @@ async function bytesOf(tensor: Tensor): Promise<Uint8Array> {
   const raw = await tensor.raw();
   return new Uint8Array(raw.buffer, raw.byteOffset, raw.byteLength);
 }
+
+/** Whether the run in this folder has taken all the steps it was to take. */
+export async function isRunComplete(path: string): Promise<boolean> {
+  const state = await readState(await readableFolder(join(path, "last")));
+  return state !== undefined && state.step >= state.settings.steps;
+}

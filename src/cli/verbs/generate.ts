@@ -1,0 +1,80 @@
+/** @file `inkling generate`: goes on with a prompt, or, without one on a terminal, holds a conversation. */
+
+import { Command, Option } from "commander";
+import { UsageError } from "../../errors.js";
+import { LanguageModel, type GenerateTextOptions } from "../../language-model.js";
+import type { FloatDType } from "../../tensor/index.js";
+import { converse } from "../converse.js";
+import { interruptible } from "../interrupt.js";
+import { number, tokenIds, wholeNumber } from "../options.js";
+
+interface GenerateFlags {
+  prompt?: string;
+  ids?: number[];
+  maxTokens: number;
+  temperature: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  stop?: string[];
+  seed: number;
+  dtype: FloatDType;
+  json?: boolean;
+}
+
+export function generateCommand(): Command {
+  return new Command("generate")
+    .description("Go on with a prompt. Without one, on a terminal, hold a conversation.")
+    .argument("<model>", "a model's folder, or a run's")
+    .option("--prompt <text>", "the text to go on with")
+    .option("--ids <1,2,3>", "token ids to go on with", tokenIds)
+    .option("--max-tokens <n>", "the most new tokens", wholeNumber(1), 256)
+    .option("--temperature <t>", "0 takes the most probable token each time", number(0), 0.8)
+    .option("--top-k <k>", "only the k most probable tokens", wholeNumber(0))
+    .option("--top-p <p>", "only the most probable tokens that together have probability p", number(0, 1))
+    .option("--min-p <p>", "only tokens with at least p times the probability of the likeliest", number(0, 1))
+    .option("--repetition-penalty <r>", "makes tokens that stand there already less likely; 1 is off", number(0))
+    .option("--stop <text...>", "strings that end the text, before them")
+    .option("--seed <n>", "decides what is drawn", wholeNumber(), 0)
+    .addOption(new Option("--dtype <dtype>", "of the computation").choices(["f32", "bf16"]).default("f32"))
+    .option("--json", "print {promptIds, ids, text, tokensPerSecond}; ids are the new ones")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  inkling generate runs/start --prompt "ROMEO:"
+  inkling generate runs/start --prompt "ROMEO:" --temperature 0 --max-tokens 50 --json
+  inkling generate runs/start                       a conversation`,
+    )
+    .action(async (path: string, flags: GenerateFlags) => {
+      const { prompt, ids, json = false, ...rest } = flags;
+      if (prompt !== undefined && ids !== undefined) throw new UsageError("Give --prompt or --ids, not both.");
+      const model = await LanguageModel.load(path);
+      const options: GenerateTextOptions = { ...rest };
+      if (prompt === undefined && ids === undefined) {
+        if (!process.stdin.isTTY || !process.stdout.isTTY || json) throw new UsageError("There is nothing to go on with.", { hint: "Give --prompt or --ids; a conversation needs a terminal." });
+        await converse(model, options);
+        return;
+      }
+      const input = prompt ?? ids!;
+      const { signal, dispose } = interruptible();
+      try {
+        if (json) {
+          const { promptIds, ids: newIds, text, tokensPerSecond } = await model.generateText(input, { ...options, signal });
+          console.log(JSON.stringify({ promptIds, ids: newIds, text, tokensPerSecond }));
+          return;
+        }
+        if (prompt !== undefined) process.stdout.write(prompt);
+        let finish: string | undefined;
+        for await (const piece of model.generate(input, { ...options, signal })) {
+          process.stdout.write(piece.text);
+          finish = piece.finishReason ?? finish;
+        }
+        process.stdout.write("\n");
+        if (finish === "context") console.error(`(the context of ${model.config.contextLength} tokens is full)`);
+      } finally {
+        dispose();
+      }
+    });
+}

@@ -1,0 +1,27 @@
+/** @file `inkling logits`: the raw scores of the next token, for scripts and comparisons. */
+
+import { Command } from "commander";
+import { ConfigError } from "../../errors.js";
+import { LanguageModel } from "../../language-model.js";
+import { Tensor, noGrad, scope } from "../../tensor/index.js";
+import { tokenIds } from "../options.js";
+
+export function logitsCommand(): Command {
+  return new Command("logits")
+    .description("Print the logits after the last of these token ids, or after each.")
+    .argument("<model>", "a model's folder, or a run's")
+    .requiredOption("--ids <1,2,3>", "token ids", tokenIds)
+    .option("--all", "of every position: a list of lists")
+    .option("--json", "accepted for likeness with the other verbs; the output is JSON anyway")
+    .addHelpText("after", "\nExamples:\n  inkling logits runs/start --ids 1,2,3\n  inkling logits my-model --ids 1,2,3 --all")
+    .action(async (path: string, { ids, all = false }: { ids: number[]; all?: boolean }) => {
+      const model = await LanguageModel.load(path);
+      const { vocabSize } = model.config;
+      const outside = ids.find((id) => id >= vocabSize);
+      if (outside !== undefined) throw new ConfigError("ids", `token id ${outside} is outside the vocabulary of ${vocabSize}.`, { code: "token-id" });
+      const tensor = noGrad(() => scope(() => model.logits(Tensor.from(Int32Array.from(ids), { shape: [1, ids.length] }), { lastOnly: !all })));
+      const flat = Array.from(await tensor.data());
+      const rows = Array.from({ length: flat.length / vocabSize }, (_, i) => flat.slice(i * vocabSize, (i + 1) * vocabSize));
+      console.log(JSON.stringify({ logits: all ? rows : rows[0] }));
+    });
+}

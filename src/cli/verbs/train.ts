@@ -1,0 +1,98 @@
+/** @file `inkling train`: runs a recipe, and shows how it goes. */
+
+import { join } from "node:path";
+import { Command, Option } from "commander";
+import pc from "picocolors";
+import { LanguageModel } from "../../language-model.js";
+import { loadRecipe, prepareRecipe, recipeNames } from "../../recipes.js";
+import { defaultDevice, type FloatDType } from "../../tensor/index.js";
+import { Tokenizer } from "../../tokenizer/index.js";
+import { configOfRun, measureMatmulRate, train, trainSettings } from "../../train/index.js";
+import { bytes, compact } from "../format.js";
+import { interruptible } from "../interrupt.js";
+import { wholeNumber } from "../options.js";
+import { Progress } from "../progress.js";
+
+export interface TrainFlags {
+  readonly recipe: string;
+  readonly data?: string;
+  readonly out?: string;
+  readonly steps?: number;
+  readonly seed: number;
+  readonly dtype?: FloatDType;
+  readonly resume?: boolean;
+  readonly json?: boolean;
+}
+
+export function trainCommand(): Command {
+  return new Command("train")
+    .description("Train a model: text, tokenizer, model and settings come from a recipe.")
+    .addOption(new Option("--recipe <name>", `a recipe that ships (${recipeNames().join(", ")}) or a path to one`).default("shakespeare-char"))
+    .option("--data <path>", "a text file or folder in place of the recipe's text")
+    .option("--out <dir>", "where checkpoints and metrics go (default: runs/<recipe>)")
+    .option("--steps <n>", "optimizer steps in all", wholeNumber(1))
+    .option("--seed <n>", "decides the initial weights and the order of the data", wholeNumber(), 0)
+    .addOption(new Option("--dtype <dtype>", "of the computation; weights stay f32").choices(["f32", "bf16"]))
+    .option("--resume", "go on from the last checkpoint in --out")
+    .option("--json", "one JSON object a step, for scripts")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  inkling train                                     nanoGPT's Shakespeare recipe, into runs/shakespeare-char
+  inkling train --recipe books-llama --dtype bf16   a small Llama on 18 novels
+  inkling train --data my-texts/ --out my-model     your own text
+  inkling train --resume                            after Ctrl-C, or a power cut
+
+Ctrl-C saves and stops; a second one stops at once. OUT/last is the newest checkpoint, OUT/best the one with the lowest validation loss.`,
+    )
+    .action(async (flags: TrainFlags) => {
+      await runTraining(flags);
+    });
+}
+
+/** Runs the recipe to its end and returns the trained model. Rejects with an AbortError after Ctrl-C has saved. */
+export async function runTraining(flags: TrainFlags): Promise<LanguageModel> {
+  const { json = false, seed, resume = false } = flags;
+  const recipe = await loadRecipe(flags.recipe);
+  const out = flags.out ?? join("runs", flags.recipe.replace(/^.*[/\\]|\.\w+$/g, ""));
+  const say = (text: string) => {
+    if (!json) console.log(text);
+  };
+
+  const { signal, dispose } = interruptible(() => say(pc.yellow("\nstopping after this step; Ctrl-C again stops at once")));
+  try {
+    const settings = trainSettings({ ...recipe.train, seed, ...(flags.steps && { steps: flags.steps }), ...(flags.dtype && { dtype: flags.dtype }) });
+    const goesOn = resume && (await configOfRun(out)) !== undefined;
+    const tokenizerOfRun = goesOn ? await Tokenizer.load(join(out, "last")) : undefined;
+    const { model, tokenizer, data } = await prepareRecipe(recipe, { seed, signal, ...(flags.data && { text: flags.data }), ...(tokenizerOfRun && { tokenizer: tokenizerOfRun }) });
+    await using _data = data;
+    const device = defaultDevice();
+    const matmulRate = await measureMatmulRate(device, settings.dtype);
+    say(`${pc.bold(recipe.description)}`);
+    say(
+      pc.dim(
+        `${compact(model.numParameters)} parameters (${bytes(model.numBytes)}), vocabulary ${tokenizer.vocabSize}, ${compact(data.train.length)} tokens to learn from, ` +
+          `${compact(data.validation?.length ?? 0)} to validate; ${settings.dtype} on ${device.description}, ${compact(matmulRate)}FLOP/s in matmuls`,
+      ),
+    );
+    const progress = new Progress({ steps: settings.steps, json, flopsPerToken: model.flopsPerToken(), matmulRate });
+    let saved = join(out, "last");
+    try {
+      for await (const report of train(model, data, { ...settings, out, resume, tokenizer, signal })) {
+        progress.update(report);
+        saved = report.saved ?? saved;
+      }
+    } catch (error) {
+      if (signal.aborted) {
+        say(`saved in ${saved}; ${pc.bold(`inkling train --recipe ${flags.recipe} --out ${out} --resume`)} goes on`);
+        throw new DOMException("interrupted", "AbortError");
+      }
+      throw error;
+    }
+    say(`saved in ${pc.bold(saved)}; talk to it: ${pc.bold(`inkling generate ${out}`)}`);
+    return model;
+  } finally {
+    dispose();
+  }
+}

@@ -1,0 +1,61 @@
+/** @file Finding recipes by name or path, and making ready what one names: text, tokenizer, model. */
+
+import { existsSync, readdirSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { Corpus, builtinCorpus, type TokenDataset } from "./data/index.js";
+import { UsageError } from "./errors.js";
+import { LanguageModel } from "./language-model.js";
+import { CharTokenizer, Tokenizer, endOfText } from "./tokenizer/index.js";
+import type { Recipe } from "./train/recipe.js";
+
+/** The recipes that ship: recipes/ beside src/, both as source and as built. */
+const recipesFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "recipes");
+
+export function recipeNames(): string[] {
+  return readdirSync(recipesFolder)
+    .flatMap((file) => /^([\w-]+)\.(?:ts|js)$/.exec(file.replace(/\.d\.ts$/, ""))?.[1] ?? [])
+    .sort();
+}
+
+/** A recipe that ships, by name, or a module with one as its default export, by path. Throws UsageError where there is none. */
+export async function loadRecipe(nameOrPath: string): Promise<Recipe> {
+  const isPath = /[./\\]/.test(nameOrPath);
+  const path = isPath ? resolve(nameOrPath) : [".js", ".ts"].map((ending) => join(recipesFolder, nameOrPath + ending)).find((file) => existsSync(file));
+  if (path === undefined || !existsSync(path)) {
+    throw new UsageError(`There is no recipe ${JSON.stringify(nameOrPath)}.`, {
+      code: "no-recipe",
+      hint: `There are ${recipeNames().join(", ")}; your own is given by its path (./my-recipe.js).`,
+    });
+  }
+  const module = (await import(pathToFileURL(path).href)) as { default?: Recipe };
+  if (module.default?.model === undefined || module.default.train === undefined) {
+    throw new UsageError(`${path} exports no recipe.`, { code: "no-recipe", hint: "Its default export is defineRecipe({ ... })." });
+  }
+  return module.default;
+}
+
+export interface PrepareOptions {
+  /** Text in place of the recipe's: a file or a folder. */
+  readonly text?: string;
+  /** A tokenizer in place of a new one, for a run that goes on. */
+  readonly tokenizer?: Tokenizer;
+  /** Decides the initial weights. */
+  readonly seed?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Reads the text, makes (or takes) the tokenizer, tokenizes, and builds the model with random weights. */
+export async function prepareRecipe(recipe: Recipe, { text, tokenizer: given, seed = 0, signal }: PrepareOptions = {}): Promise<{ tokenizer: Tokenizer; data: TokenDataset; model: LanguageModel }> {
+  const source = text ?? (typeof recipe.text === "string" ? undefined : recipe.text.path);
+  const corpus = source === undefined ? await builtinCorpus(recipe.text as string) : await Corpus.fromText(source);
+  const tokenizer = given ?? (await makeTokenizer(recipe, corpus, signal));
+  const data = await corpus.tokenized(tokenizer, { validation: recipe.validation, ...(signal && { signal }) });
+  const model = new LanguageModel({ ...recipe.model, vocabSize: tokenizer.vocabSize }, { seed, tokenizer });
+  return { tokenizer, data, model };
+}
+
+async function makeTokenizer(recipe: Recipe, corpus: Corpus, signal?: AbortSignal): Promise<Tokenizer> {
+  if (recipe.tokenizer.kind === "characters") return CharTokenizer.fromText(corpus);
+  return Tokenizer.train(corpus, { vocabSize: recipe.tokenizer.vocabSize, specialTokens: [endOfText], ...(signal && { signal }) });
+}
