@@ -4,10 +4,12 @@
 #include <exception>
 
 #include "device.h"
+#include "tokenizer.h"
 
 NAPI_MODULE_INIT() {
   try {
     inkling::napi::registerDevice(env, exports);
+    inkling::napi::registerTokenizer(env, exports);
   } catch (const std::exception& error) {
     napi_throw_error(env, nullptr, error.what());
   }

@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { InklingError } from "../errors.js";
 import { contractFingerprint } from "../tensor/contract.fingerprint.js";
+import type { NativeTokenizer } from "../tokenizer/native.js";
 
 /** A native device; opaque here. */
 export type NativeDevice = object & { readonly __nativeDevice: unique symbol };
@@ -25,6 +26,7 @@ export interface NativeAddon {
   setProfiling(device: NativeDevice, on: boolean): void;
   /** Kernel, calls and seconds since the last call. */
   profile(device: NativeDevice): [kernel: string, calls: number, seconds: number][];
+  readonly tokenizer: NativeTokenizer;
 }
 
 const buildFolder = findBuildFolder();

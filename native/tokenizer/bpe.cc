@@ -1,0 +1,116 @@
+#include "bpe.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace inkling::tokenizer {
+
+BpeModel::BpeModel(const TokenId (&byteTokens)[256], std::vector<Merge> merges, bool wholePieces, const std::vector<std::string>& tokens) {
+  std::copy(std::begin(byteTokens), std::end(byteTokens), byteTokens_);
+  const int bits = std::max<int>(4, std::bit_width(merges.size() * 2));
+  shift_ = 64 - bits;
+  mask_ = (size_t{1} << bits) - 1;
+  slots_.assign(mask_ + 1, Slot{0, noRank, 0});
+  results_.reserve(merges.size());
+  for (uint32_t rank = 0; rank < merges.size(); rank++) {
+    const Merge& merge = merges[rank];
+    if (std::max({merge.left, merge.right, merge.result}) > maxTokenId) throw std::runtime_error("a merge names a token id above 2^24 - 1");
+    results_.push_back(merge.result);
+    const uint64_t pair = static_cast<uint64_t>(merge.left) << 32 | merge.right;
+    size_t i = (pair * 0x9e3779b97f4a7c15ull) >> shift_;
+    while (slots_[i].rank != noRank && slots_[i].pair != pair) i = (i + 1) & mask_;
+    slots_[i] = {pair, rank, 0};
+  }
+  if (!wholePieces) return;
+  for (TokenId id = 0; id < tokens.size(); id++) {
+    if (!tokens[id].empty()) wholePieces_.emplace(tokens[id], id);
+  }
+}
+
+void BpeModel::encodePiece(const uint8_t* piece, size_t length, MergeScratch& scratch, TokenBuffer& out) const {
+  if (!wholePieces_.empty()) {
+    const auto whole = wholePieces_.find(std::string(reinterpret_cast<const char*>(piece), length));
+    if (whole != wholePieces_.end()) {
+      *out.room(1) = whole->second;
+      out.advance(1);
+      return;
+    }
+  }
+  for (size_t i = 0; i < length; i++) {
+    if (byteTokens_[piece[i]] == noToken) throw std::runtime_error("the vocabulary has no token for byte " + std::to_string(piece[i]));
+  }
+  if (length <= shortPiece) encodeShort(piece, length, out);
+  else encodeLong(piece, length, scratch, out);
+}
+
+// A scan for the best merge costs less than any bookkeeping while everything fits a few cache lines.
+void BpeModel::encodeShort(const uint8_t* piece, size_t length, TokenBuffer& out) const {
+  TokenId* ids = out.room(length);
+  uint32_t ranks[shortPiece];
+  for (size_t i = 0; i < length; i++) ids[i] = byteTokens_[piece[i]];
+  size_t count = length;
+  for (size_t i = 0; i + 1 < count; i++) ranks[i] = rankOf(ids[i], ids[i + 1]);
+  while (count > 1) {
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < count; i++) {
+      if (ranks[i] < ranks[best]) best = i;
+    }
+    if (ranks[best] == noRank) break;
+    ids[best] = results_[ranks[best]];
+    count--;
+    for (size_t i = best + 1; i < count; i++) {
+      ids[i] = ids[i + 1];
+      ranks[i - 1] = ranks[i];
+    }
+    if (best > 0) ranks[best - 1] = rankOf(ids[best - 1], ids[best]);
+    if (best + 1 < count) ranks[best] = rankOf(ids[best], ids[best + 1]);
+  }
+  out.advance(count);
+}
+
+// A heap of candidate merges over a linked list of symbols. A candidate whose pair has changed since is stale and skipped.
+void BpeModel::encodeLong(const uint8_t* piece, size_t length, MergeScratch& scratch, TokenBuffer& out) const {
+  constexpr uint32_t none = 0xffffffff;
+  if (length >= none) throw std::runtime_error("a single piece of 4 GB or more");
+  auto& symbols = scratch.symbols;
+  auto& heap = scratch.heap;
+  const auto later = [](const MergeScratch::Candidate& a, const MergeScratch::Candidate& b) {
+    return a.rank != b.rank ? a.rank > b.rank : a.position > b.position;
+  };
+  const auto count = static_cast<uint32_t>(length);
+  symbols.resize(count);
+  heap.clear();
+  for (uint32_t i = 0; i < count; i++) symbols[i] = {byteTokens_[piece[i]], i - 1, i + 1 < count ? i + 1 : none};
+  for (uint32_t i = 0; i + 1 < count; i++) {
+    if (const uint32_t rank = rankOf(symbols[i].id, symbols[i + 1].id); rank != noRank) heap.push_back({rank, i});
+  }
+  std::make_heap(heap.begin(), heap.end(), later);
+  const auto offer = [&](uint32_t i) {
+    if (i == none || symbols[i].next == none) return;
+    const uint32_t rank = rankOf(symbols[i].id, symbols[symbols[i].next].id);
+    if (rank == noRank) return;
+    heap.push_back({rank, i});
+    std::push_heap(heap.begin(), heap.end(), later);
+  };
+  while (!heap.empty()) {
+    const MergeScratch::Candidate candidate = heap.front();
+    std::pop_heap(heap.begin(), heap.end(), later);
+    heap.pop_back();
+    const uint32_t i = candidate.position;
+    const uint32_t j = symbols[i].next;
+    // A symbol that was merged into its left neighbour is marked by noToken, which no merge has.
+    if (symbols[i].id == noToken || j == none || rankOf(symbols[i].id, symbols[j].id) != candidate.rank) continue;
+    symbols[i].id = results_[candidate.rank];
+    symbols[i].next = symbols[j].next;
+    if (symbols[j].next != none) symbols[symbols[j].next].previous = i;
+    symbols[j].id = noToken;
+    offer(symbols[i].previous);
+    offer(i);
+  }
+  for (uint32_t i = 0; i != none; i = symbols[i].next) {
+    *out.room(1) = symbols[i].id;
+    out.advance(1);
+  }
+}
+
+}  // namespace inkling::tokenizer

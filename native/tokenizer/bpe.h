@@ -1,0 +1,98 @@
+// A trained byte-level BPE vocabulary and how one piece of text becomes tokens (Sennrich et al. 2016; on bytes: Radford et al. 2019):
+// start from single bytes and, as long as some neighbours are a known merge, apply the earliest learned one, leftmost first.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "bytes.h"
+
+namespace inkling::tokenizer {
+
+using TokenId = uint32_t;
+constexpr TokenId noToken = 0xffffffff;
+
+// Ids fit 24 bits, so that the piece cache packs five into two words.
+constexpr TokenId maxTokenId = (1u << 24) - 1;
+
+struct Merge {
+  TokenId left;
+  TokenId right;
+  TokenId result;
+};
+
+// Tokens as they are produced. What is written past size() stays unseen, so that fixed-size stores may overshoot.
+class TokenBuffer {
+ public:
+  static constexpr size_t slack = 16;
+
+  size_t size() const { return size_; }
+  const TokenId* data() const { return tokens_.data(); }
+  // At least `count` places, and the slack after them.
+  TokenId* room(size_t count) {
+    if (tokens_.size() < size_ + count + slack) tokens_.resize((size_ + count + slack) * 3 / 2);
+    return tokens_.data() + size_;
+  }
+  void advance(size_t count) { size_ += count; }
+  void clear() { size_ = 0; }
+
+ private:
+  std::vector<TokenId> tokens_;
+  size_t size_ = 0;
+};
+
+struct MergeScratch {
+  struct Symbol {
+    TokenId id;
+    uint32_t previous;
+    uint32_t next;
+  };
+  struct Candidate {
+    uint32_t rank;
+    uint32_t position;
+  };
+  std::vector<Symbol> symbols;
+  std::vector<Candidate> heap;
+};
+
+class BpeModel {
+ public:
+  // `byteTokens[b]` is the token of byte b, or noToken. `merges` stand in the order in which they were learned; every id is at most maxTokenId.
+  // With `wholePieces`, a piece that is itself a token (tokens[id], empty where an id has none) is taken without merging, as Llama 3 does.
+  BpeModel(const TokenId (&byteTokens)[256], std::vector<Merge> merges, bool wholePieces, const std::vector<std::string>& tokens);
+
+  // Appends the tokens of one piece. Linear in time for short pieces in practice, O(n log n) for any. Throws where a byte has no token.
+  void encodePiece(const uint8_t* piece, size_t length, MergeScratch& scratch, TokenBuffer& out) const;
+
+  TokenId byteToken(uint8_t byte) const { return byteTokens_[byte]; }
+
+ private:
+  static constexpr uint32_t noRank = 0xffffffff;
+  static constexpr size_t shortPiece = 32;
+  struct Slot {
+    uint64_t pair;
+    uint32_t rank;
+    uint32_t unused;
+  };
+
+  uint32_t rankOf(TokenId left, TokenId right) const {
+    const uint64_t pair = static_cast<uint64_t>(left) << 32 | right;
+    for (size_t i = (pair * 0x9e3779b97f4a7c15ull) >> shift_;; i = (i + 1) & mask_) {
+      if (slots_[i].rank == noRank || slots_[i].pair == pair) return slots_[i].rank;
+    }
+  }
+  void encodeShort(const uint8_t* piece, size_t length, TokenBuffer& out) const;
+  void encodeLong(const uint8_t* piece, size_t length, MergeScratch& scratch, TokenBuffer& out) const;
+
+  TokenId byteTokens_[256];
+  std::vector<TokenId> results_;  // by rank
+  std::vector<Slot> slots_;       // open addressing, at most half full
+  int shift_;
+  size_t mask_;
+  std::unordered_map<std::string, TokenId> wholePieces_;
+};
+
+}  // namespace inkling::tokenizer

@@ -1,0 +1,117 @@
+#include "encoder.h"
+
+namespace inkling::tokenizer {
+
+// Borrows a worker for the length of a scope.
+class Encoder::Lease {
+ public:
+  explicit Lease(Encoder& encoder) : encoder_(encoder) {
+    const std::lock_guard lock(encoder.lock_);
+    if (encoder.idle_.empty()) {
+      worker_ = std::make_unique<Worker>();
+    } else {
+      worker_ = std::move(encoder.idle_.back());
+      encoder.idle_.pop_back();
+    }
+  }
+  ~Lease() {
+    const std::lock_guard lock(encoder_.lock_);
+    encoder_.idle_.push_back(std::move(worker_));
+  }
+  Worker& operator*() const { return *worker_; }
+
+ private:
+  Encoder& encoder_;
+  std::unique_ptr<Worker> worker_;
+};
+
+void Encoder::encode(const uint8_t* text, size_t length, TokenBuffer& out) {
+  const Lease worker(*this);
+  encodeWith(*worker, text, text + length, text + length, out);
+}
+
+void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end, const uint8_t* limit, TokenBuffer& out) const {
+  pretokenize(pattern_, text, end, [&](const uint8_t* piece, const uint8_t* pieceEnd) {
+    const auto length = static_cast<size_t>(pieceEnd - piece);
+    if (length <= ShortKey<2>::capacity) {
+      const ShortKey<2> key(piece, length, limit);
+      if (worker.pieces.find(key, key.hash(), out)) return;
+    }
+    encodeUnknown(worker, piece, length, limit, out);
+  });
+}
+
+void Encoder::encodeUnknown(Worker& worker, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out) const {
+  if (length > ShortKey<4>::capacity) return model_.encodePiece(piece, length, worker.scratch, out);
+  const ShortKey<4> longKey(piece, length, limit);
+  const uint64_t longHash = longKey.hash();
+  if (worker.longPieces.find(longKey, longHash, out)) return;
+  const size_t before = out.size();
+  model_.encodePiece(piece, length, worker.scratch, out);
+  const size_t count = out.size() - before;
+  if (length <= ShortKey<2>::capacity && count <= PieceCache<2>::maxTokens) {
+    const ShortKey<2> key(piece, length, limit);
+    worker.pieces.insert(key, key.hash(), out.data() + before, count);
+  } else if (count <= PieceCache<4>::maxTokens) {
+    worker.longPieces.insert(longKey, longHash, out.data() + before, count);
+  }
+}
+
+EncodedDocuments Encoder::encodeDocuments(const std::vector<Document>& documents, int threads, int width, const JobControl& control) {
+  // Chunks of about this size keep every thread busy to the end; where they are cut changes nothing.
+  constexpr size_t chunkBytes = 1 << 18;
+  struct Chunk {
+    const uint8_t* begin;
+    const uint8_t* end;
+    const uint8_t* limit;
+    TokenBuffer tokens;
+    size_t offset = 0;
+  };
+  EncodedDocuments result;
+  std::vector<Chunk> chunks;
+  std::vector<size_t> chunkEnds;
+  for (const Document& document : documents) {
+    const uint8_t* const end = document.data + document.length;
+    for (const uint8_t* begin = document.data; begin < end;) {
+      const bool last = static_cast<size_t>(end - begin) <= chunkBytes;
+      const uint8_t* cut = last ? end : safeCut(begin + chunkBytes, end);
+      chunks.push_back({begin, cut, end, {}, 0});
+      begin = cut;
+    }
+    chunkEnds.push_back(chunks.size());
+  }
+
+  std::vector<std::unique_ptr<Lease>> leases(static_cast<size_t>(std::max(threads, 1)));
+  std::atomic<size_t> doneBytes{0};
+  parallelFor(chunks.size(), threads, [&](size_t task, int lane) {
+    if (control.cancelled()) throw Cancelled();
+    auto& lease = leases[static_cast<size_t>(lane)];
+    if (!lease) lease = std::make_unique<Lease>(*this);
+    Chunk& chunk = chunks[task];
+    const auto bytes = static_cast<size_t>(chunk.end - chunk.begin);
+    chunk.tokens.room(bytes / 3);
+    encodeWith(**lease, chunk.begin, chunk.end, chunk.limit, chunk.tokens);
+    control.progress(static_cast<int32_t>((doneBytes += bytes) >> 16));
+  });
+
+  for (Chunk& chunk : chunks) {
+    chunk.offset = result.count;
+    result.count += chunk.tokens.size();
+  }
+  for (const size_t chunkEnd : chunkEnds) result.ends.push_back(chunkEnd == chunks.size() ? result.count : chunks[chunkEnd].offset);
+  result.tokens.reset(std::malloc(std::max<size_t>(result.count * static_cast<size_t>(width), 1)));
+  if (!result.tokens) throw std::bad_alloc();
+  parallelFor(chunks.size(), threads, [&](size_t task, int) {
+    const TokenId* tokens = chunks[task].tokens.data();
+    const size_t count = chunks[task].tokens.size();
+    if (width == 4) {
+      std::copy_n(tokens, count, static_cast<uint32_t*>(result.tokens.get()) + chunks[task].offset);
+    } else {
+      uint16_t* out = static_cast<uint16_t*>(result.tokens.get()) + chunks[task].offset;
+      for (size_t i = 0; i < count; i++) out[i] = static_cast<uint16_t>(tokens[i]);
+    }
+  });
+  return result;
+}
+
+}  // namespace inkling::tokenizer

@@ -1,0 +1,77 @@
+// Remembers the tokens of pieces met before: a few ten thousand pieces make up nearly all text, so that most are one look-up. Bounded and
+// set-associative: a bucket is a cache line or two, a new piece displaces the older in its bucket, and nothing is ever rehashed.
+#pragma once
+
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include "bpe.h"
+
+namespace inkling::tokenizer {
+
+// Pieces of up to 8 * Words - 1 bytes and up to (8 * Words - 1) / 3 tokens: a slot is the key and as many bytes of tokens, 24 bits each,
+// with their number in the last.
+template <int Words>
+class PieceCache {
+ public:
+  using Key = ShortKey<Words>;
+  static constexpr size_t maxTokens = (8 * Words - 1) / 3;
+
+  // 2^bits buckets. Pages of the table that are never touched cost nothing.
+  explicit PieceCache(int bits)
+      : memory_(static_cast<std::byte*>(std::calloc((size_t{1} << bits) + 1, sizeof(Bucket)))), shift_(64 - bits) {
+    if (!memory_) throw std::bad_alloc();
+    void* start = memory_.get();
+    size_t space = ((size_t{1} << bits) + 1) * sizeof(Bucket);
+    buckets_ = static_cast<Bucket*>(std::align(64, sizeof(Bucket) << bits, start, space));
+  }
+
+  // Appends the tokens of the piece and says true, or says false. `hash` is key.hash().
+  bool find(const Key& key, uint64_t hash, TokenBuffer& out) const {
+    const Bucket& bucket = buckets_[hash * 0x9e3779b97f4a7c15ull >> shift_];
+    const Slot* slot = matches(bucket.slots[0], key) ? &bucket.slots[0] : matches(bucket.slots[1], key) ? &bucket.slots[1] : nullptr;
+    if (!slot) return false;
+    TokenId* tokens = out.room(maxTokens);
+    for (size_t i = 0; i < maxTokens; i++) {
+      uint32_t token;
+      std::memcpy(&token, slot->tokens + 3 * i, 4);
+      tokens[i] = token & maxTokenId;
+    }
+    out.advance(slot->tokens[8 * Words - 1]);
+    return true;
+  }
+
+  void insert(const Key& key, uint64_t hash, const TokenId* tokens, size_t count) {
+    Bucket& bucket = buckets_[hash * 0x9e3779b97f4a7c15ull >> shift_];
+    bucket.slots[1] = bucket.slots[0];
+    Slot& slot = bucket.slots[0];
+    std::memcpy(slot.key, key.words, sizeof slot.key);
+    for (size_t i = 0; i < count; i++) std::memcpy(slot.tokens + 3 * i, &tokens[i], 3);
+    slot.tokens[8 * Words - 1] = static_cast<uint8_t>(count);
+  }
+
+ private:
+  struct Slot {
+    uint64_t key[Words];
+    uint8_t tokens[8 * Words];
+  };
+  struct Bucket {
+    Slot slots[2];
+  };
+  struct Free {
+    void operator()(std::byte* memory) const { std::free(memory); }
+  };
+
+  static bool matches(const Slot& slot, const Key& key) {
+    uint64_t difference = 0;
+    for (int i = 0; i < Words; i++) difference |= slot.key[i] ^ key.words[i];
+    return difference == 0;
+  }
+
+  std::unique_ptr<std::byte, Free> memory_;
+  Bucket* buckets_;
+  int shift_;
+};
+
+}  // namespace inkling::tokenizer

@@ -1,0 +1,176 @@
+// Cuts text into the pieces that merges never cross, as the published regular expressions do, but by hand: one pass, no backtracking, no
+// allocation. `src/tokenizer/pretokenize.ts` runs the expressions themselves; a property test holds the two together.
+//
+// GPT-2 (Radford et al. 2019, the released encoder.py):
+//   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+// cl100k (tiktoken; Llama 3 has the same, Qwen2 takes one digit at a time):
+//   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "unicode.h"
+
+namespace inkling::tokenizer {
+
+// Which expression; the numbers are known to src/tokenizer/native.ts.
+enum class Pattern : int32_t { gpt2 = 0, cl100k = 1, qwen2 = 2 };
+constexpr int patternCount = 3;
+
+namespace detail {
+
+// The end of the longest run of one class from p on.
+inline const uint8_t* endOfRun(CharClass cls, const uint8_t* p, const uint8_t* end) {
+  while (p < end) {
+    if (*p < 0x80) {
+      if (asciiClasses.of[*p] != cls) return p;
+      p++;
+    } else {
+      const Char c = charAt(p, end);
+      if (c.cls != cls) return p;
+      p += c.length;
+    }
+  }
+  return p;
+}
+
+// The length of 's 't 'm 'd 're 've 'll at an apostrophe, or 0. Case folding is Unicode's, where U+017F (long s) folds to s.
+template <bool foldCase>
+inline size_t contraction(const uint8_t* apostrophe, const uint8_t* end) {
+  const auto at = [&](int i) -> uint8_t {
+    if (end - apostrophe <= i) return 0;
+    const uint8_t c = apostrophe[i];
+    return foldCase && c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+  };
+  const uint8_t a = at(1);
+  if (a == 's' || a == 't' || a == 'm' || a == 'd') return 2;
+  const uint8_t b = at(2);
+  if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l')) return 3;
+  if (foldCase && a == 0xc5 && b == 0xbf) return 3;
+  return 0;
+}
+
+// \s+(?!\S)|\s+ on a run [p, runEnd) of spaces whose last one starts at `last`: all of it at the end of the text or where it is a single
+// one, else all but the last, which belongs to what follows.
+inline const uint8_t* endOfSpaces(const uint8_t* p, const uint8_t* last, const uint8_t* runEnd, const uint8_t* end) {
+  return runEnd < end && last > p ? last : runEnd;
+}
+
+template <class Emit>
+void pretokenizeGpt2(const uint8_t* p, const uint8_t* end, Emit&& emit) {
+  while (p < end) {
+    const uint8_t* start = p;
+    if (*p == '\'') {
+      if (const size_t length = contraction<false>(p, end)) {
+        p += length;
+        emit(start, p);
+        continue;
+      }
+    }
+    const Char c = charAt(p, end);
+    const uint8_t* next = p + c.length;
+    if (c.cls != CharClass::space) {
+      p = endOfRun(c.cls, next, end);
+    } else {
+      const Char d = next < end ? charAt(next, end) : Char{CharClass::space, 0};
+      if (*p == ' ' && d.cls != CharClass::space) {
+        p = endOfRun(d.cls, next + d.length, end);
+      } else {
+        const uint8_t* last = p;
+        while (next < end) {
+          const Char s = charAt(next, end);
+          if (s.cls != CharClass::space) break;
+          last = next;
+          next += s.length;
+        }
+        p = endOfSpaces(start, last, next, end);
+      }
+    }
+    emit(start, p);
+  }
+}
+
+template <int maxDigits, class Emit>
+void pretokenizeCl100k(const uint8_t* p, const uint8_t* end, Emit&& emit) {
+  const auto isNewline = [](uint8_t byte) { return byte == '\r' || byte == '\n'; };
+  // [^\s\p{L}\p{N}]+[\r\n]*
+  const auto endOfOthers = [&](const uint8_t* q) {
+    q = endOfRun(CharClass::other, q, end);
+    while (q < end && isNewline(*q)) q++;
+    return q;
+  };
+  while (p < end) {
+    const uint8_t* start = p;
+    if (*p == '\'') {
+      if (const size_t length = contraction<true>(p, end)) {
+        p += length;
+        emit(start, p);
+        continue;
+      }
+    }
+    const Char c = charAt(p, end);
+    const uint8_t* next = p + c.length;
+    if (c.cls == CharClass::letter) {
+      p = endOfRun(CharClass::letter, next, end);
+    } else if (c.cls == CharClass::number) {
+      for (int digits = 1; digits < maxDigits && next < end; digits++) {
+        const Char d = charAt(next, end);
+        if (d.cls != CharClass::number) break;
+        next += d.length;
+      }
+      p = next;
+    } else {
+      const Char d = next < end ? charAt(next, end) : Char{CharClass::space, 0};
+      if (d.cls == CharClass::letter && !isNewline(*p)) {
+        p = endOfRun(CharClass::letter, next + d.length, end);
+      } else if (c.cls == CharClass::other) {
+        p = endOfOthers(next);
+      } else if (*p == ' ' && d.cls == CharClass::other) {
+        p = endOfOthers(next);
+      } else {
+        const uint8_t* last = p;
+        const uint8_t* afterNewline = isNewline(*p) ? next : nullptr;
+        while (next < end) {
+          const Char s = charAt(next, end);
+          if (s.cls != CharClass::space) break;
+          last = next;
+          next += s.length;
+          if (isNewline(*last)) afterNewline = next;
+        }
+        p = afterNewline ? afterNewline : endOfSpaces(start, last, next, end);
+      }
+    }
+    emit(start, p);
+  }
+}
+
+}  // namespace detail
+
+// Calls emit(begin, end) for every piece, in order; together they are the whole text.
+template <class Emit>
+void pretokenize(Pattern pattern, const uint8_t* text, const uint8_t* end, Emit&& emit) {
+  switch (pattern) {
+    case Pattern::gpt2: return detail::pretokenizeGpt2(text, end, emit);
+    case Pattern::cl100k: return detail::pretokenizeCl100k<3>(text, end, emit);
+    case Pattern::qwen2: return detail::pretokenizeCl100k<1>(text, end, emit);
+  }
+}
+
+// The first place after `from` where the text may be cut so that its parts give the pieces of the whole: after a letter and before what is
+// none. No pattern joins the two, nor looks across. (An apostrophe is left out for patterns that take the contraction with its word.) `end`
+// where there is none.
+inline const uint8_t* safeCut(const uint8_t* from, const uint8_t* end) {
+  // Whatever is no continuation byte starts a character.
+  while (from < end && (*from & 0xc0) == 0x80) from++;
+  bool afterLetter = false;
+  while (from < end) {
+    const Char c = charAt(from, end);
+    if (afterLetter && c.cls != CharClass::letter && *from != '\'') return from;
+    afterLetter = c.cls == CharClass::letter;
+    from += c.length;
+  }
+  return end;
+}
+
+}  // namespace inkling::tokenizer

@@ -1,0 +1,130 @@
+/** @file The byte-level BPE tokenizer: trained here or read from a `tokenizer.json`, run by the native engine where there is one. */
+
+import { ConfigError, DataError } from "../errors.js";
+import { AddedTokens, specialToken, type AddedToken } from "./added-tokens.js";
+import { concatBytes, bytesInAlphabetOrder, encodeUtf8, fromByteLevel, toByteLevel } from "./bytes.js";
+import { maxTokenId } from "./bpe.js";
+import type { EncodedDocuments, Encoder, JobOptions, TokenizerEngine } from "./engine.js";
+import { nativeEngine } from "./native.js";
+import { patternNames, pretokenize, type PatternName } from "./pretokenize.js";
+import { referenceEngine } from "./reference.js";
+import { documentsOf, type TextSource } from "./text-source.js";
+import { jobOptions, TokenizerBase, type BoundaryTokens } from "./tokenizer.js";
+import { withoutRepeats, writeBpeJson, type BpeSpelled, type TokenizerJson } from "./tokenizer-json.js";
+
+/** The mark between documents, as GPT-2 writes it. */
+export const endOfText = "<|endoftext|>";
+
+export interface EngineOption {
+  /** By default the native engine where the addon was built. The results are the same. */
+  readonly engine?: TokenizerEngine | undefined;
+}
+
+export interface TrainTokenizerOptions extends Partial<JobOptions>, EngineOption {
+  /** Tokens in all: special tokens, the 256 bytes, and as many merges as fit. A short text may have fewer to offer. */
+  readonly vocabSize: number;
+  /** How text is cut before merging; `gpt2` by default. */
+  readonly pattern?: PatternName;
+  /** They get the first ids, in this order; `<|endoftext|>` by default, which then begins and ends texts. */
+  readonly specialTokens?: readonly string[];
+  /** Pairs that occur less often are not merged; by default any may be. */
+  readonly minFrequency?: number;
+}
+
+/** Documents are counted in batches of about so many characters. */
+const batchCharacters = 2 ** 23;
+
+const defaultEngine = (): TokenizerEngine => nativeEngine() ?? referenceEngine;
+
+export class BpeTokenizer extends TokenizerBase {
+  readonly needsValidText = false;
+  private readonly encoder: Encoder;
+
+  constructor(
+    private readonly model: BpeSpelled,
+    addedTokens: readonly AddedToken[] = [],
+    { engine = defaultEngine(), ...boundaries }: BoundaryTokens & EngineOption = {},
+  ) {
+    super(model.names, (name) => fromByteLevel(name) ?? encodeUtf8(name), new AddedTokens(addedTokens), boundaries);
+    const tokens = model.names.map((name) => (name === undefined ? undefined : fromByteLevel(name)));
+    this.encoder = engine.createEncoder({ tokens, merges: model.merges, wholePieces: model.wholePieces }, model.pattern);
+  }
+
+  /** How text is cut before merging. */
+  get pattern(): PatternName {
+    return this.model.pattern;
+  }
+
+  /** Left, right and result of each merge, in the order in which they were learned. */
+  get merges(): Uint32Array {
+    return this.model.merges;
+  }
+
+  /**
+   * Learns a vocabulary from text: the same tokens and merges as Hugging Face's `BpeTrainer` with the byte alphabet.
+   * Throws ConfigError for settings that cannot be, DataError `empty-text` where there is nothing to learn from.
+   */
+  static async train(source: TextSource, options: TrainTokenizerOptions): Promise<BpeTokenizer> {
+    const { vocabSize, pattern = "gpt2", specialTokens = [endOfText], minFrequency = 0, engine = defaultEngine() } = options;
+    checkTraining(vocabSize, pattern, specialTokens, minFrequency);
+    const { onProgress, ...job } = jobOptions(options);
+
+    const trainer = engine.createTrainer(pattern);
+    let seen = false;
+    let batch: Uint8Array[] = [];
+    let characters = 0;
+    for await (const document of documentsOf(source)) {
+      if (document.length === 0) continue;
+      seen = true;
+      batch.push(encodeUtf8(document));
+      characters += document.length;
+      if (characters < batchCharacters) continue;
+      await trainer.feed(batch, job);
+      batch = [];
+      characters = 0;
+    }
+    if (!seen) throw new DataError({}, "there is no text to train a tokenizer on.", { code: "empty-text" });
+    await trainer.feed(batch, job);
+
+    // Special tokens first, then the bytes: the ids that Hugging Face gives. Special tokens stay out of the merges' reach.
+    const initial = [...specialTokens.map(() => undefined), ...bytesInAlphabetOrder.map((byte) => Uint8Array.of(byte))];
+    const learned = await trainer.train(initial, { vocabSize, minFrequency }, { ...job, onProgress });
+    const tokens: (Uint8Array | undefined)[] = [...initial];
+    for (let i = 0; i < learned.length; i += 3) {
+      const [left, right, result] = learned.subarray(i, i + 3);
+      tokens[result] ??= concatBytes([tokens[left] ?? new Uint8Array(), tokens[right] ?? new Uint8Array()]);
+    }
+    const names = tokens.map((bytes, id) => (bytes === undefined ? specialTokens[id] : toByteLevel(bytes)));
+    const boundary = specialTokens.includes(endOfText) ? endOfText : undefined;
+    return new BpeTokenizer({ names, merges: withoutRepeats(learned), wholePieces: false, pattern }, specialTokens.map(specialToken), { bosToken: boundary, eosToken: boundary, engine });
+  }
+
+  protected encodePlain(text: string | Uint8Array): Int32Array {
+    return this.encoder.encode(text);
+  }
+
+  protected encodePlainDocuments(documents: readonly Uint8Array[], job: JobOptions): Promise<EncodedDocuments> {
+    return this.encoder.encodeDocuments(documents, this.tokenWidth, job);
+  }
+
+  toJSON(): TokenizerJson {
+    return writeBpeJson(this.model, this.added.tokens);
+  }
+}
+
+function checkTraining(vocabSize: number, pattern: PatternName, specialTokens: readonly string[], minFrequency: number): void {
+  const least = 256 + specialTokens.length;
+  if (!Number.isInteger(vocabSize) || vocabSize < least || vocabSize > maxTokenId + 1) {
+    throw new ConfigError("vocabSize", `${vocabSize} is not a whole number from ${least} (the bytes and special tokens) to ${maxTokenId + 1}.`);
+  }
+  if (!patternNames.includes(pattern)) throw new ConfigError("pattern", `${String(pattern)} is not known; there are ${patternNames.join(", ")}.`);
+  if (!Number.isSafeInteger(minFrequency) || minFrequency < 0) throw new ConfigError("minFrequency", `${minFrequency} is not a whole number from 0.`);
+  for (const [i, token] of specialTokens.entries()) {
+    const field = `specialTokens[${i}]`;
+    if (specialTokens.indexOf(token) !== i) throw new ConfigError(field, `${JSON.stringify(token)} stands there twice.`);
+    // A string that text can hold as one piece could be learned as a token, and then any text could hold the special token.
+    if (token.trim() === "" || [...pretokenize(pattern, token)].length === 1) {
+      throw new ConfigError(field, `${JSON.stringify(token)} could occur in ordinary text as a token.`, { hint: `Mark it, as in ${endOfText}.` });
+    }
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * @file Byte-pair encoding, to be read: how one piece of text becomes tokens (Sennrich et al. 2016, "Neural machine translation of rare words
+ * with subword units", algorithm 1; on bytes: Radford et al. 2019). The fast twin is `native/tokenizer/bpe.cc`.
+ *
+ * Start from the tokens of the single bytes. As long as two neighbours are a merge that training learned, apply the one learned earliest, and
+ * of several equal ones the leftmost.
+ */
+
+import { TokenizerError } from "../errors.js";
+import { Heap } from "./heap.js";
+
+/** What training learns. */
+export interface BpeVocabulary {
+  /** The bytes of each id; undefined where an id is not in use or its text is not made of bytes (a special token). */
+  readonly tokens: readonly (Uint8Array | undefined)[];
+  /** Three numbers a merge, in the order in which they were learned: left, right, and the id of what they become. */
+  readonly merges: Uint32Array;
+  /** A piece that is itself a token is taken without merging (`ignore_merges`, Llama 3). */
+  readonly wholePieces: boolean;
+}
+
+/** Ids fit 24 bits: far above any vocabulary, and a pair of them is an exact number. */
+export const maxTokenId = 2 ** 24 - 1;
+
+export const noToken = -1;
+
+/** The token of each byte, or `noToken`. */
+export function byteTokensOf(tokens: BpeVocabulary["tokens"]): Int32Array {
+  const byteTokens = new Int32Array(256).fill(noToken);
+  for (const [id, bytes] of tokens.entries()) if (bytes?.length === 1) byteTokens[bytes[0]] = id;
+  return byteTokens;
+}
+
+const pairOf = (left: number, right: number): number => left * (maxTokenId + 1) + right;
+
+/** A vocabulary made ready for encoding. */
+export class BpeMerger {
+  private readonly byteTokens: Int32Array;
+  private readonly ranks = new Map<number, number>();
+  private readonly whole = new Map<string, number>();
+
+  constructor(private readonly vocabulary: BpeVocabulary) {
+    const { tokens, merges, wholePieces } = vocabulary;
+    this.byteTokens = byteTokensOf(tokens);
+    for (let i = 0; i < merges.length; i += 3) this.ranks.set(pairOf(merges[i], merges[i + 1]), i / 3);
+    if (wholePieces) for (const [id, bytes] of tokens.entries()) if (bytes !== undefined) this.whole.set(latin1(bytes), id);
+  }
+
+  /** The tokens of one piece. O(n log n). Throws TokenizerError `unknown-byte` where a byte has no token. */
+  encodePiece(piece: Uint8Array): number[] {
+    const whole = this.whole.get(latin1(piece));
+    if (whole !== undefined) return [whole];
+
+    const ids = Array.from(piece, (byte) => {
+      if (this.byteTokens[byte] === noToken) throw new TokenizerError({}, `the vocabulary has no token for byte ${byte}.`, { code: "unknown-byte" });
+      return this.byteTokens[byte];
+    });
+    // A symbol that has been merged into its left neighbour becomes `noToken` and is skipped over by these links.
+    const previous = ids.map((_, i) => i - 1);
+    const next = ids.map((_, i) => i + 1);
+
+    const candidates = new Heap<{ rank: number; at: number }>((a, b) => (a.rank === b.rank ? a.at < b.at : a.rank < b.rank));
+    const rankAt = (i: number): number | undefined => (ids[i] === noToken || next[i] >= ids.length ? undefined : this.ranks.get(pairOf(ids[i], ids[next[i]])));
+    const offer = (at: number): void => {
+      const rank = at < 0 ? undefined : rankAt(at);
+      if (rank !== undefined) candidates.push({ rank, at });
+    };
+
+    for (let i = 0; i + 1 < ids.length; i++) offer(i);
+    for (let best = candidates.pop(); best !== undefined; best = candidates.pop()) {
+      const { rank, at } = best;
+      if (rankAt(at) !== rank) continue; // an earlier merge took one of the two
+      const gone = next[at];
+      ids[at] = this.vocabulary.merges[3 * rank + 2];
+      ids[gone] = noToken;
+      next[at] = next[gone];
+      if (next[gone] < ids.length) previous[next[gone]] = at;
+      offer(previous[at]);
+      offer(at);
+    }
+    return ids.filter((id) => id !== noToken);
+  }
+}
+
+/** A byte string as a key for a map. */
+export const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");

@@ -1,0 +1,104 @@
+/**
+ * @file The engine in C++, through the addon's `tokenizer` functions (native/napi/tokenizer.cc). Long jobs run on the addon's threads.
+ */
+
+import { loadAddon } from "../native/addon.js";
+import { TokenizerError } from "../errors.js";
+import { byteTokensOf, type BpeVocabulary } from "./bpe.js";
+import { concatBytes } from "./bytes.js";
+import type { EncodedDocuments, Encoder, JobOptions, TokenizerEngine, Trainer } from "./engine.js";
+import type { PatternName } from "./pretokenize.js";
+import type { TrainingOptions } from "./train.js";
+
+/** C++ objects; opaque here. */
+type NativeEncoder = object & { readonly __nativeEncoder: unique symbol };
+type NativeCounter = object & { readonly __nativeCounter: unique symbol };
+
+/** The functions of native/napi/tokenizer.cc. `control` is two numbers shared with a running job: set the first to cancel, read the second for progress. */
+export interface NativeTokenizer {
+  createEncoder(byteTokens: Int32Array, merges: Uint32Array, wholePieces: boolean, tokenBytes: Uint8Array, tokenEnds: Uint32Array, pattern: number): NativeEncoder;
+  encode(encoder: NativeEncoder, text: string | Uint8Array): Int32Array;
+  encodeDocuments(encoder: NativeEncoder, documents: readonly Uint8Array[], threads: number, width: 2 | 4, control: Int32Array): Promise<{ tokens: ArrayBuffer; ends: Float64Array }>;
+  createCounter(pattern: number): NativeCounter;
+  feed(counter: NativeCounter, documents: readonly Uint8Array[], threads: number, control: Int32Array): Promise<void>;
+  train(counter: NativeCounter, tokenBytes: Uint8Array, tokenEnds: Uint32Array, vocabSize: number, minFrequency: number, control: Int32Array): Promise<Uint32Array>;
+}
+
+/** `Pattern` in native/tokenizer/pretokenize.h. */
+const patternCodes: Readonly<Record<PatternName, number>> = { gpt2: 0, cl100k: 1, qwen2: 2 };
+
+/** The units in which encoding and counting tell their progress. */
+const bytesPerProgress = 65_536;
+const millisecondsBetweenReports = 100;
+
+/** Runs a job whose control is wired to the caller's signal and progress. */
+async function run<T>({ signal, onProgress }: JobOptions, unit: number, start: (control: Int32Array) => Promise<T>): Promise<T> {
+  signal?.throwIfAborted();
+  const control = new Int32Array(2);
+  const cancel = (): void => void Atomics.store(control, 0, 1);
+  const timer = onProgress === undefined ? undefined : setInterval(() => onProgress(Atomics.load(control, 1) * unit), millisecondsBetweenReports);
+  signal?.addEventListener("abort", cancel, { once: true });
+  try {
+    const result = await start(control);
+    signal?.throwIfAborted();
+    return result;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw asTokenizerError(error);
+  } finally {
+    clearInterval(timer);
+    signal?.removeEventListener("abort", cancel);
+  }
+}
+
+/** All that the native side throws on its own is a byte without a token. */
+function asTokenizerError(error: unknown): unknown {
+  return error instanceof Error && error.message.startsWith("the vocabulary has no token for byte")
+    ? new TokenizerError({}, `${error.message}.`, { code: "unknown-byte", cause: error })
+    : error;
+}
+
+/** Byte strings one after another, and where each ends. */
+function flatten(tokens: readonly (Uint8Array | undefined)[]): [bytes: Uint8Array, ends: Uint32Array] {
+  const parts = tokens.map((bytes) => bytes ?? new Uint8Array());
+  let end = 0;
+  return [concatBytes(parts), Uint32Array.from(parts, (bytes) => (end += bytes.length))];
+}
+
+function nativeEncoder(native: NativeTokenizer, vocabulary: BpeVocabulary, pattern: PatternName): Encoder {
+  const { tokens, merges, wholePieces } = vocabulary;
+  const encoder = native.createEncoder(byteTokensOf(tokens), merges, wholePieces, ...flatten(wholePieces ? tokens : []), patternCodes[pattern]);
+  return {
+    encode(text) {
+      try {
+        return native.encode(encoder, text);
+      } catch (error) {
+        throw asTokenizerError(error);
+      }
+    },
+    async encodeDocuments(documents, width, job): Promise<EncodedDocuments> {
+      const { tokens, ends } = await run(job, bytesPerProgress, (control) => native.encodeDocuments(encoder, documents, job.threads, width, control));
+      return { tokens: width === 2 ? new Uint16Array(tokens) : new Uint32Array(tokens), ends };
+    },
+  };
+}
+
+function nativeTrainer(native: NativeTokenizer, pattern: PatternName): Trainer {
+  const counter = native.createCounter(patternCodes[pattern]);
+  return {
+    feed: (documents, job) => run(job, bytesPerProgress, (control) => native.feed(counter, documents, job.threads, control)),
+    train: (initialTokens, { vocabSize, minFrequency }: TrainingOptions, job) =>
+      run(job, 1, (control) => native.train(counter, ...flatten(initialTokens), vocabSize, minFrequency, control)),
+  };
+}
+
+/** The native engine, or undefined where no addon was built. */
+export function nativeEngine(): TokenizerEngine | undefined {
+  const native = loadAddon()?.tokenizer;
+  if (native === undefined) return undefined;
+  return {
+    name: "native",
+    createEncoder: (vocabulary, pattern) => nativeEncoder(native, vocabulary, pattern),
+    createTrainer: (pattern) => nativeTrainer(native, pattern),
+  };
+}

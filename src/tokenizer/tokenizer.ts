@@ -1,0 +1,322 @@
+/**
+ * @file What every tokenizer can do, and what all of them do alike: finding special tokens, batches, files, decoding.
+ *
+ * Invariants: text never becomes a special token unless the caller allows it; `decode(encode(text))` is the text (lone surrogates aside, which
+ * are no text); decoding in pieces gives what decoding at once gives; every id is below `vocabSize`.
+ */
+
+import { createHash } from "node:crypto";
+import { mkdir, open, readFile, rename, rm, writeFile, type FileHandle } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { DataError, TokenizerError, systemErrorCode } from "../errors.js";
+import { type AddedTokens, type AllowedSpecial, type Segment } from "./added-tokens.js";
+import { concatBytes, decodeUtf8, encodeUtf8, escapeBytes, unescapeBytes } from "./bytes.js";
+import type { EncodedDocuments, JobOptions } from "./engine.js";
+import { safeCut } from "./pretokenize.js";
+import type { TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.js";
+
+export interface EncodeOptions {
+  /** Special tokens that the text may contain as such; by default none, and their letters are plain text. */
+  readonly allowedSpecial?: AllowedSpecial;
+}
+
+export interface BatchOptions extends EncodeOptions, Partial<JobOptions> {}
+
+export interface DecodeOptions {
+  /** Leave special tokens out. */
+  readonly skipSpecialTokens?: boolean;
+}
+
+/** Turns ids into text as they come. */
+export interface DecodeStream {
+  /** The text that this id completes; empty while a character is still missing bytes. */
+  push(id: number): string;
+  /** What is left, with U+FFFD for a character that never became whole. */
+  end(): string;
+}
+
+export interface Tokenizer {
+  /** One more than the largest id. */
+  readonly vocabSize: number;
+  readonly specialTokens: ReadonlyMap<string, number>;
+  /** The ids that begin and end a text, where the tokenizer has such. */
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
+  /** The tokenizer is one of characters: bytes that are not UTF-8 are an error to it. */
+  readonly needsValidText: boolean;
+  /** Equal for tokenizers that give the same ids, and different otherwise: a hash of `tokenizer.json`. */
+  fingerprint(): string;
+
+  /**
+   * Ids of a text. Synchronous: for prompts and the like; `encodeBatch` and `encodeFile` leave the thread free.
+   * Throws TokenizerError where a character has no token (`UnknownCharacterError`) or an allowed special token is none (`not-special`).
+   */
+  encode(text: string, options?: EncodeOptions): Int32Array;
+  /** Ids of UTF-8 text, or of any bytes where the tokenizer works on bytes. */
+  encodeBytes(bytes: Uint8Array, options?: EncodeOptions): Int32Array;
+  /** Ids of many documents, strings or UTF-8, on several threads. Memory of byte documents must stay as it is until then. */
+  encodeBatch(documents: readonly (string | Uint8Array)[], options?: BatchOptions): Promise<EncodedDocuments>;
+  /** Ids of one text file, a few million at a time, in bounded memory (whole, where special tokens are to be found). */
+  encodeFile(path: string, options?: BatchOptions): AsyncGenerator<Uint16Array | Uint32Array>;
+
+  /** The text of ids; bytes that are no UTF-8 become U+FFFD. Throws TokenizerError `token-id` for an id that is none. */
+  decode(ids: Iterable<number>, options?: DecodeOptions): string;
+  decodeBytes(ids: Iterable<number>, options?: DecodeOptions): Uint8Array;
+  decodeStream(options?: DecodeOptions): DecodeStream;
+
+  /** The bytes a token stands for. */
+  tokenBytes(id: number): Uint8Array;
+  /** A token as `tokenizer.json` spells it, and the id of such a spelling. */
+  tokenText(id: number): string;
+  idOf(token: string): number | undefined;
+
+  /** The `tokenizer.json` that Hugging Face `tokenizers` opens. */
+  toJSON(): TokenizerJson;
+  /** Writes `tokenizer.json` and `tokenizer_config.json`, which transformers opens as a folder. */
+  save(folder: string): Promise<void>;
+}
+
+/** `INKLING_THREADS`, else one a core. */
+export const defaultThreads = (): number => {
+  const threads = Number(process.env["INKLING_THREADS"]);
+  return Number.isInteger(threads) && threads > 0 ? threads : availableParallelism();
+};
+
+export const jobOptions = ({ threads = defaultThreads(), signal, onProgress }: Partial<JobOptions>): JobOptions => ({ threads, signal, onProgress });
+
+const fileBlockBytes = 2 ** 24;
+
+export abstract class TokenizerBase implements Tokenizer {
+  readonly specialTokens: ReadonlyMap<string, number>;
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
+
+  /** The bytes of every id; undefined where an id is not in use. Added tokens stand for their own text. */
+  private readonly bytes: readonly (Uint8Array | undefined)[];
+  private readonly names: readonly (string | undefined)[];
+  private readonly ids: ReadonlyMap<string, number>;
+  private hash: string | undefined;
+
+  /**
+   * @param names the tokens of the model by id, as `tokenizer.json` spells them
+   * @param bytesOf what such a spelling stands for
+   */
+  protected constructor(
+    names: readonly (string | undefined)[],
+    bytesOf: (name: string) => Uint8Array,
+    protected readonly added: AddedTokens,
+    { bosToken, eosToken }: BoundaryTokens,
+  ) {
+    const allNames = [...names];
+    for (const { id, content } of added.tokens) {
+      while (allNames.length < id) allNames.push(undefined);
+      allNames[id] = content;
+    }
+    this.names = allNames;
+    this.bytes = allNames.map((name, id) => (name === undefined ? undefined : added.byId.has(id) ? encodeUtf8(name) : bytesOf(name)));
+    this.ids = new Map(allNames.flatMap((name, id) => (name === undefined ? [] : [[name, id]])));
+    this.specialTokens = new Map(added.tokens.filter((token) => token.special).map((token) => [token.content, token.id]));
+    this.bosId = this.boundaryId("bosToken", bosToken);
+    this.eosId = this.boundaryId("eosToken", eosToken);
+  }
+
+  protected abstract encodePlain(text: string | Uint8Array): Int32Array;
+  protected abstract encodePlainDocuments(documents: readonly Uint8Array[], job: JobOptions): Promise<EncodedDocuments>;
+  abstract readonly needsValidText: boolean;
+  abstract toJSON(): TokenizerJson;
+
+  fingerprint(): string {
+    return (this.hash ??= createHash("sha256").update(JSON.stringify(this.toJSON())).digest("hex"));
+  }
+
+  get vocabSize(): number {
+    return this.bytes.length;
+  }
+
+  /** Bytes a token takes in bulk results. */
+  protected get tokenWidth(): 2 | 4 {
+    return this.vocabSize <= 65_536 ? 2 : 4;
+  }
+
+  encode(text: string, { allowedSpecial }: EncodeOptions = {}): Int32Array {
+    const split = this.added.splitter(allowedSpecial);
+    return split === undefined ? this.encodePlain(text) : this.encodeSegments(split(text));
+  }
+
+  encodeBytes(bytes: Uint8Array, { allowedSpecial }: EncodeOptions = {}): Int32Array {
+    const split = this.added.splitter(allowedSpecial);
+    if (split === undefined) return this.encodePlain(bytes);
+    return this.encodeSegments(split(escapeBytes(bytes)).map((segment) => (typeof segment === "number" ? segment : unescapeBytes(segment))));
+  }
+
+  private encodeSegments(segments: readonly (Segment | Uint8Array)[]): Int32Array {
+    const parts = segments.map((segment) => (typeof segment === "number" ? Int32Array.of(segment) : this.encodePlain(segment)));
+    const ids = new Int32Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let offset = 0;
+    for (const part of parts) {
+      ids.set(part, offset);
+      offset += part.length;
+    }
+    return ids;
+  }
+
+  async encodeBatch(documents: readonly (string | Uint8Array)[], options: BatchOptions = {}): Promise<EncodedDocuments> {
+    const job = jobOptions(options);
+    const split = this.added.splitter(options.allowedSpecial);
+    if (split === undefined) return this.encodePlainDocuments(documents.map((document) => (typeof document === "string" ? encodeUtf8(document) : document)), job);
+
+    // Plain text between added tokens becomes documents of its own; then the ids go between.
+    const segments = documents.map((document) => split(typeof document === "string" ? document : escapeBytes(document)));
+    const isText = (segment: Segment): segment is string => typeof segment === "string";
+    const plain = await this.encodePlainDocuments(segments.flatMap((list, i) => list.filter(isText).map(typeof documents[i] === "string" ? encodeUtf8 : unescapeBytes)), job);
+    const tokens = new (this.tokenWidth === 2 ? Uint16Array : Uint32Array)(plain.tokens.length + segments.flat().filter((segment) => !isText(segment)).length);
+    const ends = new Float64Array(documents.length);
+    let [next, offset, begin] = [0, 0, 0];
+    for (const [i, list] of segments.entries()) {
+      for (const segment of list) {
+        if (!isText(segment)) {
+          tokens[offset++] = segment;
+          continue;
+        }
+        const end = plain.ends[next++];
+        tokens.set(plain.tokens.subarray(begin, end), offset);
+        offset += end - begin;
+        begin = end;
+      }
+      ends[i] = offset;
+    }
+    return { tokens, ends };
+  }
+
+  async *encodeFile(path: string, options: BatchOptions = {}): AsyncGenerator<Uint16Array | Uint32Array> {
+    const { onProgress, ...rest } = options;
+    let file: FileHandle;
+    try {
+      file = await open(path);
+    } catch (error) {
+      throw new DataError({ file: path }, `the file cannot be read (${systemErrorCode(error) ?? "unknown error"}).`, { code: "unreadable", cause: error });
+    }
+    try {
+      if (this.added.splitter(options.allowedSpecial) !== undefined) {
+        yield (await this.encodeBatch([await file.readFile()], options)).tokens;
+        return;
+      }
+      const job = jobOptions(rest);
+      let done = 0;
+      let kept: Uint8Array = new Uint8Array();
+      for (;;) {
+        const block = new Uint8Array(kept.length + fileBlockBytes);
+        block.set(kept);
+        const { bytesRead } = await file.read(block, kept.length, fileBlockBytes);
+        const text = block.subarray(0, kept.length + bytesRead);
+        const cut = bytesRead === 0 ? text.length : lastSafeCut(text);
+        if (cut > 0) yield (await this.encodePlainDocuments([text.subarray(0, cut)], job)).tokens;
+        if (bytesRead === 0) return;
+        kept = text.subarray(cut);
+        onProgress?.((done += bytesRead));
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
+  decode(ids: Iterable<number>, options?: DecodeOptions): string {
+    return decodeUtf8(this.decodeBytes(ids, options));
+  }
+
+  decodeBytes(ids: Iterable<number>, { skipSpecialTokens = false }: DecodeOptions = {}): Uint8Array {
+    const parts: Uint8Array[] = [];
+    for (const id of ids) {
+      const bytes = this.tokenBytes(id);
+      if (!skipSpecialTokens || this.added.byId.get(id)?.special !== true) parts.push(bytes);
+    }
+    return concatBytes(parts);
+  }
+
+  decodeStream(options?: DecodeOptions): DecodeStream {
+    // The decoder holds back the bytes of a character that is not yet whole.
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    return {
+      push: (id) => decoder.decode(this.decodeBytes([id], options), { stream: true }),
+      end: () => decoder.decode(),
+    };
+  }
+
+  tokenBytes(id: number): Uint8Array {
+    return this.bytes[id] ?? this.unknownId(id);
+  }
+
+  tokenText(id: number): string {
+    return this.names[id] ?? this.unknownId(id);
+  }
+
+  idOf(token: string): number | undefined {
+    return this.ids.get(token);
+  }
+
+  private unknownId(id: number): never {
+    throw new TokenizerError({}, `token id ${id} is outside the vocabulary of ${this.vocabSize}.`, { code: "token-id", hint: "Is this the tokenizer of the model?" });
+  }
+
+  async save(folder: string): Promise<void> {
+    await mkdir(folder, { recursive: true });
+    const tokenText = (id: number | undefined): string | null => (id === undefined ? null : this.tokenText(id));
+    const config: TokenizerConfigJson = {
+      tokenizer_class: "PreTrainedTokenizerFast",
+      bos_token: tokenText(this.bosId),
+      eos_token: tokenText(this.eosId),
+      clean_up_tokenization_spaces: false,
+    };
+    await writeWhole(join(folder, "tokenizer.json"), JSON.stringify(this.toJSON()));
+    await writeWhole(join(folder, "tokenizer_config.json"), JSON.stringify(config, null, 2));
+  }
+
+  private boundaryId(field: string, token: string | undefined): number | undefined {
+    if (token === undefined) return undefined;
+    const id = this.idOf(token);
+    if (id === undefined) throw new TokenizerError({ field }, `${JSON.stringify(token)} is not in the vocabulary.`, { code: "bad-tokenizer" });
+    return id;
+  }
+}
+
+/** The tokens that begin and end a text. */
+export interface BoundaryTokens {
+  readonly bosToken?: string | undefined;
+  readonly eosToken?: string | undefined;
+}
+
+/** Where the last safe cut of a block of UTF-8 is, or 0. */
+function lastSafeCut(bytes: Uint8Array): number {
+  for (const tailLength of [4096, bytes.length]) {
+    let start = Math.max(0, bytes.length - tailLength);
+    while (start < bytes.length && (bytes[start] & 0xc0) === 0x80) start++;
+    const tail = escapeBytes(bytes.subarray(start));
+    // A character cut in two at the end of the block looks like bytes that are no text; whatever is at least four bytes away is whole.
+    const cuts = [...tail.matchAll(safeCut)].filter(({ index }) => index < tail.length - 4);
+    const last = cuts.at(-1);
+    if (last !== undefined) return start + unescapeBytes(tail.slice(0, last.index)).length;
+  }
+  return 0;
+}
+
+/** A file appears whole or not at all. */
+async function writeWhole(path: string, text: string): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    await writeFile(temporary, text);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw new TokenizerError({ file: path }, `the tokenizer cannot be written (${systemErrorCode(error) ?? "unknown error"}).`, { code: "unwritable", cause: error });
+  }
+}
+
+export async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    throw new TokenizerError({ file: path }, `the file cannot be read (${systemErrorCode(error) ?? "unknown error"}).`, { code: "unreadable", cause: error });
+  }
+}
+
