@@ -24,6 +24,13 @@ INKLING_INLINE Vec sumEach(Vec (&sums)[W]) {
   else return sums[0];
 }
 
+// Rows of one head lie a whole token apart, which is too far for the processor to foresee.
+constexpr int64_t prefetchRows = 12;
+template <class T>
+INKLING_INLINE void prefetchRow(const T* row, int64_t width) {
+  for (int64_t i = 0; i < width; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + i);
+}
+
 template <class Word>
 struct Decode {
   const AttentionParams& a;
@@ -85,7 +92,8 @@ struct Decode {
     const int64_t from = larger(first, roundDown(scores.visibility.of(batch, 0).low, W));
     const int64_t seen = smaller(first + decodeChunk, scores.visibility.of(batch, queries - 1).high), to = roundUp(seen, W);
     const Matrix k(a.k, batch, keyHead), v(a.v, batch, keyHead);
-    for (int64_t j = from; j < seen; j += W)
+    for (int64_t j = from; j < seen; j += W) {
+      for (int64_t i = j + W; i < smaller(j + 2 * W, seen); i++) prefetchRow(k.row<K>(i), d);
       for (int64_t r = 0; r < rows; r++) {
         Vec sums[W];
         for (int i = 0; i < W; i++) {
@@ -97,6 +105,7 @@ struct Decode {
         }
         store<float>(products + r * decodeChunk + j - from, sumEach(sums));
       }
+    }
     for (int64_t r = 0; r < rows; r++) {
       float* part = parts + r * chunks * partSize();
       part[dvPadded] = -infinity, part[dvPadded + 1] = 0;
@@ -141,13 +150,15 @@ struct Decode {
     const int64_t width = smaller(panelWidth, dv - column);
     const auto walk = [&](auto loadVector) {
       const V* row = v.row<V>(first) + column;
-      for (int64_t j = 0; j < count; j++, row += v.stride)
+      for (int64_t j = 0; j < count; j++, row += v.stride) {
+        if (j + prefetchRows < count) prefetchRow(row + prefetchRows * v.stride, width);
 #pragma GCC unroll 4
         for (int n = 0; n < maxVectors; n++) {
           const Vec value = loadVector(row, n);
 #pragma GCC unroll 4
           for (int r = 0; r < R; r++) sums[r][n] = fma(set1(weights[r * decodeChunk + j]), value, sums[r][n]);
         }
+      }
     };
     if (width == panelWidth) walk([](const V* row, int n) { return load<V>(row + n * W); });
     else walk([width](const V* row, int n) { return n * W < width ? rowWords<float>(row, n * W, width) : zero(); });
