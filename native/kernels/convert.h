@@ -35,7 +35,7 @@ inline void convertRun(const S* x, D* y, int64_t n) {
   if constexpr (std::is_same_v<D, S>) {
     std::memcpy(y, x, static_cast<size_t>(n) * sizeof(S));
   } else if constexpr (isFloat<S> && isFloat<D>) {
-    simd::forLanes(n, [&](int64_t i, auto part) { simd::store(y + i, simd::load(x + i, part), part); });
+    simd::forLanes(n, [&](int64_t i, auto part) { simd::storeExact(y + i, simd::load(x + i, part), part); });
   } else {
     for (int64_t i = 0; i < n; i++) y[i] = convert<D>(x[i]);
   }

@@ -26,7 +26,7 @@ void stepAll(const TensorView& w, const TensorView& gradient, const TensorView& 
           const int64_t i = begin + k;
           const Vec updated = step(i, part, load(gradients + i, part) * set1(scale), load(weights + i, part));
           store(weights + i, updated, part);
-          if constexpr (decltype(shadowed)::value) store(copies + i, updated, part);
+          if constexpr (decltype(shadowed)::value) storeExact(copies + i, updated, part);
         });
       };
       if (copies) run(std::true_type{});

@@ -305,12 +305,8 @@ INKLING_INLINE float minOf(Vec a) { return fold(a, [](float x, float y) { return
 // ---- memory ----------------------------------------------------------------------------------------------------------------------------
 // Addresses need only the alignment of an element. Partial loads fill the lanes beyond n with 0 and touch no memory beyond n; 0 <= n <= W.
 
-// The upper halves of floats, rounded to nearest even. NaN stays NaN. Where the processor has an instruction for it (AVX512_BF16) denormals
-// become zero; every bf16 store goes through here, so that a weight's bf16 shadow has the same bits whichever kernel wrote it.
-INKLING_INLINE HalfLanes roundToBf16(Vec a) {
-#if defined(INKLING_AVX512) && defined(__AVX512BF16__)
-  return (HalfLanes)_mm512_cvtneps_pbh(a.v);
-#else
+// The upper halves of floats, rounded to nearest even. NaN stays NaN.
+INKLING_INLINE HalfLanes roundToBf16Exact(Vec a) {
   const Ints bits = bitsOf(a);
   const Ints rounded = shiftRightLogical(bits + set1(0x7fff) + (shiftRightLogical(bits, 16) & set1(1)), 16);
   const Ints quiet = shiftRightLogical(bits, 16) | set1(0x40);
@@ -323,6 +319,14 @@ INKLING_INLINE HalfLanes roundToBf16(Vec a) {
 #else
   return __builtin_convertvector((WordLanes)half.v, HalfLanes);
 #endif
+}
+// The same by the processor's own instruction where it has one, which makes zero of denormals. So results of arithmetic are stored; what
+// moves or shadows weights uses storeExact.
+INKLING_INLINE HalfLanes roundToBf16(Vec a) {
+#if defined(INKLING_AVX512) && defined(__AVX512BF16__)
+  return (HalfLanes)_mm512_cvtneps_pbh(a.v);
+#else
+  return roundToBf16Exact(a);
 #endif
 }
 INKLING_INLINE Vec widenBf16(HalfLanes a) {
@@ -362,10 +366,10 @@ template <>
 INKLING_INLINE void store(float* p, Vec a) {
   std::memcpy(p, &a.v, sizeof a.v);
 }
+INKLING_INLINE void storeHalves(bf16* p, HalfLanes half) { std::memcpy(p, &half, sizeof half); }
 template <>
 INKLING_INLINE void store(bf16* p, Vec a) {
-  const HalfLanes half = roundToBf16(a);
-  std::memcpy(p, &half, sizeof half);
+  storeHalves(p, roundToBf16(a));
 }
 
 template <class T>
@@ -386,10 +390,7 @@ template <>
 INKLING_INLINE void storePartial(float* p, Vec a, int n) {
   _mm512_mask_storeu_ps(p, firstLanes(n).v, a.v);
 }
-template <>
-INKLING_INLINE void storePartial(bf16* p, Vec a, int n) {
-  _mm256_mask_storeu_epi16(p, firstLanes(n).v, (__m256i)roundToBf16(a));
-}
+INKLING_INLINE void storeHalvesPartial(bf16* p, HalfLanes half, int n) { _mm256_mask_storeu_epi16(p, firstLanes(n).v, (__m256i)half); }
 #else
 template <>
 INKLING_INLINE Vec loadPartial(const float* p, int n) {
@@ -409,13 +410,14 @@ INKLING_INLINE void storePartial(float* p, Vec a, int n) {
   store<float>(lanes, a);
   for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
-template <>
-INKLING_INLINE void storePartial(bf16* p, Vec a, int n) {
-  bf16 lanes[W];
-  store<bf16>(lanes, a);
-  for (int i = 0; i < n; i++) p[i] = lanes[i];
+INKLING_INLINE void storeHalvesPartial(bf16* p, HalfLanes half, int n) {
+  for (int i = 0; i < n; i++) p[i].bits = half[i];
 }
 #endif
+template <>
+INKLING_INLINE void storePartial(bf16* p, Vec a, int n) {
+  storeHalvesPartial(p, roundToBf16(a), n);
+}
 
 template <class T>
 INKLING_INLINE Vec load(const T* p, All) { return load<T>(p); }
@@ -425,6 +427,11 @@ template <class T>
 INKLING_INLINE void store(T* p, Vec a, All) { store<T>(p, a); }
 template <class T>
 INKLING_INLINE void store(T* p, Vec a, First first) { storePartial<T>(p, a, first.n); }
+
+INKLING_INLINE void storeExact(float* p, Vec a, All) { store<float>(p, a); }
+INKLING_INLINE void storeExact(float* p, Vec a, First first) { storePartial<float>(p, a, first.n); }
+INKLING_INLINE void storeExact(bf16* p, Vec a, All) { storeHalves(p, roundToBf16Exact(a)); }
+INKLING_INLINE void storeExact(bf16* p, Vec a, First first) { storeHalvesPartial(p, roundToBf16Exact(a), first.n); }
 
 INKLING_INLINE Vec loadBf16(const bf16* p) { return load<bf16>(p); }
 INKLING_INLINE void storeBf16(bf16* p, Vec a) { store<bf16>(p, a); }
@@ -466,7 +473,11 @@ INKLING_INLINE T fromFloat(float x);
 template <>
 INKLING_INLINE float fromFloat(float x) { return x; }
 template <>
-INKLING_INLINE bf16 fromFloat(float x) { return {roundToBf16(set1(x))[0]}; }
+INKLING_INLINE bf16 fromFloat(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return {static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+}
 
 }  // namespace inkling::simd
 
