@@ -75,7 +75,7 @@ export async function writeModel(folder: string, { model, tokenizer, generation 
 }
 
 /** The fields in which `config` is not `other`. */
-function differences(config: ModelConfig, other: ModelConfig): ModelOptions | Record<string, never> {
+function differences(config: ModelConfig, other: ModelConfig): Record<string, unknown> {
   return Object.fromEntries(Object.entries(config).filter(([field, value]) => other[field as keyof ModelConfig] !== value));
 }
 

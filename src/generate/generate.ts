@@ -103,7 +103,7 @@ async function complete(model: Decoder, options: GenerateOptions): Promise<Gener
 }
 
 function sequencesOf(model: Decoder, options: GenerateOptions, settings: GenerationSettings): Sequence[] {
-  const { prompt, ids, prompts = [prompt ?? ids], tokenizer } = options;
+  const { prompt, ids, prompts = [prompt ?? ids ?? []], tokenizer } = options;
   const { contextLength } = model.config;
   return prompts.map((given, row) => {
     const all = promptIds(given, tokenizer, model.config.vocabSize);

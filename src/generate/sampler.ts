@@ -70,8 +70,8 @@ export function logProbabilities(logits: Float32Array, id: number, top: number):
   const best = logits[argmax(logits)];
   let sum = 0;
   for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i] - best);
-  const logSumExp = best + Math.log(sum);
-  const logprob = (token: number): number => logits[token] - logSumExp;
+  const logSum = Math.log(sum);
+  const logprob = (token: number): number => logits[token] - best - logSum;
   return { logprob: logprob(id), top: Array.from(largest(logits, Math.min(top, logits.length)), (token) => ({ id: token, logprob: logprob(token) })) };
 }
 

@@ -1,0 +1,270 @@
+import { describe, expect, it } from "vitest";
+import { ConfigError, DataError, TokenizerError } from "../errors.js";
+import { Decoder, type ModelOptions } from "../model/index.js";
+import { Random, Tensor, memory } from "../tensor/index.js";
+import { generate, generateBatch, generateText, type GenerateOptions, type GenerationSettingsInput, type Piece, type TextCodec } from "./index.js";
+
+const sizes = { vocabSize: 40, hiddenSize: 32, numLayers: 2, numHeads: 4, contextLength: 24 };
+const variants: [string, Partial<ModelOptions>][] = [
+  ["learned positions", {}],
+  ["rope, grouped heads, qk-norm", { position: "rope", numKeyValueHeads: 2, qkNorm: true, norm: "rmsnorm", feedForward: "swiglu", bias: false }],
+  ["alibi, post-norm", { position: "alibi", normPlacement: "post" }],
+  ["sinusoidal, sliding window", { position: "sinusoidal", slidingWindow: 5 }],
+];
+
+/** A random model whose weights are large enough that its choices differ. */
+function makeModel(options: Partial<ModelOptions> = {}): Decoder {
+  const model = new Decoder({ ...sizes, tieEmbeddings: false, ...options });
+  const random = new Random(3);
+  for (const parameter of model.parameters().values()) {
+    if (parameter.rank === 2) parameter.write(Float32Array.from({ length: parameter.size }, () => (random.uniform() - 0.5) * 0.8));
+  }
+  return model;
+}
+
+const prompt = [3, 14, 15, 9, 26];
+const greedy = { temperature: 0, maxTokens: 12 } as const;
+const idsOf = async (model: Decoder, options: GenerateOptions) => (await generateText(model, options)).ids;
+async function collect(pieces: AsyncIterable<Piece>): Promise<Piece[]> {
+  const all: Piece[] = [];
+  for await (const piece of pieces) all.push(piece);
+  return all;
+}
+
+/** Bytes as tokens, and 256 for the end. */
+const bytes: TextCodec = {
+  vocabSize: 257,
+  bosId: undefined,
+  eosId: 256,
+  encode: (text) => Int32Array.from(new TextEncoder().encode(text)),
+  decodeStream: () => {
+    const decoder = new TextDecoder();
+    return { push: (id) => (id === 256 ? "" : decoder.decode(Uint8Array.of(id), { stream: true })), end: () => decoder.decode() };
+  },
+};
+
+/** A model that says what it is told to, whatever it reads. */
+class Parrot extends Decoder {
+  #said = 0;
+  constructor(private readonly script: ArrayLike<number>, contextLength = 64) {
+    super({ vocabSize: 257, hiddenSize: 8, numLayers: 1, numHeads: 1, contextLength });
+  }
+  override logits(ids: Tensor): Tensor {
+    const logits = new Float32Array(ids.shape[0] * 257);
+    for (let row = 0; row < ids.shape[0]; row++) logits[row * 257 + this.script[this.#said % this.script.length]] = 10;
+    this.#said++;
+    return Tensor.from(logits, { shape: [ids.shape[0], 1, 257], device: this.device });
+  }
+}
+const say = (text: string, options: Partial<GenerationSettingsInput> = {}) =>
+  collect(generate(new Parrot([...new TextEncoder().encode(text), 256]), { prompt: "x", tokenizer: bytes, temperature: 0, ...options }));
+
+describe.each(variants)("with %s", (_, options) => {
+  const model = makeModel(options);
+
+  it("the cache changes nothing: greedy, sampled, and sliding", async () => {
+    const ways: GenerationSettingsInput[] = [
+      greedy,
+      { maxTokens: 12, temperature: 1.2, topK: 20, topP: 0.9, repetitionPenalty: 1.3, seed: 5 },
+      { temperature: 0, maxTokens: 40, onContextFull: "slide" },
+    ];
+    for (const settings of ways) {
+      const cached = await generateText(model, { ids: prompt, ...settings });
+      const plain = await generateText(model, { ids: prompt, ...settings, cache: false });
+      expect({ ...cached, tokensPerSecond: 0 }).toEqual({ ...plain, tokensPerSecond: 0 });
+      expect(new Set(cached.ids).size).toBeGreaterThan(2);
+    }
+  });
+
+  it("a batch of unequal prompts gives what each gives alone, while some end early", async () => {
+    const prompts = [prompt, [7], Array.from({ length: 20 }, (_, i) => (i * 11) % 40), [1, 2, 3, 4, 5, 6, 7, 8]];
+    for (const settings of [{ ...greedy, stopIds: [] }, { ...greedy, maxTokens: 30, stopIds: [0, 1, 2, 3, 4] }, { ...greedy, cache: false }, { temperature: 0, maxTokens: 30, onContextFull: "slide" as const }]) {
+      const together = await generateBatch(model, { prompts, ...settings });
+      for (const [row, ids] of prompts.entries()) {
+        expect({ ...together[row], tokensPerSecond: 0 }).toEqual({ ...(await generateText(model, { ids, ...settings })), tokensPerSecond: 0 });
+      }
+    }
+  });
+});
+
+describe("choosing", () => {
+  const model = makeModel();
+
+  it("temperature 0 takes the best of the model's logits, whatever the seed", async () => {
+    const ids = await idsOf(model, { ids: prompt, ...greedy, seed: 9 });
+    const logits = await model.logits(Tensor.from([[...prompt, ...ids.slice(0, -1)]], { dtype: "i32" })).data();
+    const best = ids.map((_, i) => {
+      const row = Array.from(logits.subarray((prompt.length - 1 + i) * 40, (prompt.length + i) * 40));
+      return row.indexOf(Math.max(...row));
+    });
+    expect(ids).toEqual(best);
+  });
+
+  it("the same seed gives the same text, another seed another; rows of a batch differ", async () => {
+    const settings = { maxTokens: 12, temperature: 2, seed: 4 };
+    const ids = await idsOf(model, { ids: prompt, ...settings });
+    expect(await idsOf(model, { ids: prompt, ...settings })).toEqual(ids);
+    expect(await idsOf(model, { ids: prompt, ...settings, seed: 5 })).not.toEqual(ids);
+    const [first, second] = await generateBatch(model, { prompts: [prompt, prompt], ...settings });
+    expect(first.ids).toEqual(ids);
+    expect(second.ids).not.toEqual(ids);
+  });
+
+  it("log-probabilities are those of the model, before temperature and filters", async () => {
+    const { ids, logprobs, topLogprobs } = await generateText(model, { ids: prompt, maxTokens: 6, temperature: 2, topK: 3, seed: 1, logprobs: 4 });
+    const logits = model.logits(Tensor.from([[...prompt, ...ids.slice(0, -1)]], { dtype: "i32" }));
+    const expected = await logits.logSoftmax(-1).data();
+    ids.forEach((id, i) => {
+      const row = Array.from(expected.subarray((prompt.length - 1 + i) * 40, (prompt.length + i) * 40));
+      expect(logprobs![i]).toBeCloseTo(row[id], 4);
+      const best = row.map((logprob, id) => ({ id, logprob })).sort((a, b) => b.logprob - a.logprob).slice(0, 4);
+      expect(topLogprobs![i].map(({ id }) => id)).toEqual(best.map(({ id }) => id));
+      best.forEach(({ logprob }, rank) => expect(topLogprobs![i][rank].logprob).toBeCloseTo(logprob, 4));
+    });
+    const [piece] = await collect(generate(model, { ids: prompt, maxTokens: 1 }));
+    expect(piece).not.toHaveProperty("logprob");
+  });
+
+  it("bf16 computes nearly the same distribution", async () => {
+    const settings = { ids: prompt, ...greedy, maxTokens: 1, logprobs: 40 };
+    const [exact, rounded] = [await generateText(model, settings), await generateText(model, { ...settings, dtype: "bf16" })];
+    const byId = new Map(rounded.topLogprobs![0].map(({ id, logprob }) => [id, logprob]));
+    for (const { id, logprob } of exact.topLogprobs![0]) expect(Math.abs(byId.get(id)! - logprob)).toBeLessThan(0.15);
+  });
+
+  it("does not choose ids that the tokenizer does not have", async () => {
+    const tokenizer = { ...bytes, vocabSize: 5, eosId: undefined };
+    const { ids } = await generateText(model, { ids: prompt, tokenizer, maxTokens: 18, temperature: 5 });
+    expect(Math.max(...ids)).toBeLessThan(5);
+  });
+});
+
+describe("text", () => {
+  it("comes in whole characters", async () => {
+    const pieces = await say("añ→😀é");
+    expect(pieces.map(({ text }) => text)).toEqual(["a", "", "ñ", "", "", "→", "", "", "", "😀", "", "é", ""]);
+    expect(pieces.at(-1)).toMatchObject({ id: 256, finishReason: "stop", stoppedBy: 256 });
+  });
+
+  it("that breaks off within a character says so with U+FFFD", async () => {
+    const pieces = await say("a😀", { maxTokens: 3 });
+    expect(pieces.map(({ text }) => text)).toEqual(["a", "", "\uFFFD"]);
+    expect(pieces.at(-1)?.finishReason).toBe("length");
+  });
+
+  it("ends before a stop string, of which no part is emitted", async () => {
+    const pieces = await say("one\ntwo\n\nthree", { stop: ["\n\n", "zzz"] });
+    expect(pieces.map(({ text }) => text)).toEqual(["o", "n", "e", "", "\nt", "w", "o", "", ""]);
+    expect(pieces.at(-1)).toMatchObject({ finishReason: "stop", stoppedBy: "\n\n" });
+    const { text } = await generateText(new Parrot(bytes.encode("ab\n")), { prompt: "x", tokenizer: bytes, temperature: 0, stop: "b\nX", maxTokens: 3 });
+    expect(text).toBe("ab\n");
+  });
+
+  it("goes past the end of text when told to", async () => {
+    const pieces = await say("a", { stopIds: [], maxTokens: 4 });
+    expect(pieces.map(({ id }) => id)).toEqual([97, 256, 97, 256]);
+    expect(pieces.map(({ text }) => text).join("")).toBe("aa");
+  });
+
+  it("begins from the end of text where the prompt is empty", async () => {
+    const { promptIds } = await generateText(new Parrot([97]), { prompt: "", tokenizer: bytes, maxTokens: 1 });
+    expect(promptIds).toEqual([256]);
+  });
+});
+
+describe("a full context", () => {
+  const model = makeModel();
+
+  it("ends the text and says so", async () => {
+    const { ids, finishReason, droppedTokens } = await generateText(model, { ids: prompt, temperature: 0 });
+    // All 24 positions are read; the token after the last is the last.
+    expect(ids.length).toBe(24 - prompt.length + 1);
+    expect({ finishReason, droppedTokens }).toEqual({ finishReason: "context", droppedTokens: 0 });
+  });
+
+  it("slides when asked, and tells how much fell out", async () => {
+    const pieces = await collect(generate(model, { ids: prompt, temperature: 0, maxTokens: 40, onContextFull: "slide" }));
+    expect(pieces.length).toBe(40);
+    const dropped = pieces.map(({ droppedTokens }) => droppedTokens);
+    expect(dropped.slice(0, 19)).toEqual(new Array(19).fill(0));
+    // The sequence has 25 tokens; 12 stay.
+    expect(dropped[19]).toBe(13);
+    expect(pieces[39].droppedTokens).toBe(26);
+    // What follows depends on those 12 alone.
+    const all = [...prompt, ...pieces.map(({ id }) => id)];
+    expect(await idsOf(model, { ids: all.slice(13, 25), temperature: 0, maxTokens: 10 })).toEqual(all.slice(25, 35));
+  });
+
+  it("refuses a prompt that is longer, or cuts it when asked and says so", async () => {
+    const long = Array.from({ length: 30 }, (_, i) => i);
+    await expect(generateText(model, { ids: long })).rejects.toThrow(ConfigError);
+    await expect(generateText(model, { ids: long })).rejects.toMatchObject({ code: "context-exceeded" });
+    await expect(generateText(model, { ids: long })).rejects.toThrow("30 tokens do not fit the model's context of 24");
+    const cut = await generateText(model, { ids: long, truncatePrompt: true, temperature: 0, onContextFull: "slide", maxTokens: 1 });
+    expect(cut).toMatchObject({ promptIds: long.slice(6), droppedTokens: 6 });
+    expect(cut.ids).toEqual(await idsOf(model, { ids: long.slice(6), temperature: 0, maxTokens: 1 }));
+  });
+});
+
+describe("wrong use", () => {
+  const model = makeModel();
+
+  it("names ids outside the vocabulary, and where", async () => {
+    for (const bad of [40, -1, 1.5, NaN]) {
+      await expect(generateText(model, { ids: [1, bad] })).rejects.toThrow(TokenizerError);
+      await expect(generateText(model, { ids: [1, bad] })).rejects.toThrow(`token id ${bad} at position 1`);
+    }
+    await expect(generateText(model, { prompt: "é", tokenizer: bytes })).rejects.toThrow("The tokenizer is not this model's");
+  });
+
+  it("refuses an empty prompt, a text without a tokenizer, and settings that cannot be", async () => {
+    await expect(generateText(model, { ids: [] })).rejects.toThrow(DataError);
+    await expect(generateText(model, { prompt: "a" })).rejects.toMatchObject({ field: "tokenizer" });
+    await expect(generateText(model, { prompts: [[1]] })).rejects.toMatchObject({ field: "prompts" });
+    const wrong: [keyof GenerationSettingsInput, GenerationSettingsInput][] = [
+      ["maxTokens", { maxTokens: 0 }], ["temperature", { temperature: -1 }], ["temperature", { temperature: NaN }], ["topK", { topK: 1.5 }], ["topP", { topP: 0 }],
+      ["minP", { minP: 2 }], ["repetitionPenalty", { repetitionPenalty: 0 }], ["seed", { seed: -1 }], ["stop", { stop: "" }], ["logprobs", { logprobs: -1 }],
+    ];
+    for (const [field, settings] of wrong) await expect(generateText(model, { ids: [1], ...settings })).rejects.toMatchObject({ name: "ConfigError", field });
+  });
+});
+
+describe("memory", () => {
+  const model = makeModel();
+  const options = { prompts: [prompt, [1]], maxTokens: 30, onContextFull: "slide" } as const;
+
+  it("is as before when it is done, left, aborted, or fails", async () => {
+    const before = memory.live;
+    await generateBatch(model, options);
+    expect(memory.live).toBe(before);
+
+    let count = 0;
+    for await (const piece of generate(model, options)) {
+      expect(piece.row).toBe(count % 2);
+      expect(memory.live).toBeGreaterThan(before);
+      if (++count === 9) break;
+    }
+    expect(memory.live).toBe(before);
+
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    count = 0;
+    await expect(async () => {
+      for await (const _ of generate(model, { ...options, signal: controller.signal })) if (++count === 5) controller.abort(reason);
+    }).rejects.toBe(reason);
+    expect(count).toBe(5);
+    expect(memory.live).toBe(before);
+    await expect(generateText(model, { ids: [1], signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+
+    const parrot = new Parrot([97]);
+    const settled = memory.live;
+    await expect(generateText(parrot, { ids: [1], tokenizer: { ...bytes, decodeStream: () => ({ push: () => { throw reason; }, end: () => "" }) } })).rejects.toBe(reason);
+    expect(memory.live).toBe(settled);
+  });
+
+  it("is flat while tokens come, but for the cache", async () => {
+    const live: number[] = [];
+    for await (const _ of generate(model, { ids: [1], temperature: 0, maxTokens: 20 })) live.push(memory.live);
+    expect(new Set(live).size).toBe(1);
+  });
+});

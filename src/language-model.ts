@@ -1,0 +1,82 @@
+/**
+ * @file What a user of the library holds: a decoder that can be loaded, saved, and asked to go on with a text.
+ */
+
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { readableFolder } from "./checkpoint/atomic.js";
+import { loadModel, saveModel, type GenerationDefaults, type ModelToSave } from "./checkpoint/model.js";
+import { generate, generateBatch, generateText, type Generation, type GenerationSettingsInput, type Piece, type Prompt, type TextCodec } from "./generate/index.js";
+import { Decoder, type DecoderOptions, type ModelOptions } from "./model/index.js";
+import type { Device } from "./tensor/index.js";
+import { Tokenizer } from "./tokenizer/index.js";
+
+export interface LanguageModelOptions extends DecoderOptions {
+  /** Used wherever none is given. */
+  readonly tokenizer?: Tokenizer | undefined;
+  /** How it is sampled from where nothing is said. */
+  readonly generation?: GenerationDefaults;
+}
+
+export type GenerateTextOptions = GenerationSettingsInput & {
+  /** Default: the model's own. */
+  readonly tokenizer?: TextCodec | undefined;
+  readonly signal?: AbortSignal | undefined;
+};
+
+export class LanguageModel extends Decoder {
+  /** The tokenizer it was loaded or last saved with. */
+  tokenizer: Tokenizer | undefined;
+  readonly generation: GenerationDefaults;
+
+  /**
+   * A new model with random weights, the same for the same seed. Throws ConfigError, which names the field, for one that cannot be built.
+   *
+   *     new LanguageModel({ vocabSize: 4096, hiddenSize: 384, numLayers: 6, numHeads: 6, contextLength: 256 }, { seed: 1 })
+   */
+  constructor(options: ModelOptions, { tokenizer, generation = {}, ...rest }: LanguageModelOptions = {}) {
+    super(options, rest);
+    this.tokenizer = tokenizer;
+    this.generation = generation;
+  }
+
+  /**
+   * Loads a folder that Inkling or transformers saved, with its tokenizer where it has one.
+   *
+   * @throws CheckpointError saying which file is wrong and how (see `loadWeights`); TokenizerError for the tokenizer's.
+   */
+  static async load(folder: string, { device, signal }: { device?: Device; signal?: AbortSignal } = {}): Promise<LanguageModel> {
+    const tokenizerFile = join(await readableFolder(folder), "tokenizer.json");
+    const tokenizer = (await stat(tokenizerFile).catch(() => undefined)) === undefined ? undefined : await Tokenizer.load(tokenizerFile);
+    return loadModel(folder, ({ config, generation }) => new LanguageModel(config, { weights: "none", tokenizer, generation, ...(device && { device }) }), { signal });
+  }
+
+  /**
+   * Saves it as a folder that transformers opens, atomically. A tokenizer given here becomes the model's own.
+   *
+   * @throws CheckpointError when it cannot be written; what stood there before stands.
+   */
+  async save(folder: string, options: Omit<ModelToSave, "model"> = {}): Promise<void> {
+    this.tokenizer = options.tokenizer ?? this.tokenizer;
+    await saveModel(folder, { generation: this.generation, ...options, model: this, tokenizer: this.tokenizer });
+  }
+
+  /** Goes on with a text, or with token ids, a piece a token; `break` ends it. See `generate` for what it throws. */
+  generate(prompt: Prompt, options: GenerateTextOptions = {}): AsyncGenerator<Piece, void, void> {
+    return generate(this, { ...this.#completed(options), ...(typeof prompt === "string" ? { prompt } : { ids: prompt }) });
+  }
+
+  /** As `generate`, to its end. */
+  generateText(prompt: Prompt, options: GenerateTextOptions = {}): Promise<Generation> {
+    return generateText(this, { ...this.#completed(options), ...(typeof prompt === "string" ? { prompt } : { ids: prompt }) });
+  }
+
+  /** Goes on with several prompts side by side. */
+  generateBatch(prompts: readonly Prompt[], options: GenerateTextOptions = {}): Promise<Generation[]> {
+    return generateBatch(this, { ...this.#completed(options), prompts });
+  }
+
+  #completed(options: GenerateTextOptions): GenerateTextOptions {
+    return { tokenizer: this.tokenizer, ...this.generation, ...options };
+  }
+}
