@@ -4,8 +4,7 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { readableFolder } from "./checkpoint/atomic.js";
-import { loadModel, saveModel, type GenerationDefaults, type ModelToSave } from "./checkpoint/model.js";
+import { loadModel, resolveModelFolder, saveModel, type GenerationDefaults, type ModelToSave } from "./checkpoint/model.js";
 import { generate, generateBatch, generateText, type Generation, type GenerationSettingsInput, type Piece, type Prompt, type TextCodec } from "./generate/index.js";
 import { Decoder, type DecoderOptions, type ModelOptions } from "./model/index.js";
 import type { Device } from "./tensor/index.js";
@@ -41,12 +40,13 @@ export class LanguageModel extends Decoder {
   }
 
   /**
-   * Loads a folder that Inkling or transformers saved, with its tokenizer where it has one.
+   * Loads a folder that Inkling or transformers saved, with its tokenizer where it has one; of a training run's, the best checkpoint.
    *
    * @throws CheckpointError saying which file is wrong and how (see `loadWeights`); TokenizerError for the tokenizer's.
    */
-  static async load(folder: string, { device, signal }: { device?: Device; signal?: AbortSignal } = {}): Promise<LanguageModel> {
-    const tokenizerFile = join(await readableFolder(folder), "tokenizer.json");
+  static async load(path: string, { device, signal }: { device?: Device; signal?: AbortSignal } = {}): Promise<LanguageModel> {
+    const folder = await resolveModelFolder(path);
+    const tokenizerFile = join(folder, "tokenizer.json");
     const tokenizer = (await stat(tokenizerFile).catch(() => undefined)) === undefined ? undefined : await Tokenizer.load(tokenizerFile);
     return loadModel(folder, ({ config, generation }) => new LanguageModel(config, { weights: "none", tokenizer, generation, ...(device && { device }) }), { signal });
   }

@@ -132,6 +132,17 @@ function* windowsOf(plan: TensorPlan, parameters: ReadonlyMap<string, Tensor>): 
 
 // ---- loading ---------------------------------------------------------------------------------------------------------------
 
+/**
+ * The folder of a model's files: `path` itself, or, where it is a training run's, the best checkpoint in it, else the last.
+ */
+export async function resolveModelFolder(path: string): Promise<string> {
+  for (const candidate of [path, join(path, "best"), join(path, "last")]) {
+    const folder = await readableFolder(candidate);
+    if ((await stat(join(folder, "config.json")).catch(() => undefined)) !== undefined) return folder;
+  }
+  return path;
+}
+
 export interface StoredModelConfig {
   readonly config: ModelConfig;
   readonly family: Family;

@@ -36,6 +36,8 @@ export interface StoredTensor {
   readonly dtype: FileDType;
   readonly shape: readonly number[];
   readonly byteLength: number;
+  /** The path of the file that holds it. */
+  readonly file: string;
   /** All its bytes, row-major, little-endian, in a buffer of their own. */
   read(): Promise<Uint8Array<ArrayBuffer>>;
   /** Fills `target` with its bytes from `start` on, for reading a large tensor in parts or into memory that exists. */
@@ -181,7 +183,7 @@ class OpenFile {
       await readInto(bytes);
       return bytes;
     };
-    return { name, dtype, shape, byteLength, readInto, read, readFloat32: async () => toFloat32(dtype, await read()) };
+    return { name, dtype, shape, byteLength, file: path, readInto, read, readFloat32: async () => toFloat32(dtype, await read()) };
   }
 
   async verify(): Promise<void> {

@@ -1,8 +1,9 @@
 /** @file `inkling info`: what a model is and where its parameters sit, without loading them. */
 
+import { basename } from "node:path";
 import { Command } from "commander";
 import { readModelConfig, resolveModelFolder } from "../../checkpoint/model.js";
-import { fileDTypeBytes } from "../../checkpoint/dtype.js";
+import { fileDTypes } from "../../checkpoint/dtype.js";
 import { Safetensors } from "../../checkpoint/safetensors.js";
 import { bytes, compact, table } from "../format.js";
 
@@ -17,7 +18,7 @@ export function infoCommand(): Command {
       const { config, family } = await readModelConfig(folder);
       await using file = await Safetensors.open(folder);
       const tensors = [...file.tensors.values()].map(({ name, dtype, shape, byteLength, file: where }) => ({
-        name, dtype, shape, parameters: Math.round(byteLength / fileDTypeBytes(dtype)), bytes: byteLength, file: where,
+        name, dtype, shape, parameters: byteLength / fileDTypes[dtype], bytes: byteLength, file: basename(where),
       }));
       const parameters = tensors.reduce((sum, tensor) => sum + tensor.parameters, 0);
       const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
