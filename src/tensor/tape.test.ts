@@ -1,6 +1,6 @@
 /** @file The tape: sums of gradients, shared memory, what is freed when, and what is said when the graph is misused. */
 
-import { beforeAll, beforeEach, afterEach, describe, expect, it } from "vitest";
+import { beforeAll, beforeEach, afterEach, describe, expect, it, vi } from "vitest";
 import { setDefaultDevice } from "./devices.js";
 import "./methods.js";
 import * as ops from "./ops/index.js";
@@ -10,7 +10,8 @@ import { keep, scope } from "./scope.js";
 import { gradEnabled, noGrad, recompute, record } from "./tape.js";
 import { memory, Tensor } from "./tensor.js";
 
-beforeAll(() => setDefaultDevice(new ReferenceDevice()));
+const device = new ReferenceDevice();
+beforeAll(() => setDefaultDevice(device));
 
 /** A leaf that requires a gradient. */
 function leaf(values: number[] | number[][]): Tensor {
@@ -113,6 +114,21 @@ describe("backward", () => {
       expect(() => y.mul(2).sum().backward()).toThrow("broken");
     });
     expect(memory.live).toBe(before);
+  });
+});
+
+describe("places", () => {
+  it("take the gradients of a fused projection where they belong, without a copy", async () => {
+    const qkv = Object.assign(Tensor.randn([2, 3, 24], randomKey(1)), { requiresGrad: true });
+    const table = Tensor.randn([3, 2], randomKey(2));
+    const positions = Tensor.arange(3);
+    const [q, k, v] = qkv.mul(1).split(3).map((part) => part.reshape([2, 3, 2, 4]));
+    const turned = [q, k].map((x) => ops.rope(x, table, table, positions));
+    const y = ops.attention(turned[0], turned[1], v);
+    const launched = vi.spyOn(device, "launch");
+    y.backward(Tensor.ones(y.shape));
+    expect(launched.mock.calls.map(([kernel]) => kernel)).toEqual(["fill", "attentionBackward", "rope", "rope", "fill", "binary"]);
+    launched.mockRestore();
   });
 });
 

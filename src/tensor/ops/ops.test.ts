@@ -1,26 +1,36 @@
 /**
- * @file Every op of `index.ts` against finite differences, on the reference device. An op has cases here or a reason for having none; a new one
+ * @file Every op of `index.ts` against finite differences on the reference device, bf16 against f32, and the native device against the
+ * reference. An op has cases here or a reason for having none; a new one
  * with neither does not compile, and fails.
  */
 
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
+import { CpuDevice } from "../cpu/device.js";
+import type { Device } from "../device.js";
 import { setDefaultDevice } from "../devices.js";
+import { fromBfloat16, toBfloat16, type FloatDType } from "../dtype.js";
 import { gradcheck, type GradcheckOptions } from "../gradcheck.js";
 import "../methods.js";
 import { Random, randomKey } from "../random.js";
 import { ReferenceDevice } from "../reference/device.js";
 import { elementsOf, type Shape } from "../shape.js";
-import { Tensor } from "../tensor.js";
+import { scope } from "../scope.js";
+import { backward } from "../tape.js";
+import { Tensor, type TensorData } from "../tensor.js";
 import * as ops from "./index.js";
+
+/** A shape, perhaps with a range of values, or as a parameter, which stays f32 where activations are bf16. */
+type Input = Shape | { shape: Shape; low?: number; high?: number; parameter?: boolean };
 
 interface Case extends GradcheckOptions {
   /** What is special about it. */
   readonly of?: string;
-  readonly inputs: readonly (Shape | { shape: Shape; low: number; high: number })[];
+  readonly inputs: readonly Input[];
   readonly run: (...inputs: Tensor[]) => Tensor;
 }
 
 const key = randomKey(7, 3);
+const parameter = (...shape: number[]): Input => ({ shape, parameter: true });
 const i32 = (values: readonly number[], shape: Shape = [values.length]): Tensor => Tensor.from(Int32Array.from(values), { shape });
 const u8 = (values: readonly number[], shape: Shape = [values.length]): Tensor => Tensor.from(Uint8Array.from(values), { shape });
 
@@ -33,7 +43,7 @@ function binaryCases(op: (a: Tensor, b: Tensor) => Tensor, range?: { low: number
     { of: "a column and a row", inputs: [of([3, 1]), of([1, 2])], run: op },
     { of: "a number", inputs: [of([]), of([2, 2])], run: op },
     { of: "views", inputs: [of([3, 2]), of([4, 3])], run: (a, b) => op(ops.transpose(a), ops.slice(b, 0, 1, 4, 2)) },
-    { of: "one tensor twice", inputs: [of([3])], run: (a) => op(a, ops.mul(a, 1.5)) },
+    { of: "one tensor twice", inputs: [of([3])], run: (a) => op(a, ops.add(ops.mul(a, 0.5), 0.7)) },
   ];
 }
 
@@ -138,27 +148,27 @@ const cases = {
     { of: "a product used twice", inputs: [[2, 2]], run: (a) => ops.matmul(ops.matmul(a, a), a) },
   ],
   linear: [
-    { inputs: [[2, 2, 3], [4, 3], [4]], run: (x, w, b) => ops.linear(x, w, b) },
-    { of: "no bias, a view", inputs: [[3, 2], [4, 3]], run: (x, w) => ops.linear(ops.transpose(x), w) },
+    { inputs: [[2, 2, 3], parameter(4, 3), parameter(4)], run: (x, w, b) => ops.linear(x, w, b) },
+    { of: "no bias, a view", inputs: [[3, 2], parameter(4, 3)], run: (x, w) => ops.linear(ops.transpose(x), w) },
     ...(["relu", "gelu", "geluTanh", "silu"] as const).map(
-      (activation): Case => ({ of: activation, inputs: [[2, 3], [4, 3], [4]], run: (x, w, b) => ops.linear(x, w, b, { activation }) }),
+      (activation): Case => ({ of: activation, inputs: [[2, 3], parameter(4, 3), parameter(4)], run: (x, w, b) => ops.linear(x, w, b, { activation }) }),
     ),
-    { of: "one input, one weight, twice", inputs: [[2, 3], [3, 3]], run: (x, w) => ops.add(ops.linear(x, w), ops.linear(ops.linear(x, w), w)) },
+    { of: "one input, one weight, twice", inputs: [[2, 3], parameter(3, 3)], run: (x, w) => ops.add(ops.linear(x, w), ops.linear(ops.linear(x, w), w)) },
   ],
   embedding: [
     { inputs: [[4, 3]], run: (table) => ops.embedding(table, i32([1, 3, 1, 0], [2, 2])) },
     { of: "twice", inputs: [[3, 2]], run: (table) => ops.mul(ops.embedding(table, i32([1, 2])), ops.embedding(table, i32([2, 2]))) },
   ],
   layerNorm: [
-    { inputs: [[3, 4], [4], [4]], run: (x, w, b) => ops.layerNorm(x, w, b) },
+    { inputs: [[3, 4], parameter(4), parameter(4)], run: (x, w, b) => ops.layerNorm(x, w, b) },
     { of: "no parameters", inputs: [[2, 5]], run: (x) => ops.layerNorm(x) },
-    { of: "a bias alone, a view", inputs: [[4, 2], [4]], run: (x, b) => ops.layerNorm(ops.transpose(x), undefined, b) },
-    { of: "parameters used twice", inputs: [[2, 4], [4], [4]], run: (x, w, b) => ops.layerNorm(ops.layerNorm(x, w, b), w, b) },
+    { of: "a bias alone, a view", inputs: [[4, 2], parameter(4)], run: (x, b) => ops.layerNorm(ops.transpose(x), undefined, b) },
+    { of: "parameters used twice", inputs: [[2, 4], parameter(4), parameter(4)], run: (x, w, b) => ops.layerNorm(ops.layerNorm(x, w, b), w, b) },
   ],
   rmsNorm: [
-    { inputs: [[3, 4], [4]], run: (x, w) => ops.rmsNorm(x, w) },
+    { inputs: [[3, 4], parameter(4)], run: (x, w) => ops.rmsNorm(x, w) },
     { of: "no weight", inputs: [[2, 5]], run: (x) => ops.rmsNorm(x) },
-    { of: "an offset, heads in a wider row", inputs: [[2, 12], [4]], run: (x, w) => ops.rmsNorm(ops.reshape(ops.split(x, [8, 4])[0], [2, 2, 4]), w, { offset: 1 }) },
+    { of: "an offset, heads in a wider row", inputs: [[2, 12], parameter(4)], run: (x, w) => ops.rmsNorm(ops.reshape(ops.split(x, [8, 4])[0], [2, 2, 4]), w, { offset: 1 }) },
   ],
   rope: [
     { inputs: [[2, 3, 2, 4]], run: (x) => ops.rope(x, angle(0), angle(1.5), i32([0, 2, 3])) },
@@ -180,9 +190,9 @@ const cases = {
   ],
   dropout: [{ inputs: [[4, 4]], run: (x) => ops.dropout(x, 0.5, key) }, { of: "a view", inputs: [[4, 3]], run: (x) => ops.dropout(ops.transpose(x), 0.3, key) }],
   conv1d: [
-    { inputs: [[2, 2, 5], [3, 2, 3], [3]], run: (x, w, b) => ops.conv1d(x, w, b) },
+    { inputs: [[2, 2, 5], [3, 2, 3], parameter(3)], run: (x, w, b) => ops.conv1d(x, w, b) },
     { of: "causal, depthwise", inputs: [[1, 3, 4], [3, 1, 3]], run: (x, w) => ops.conv1d(x, w, undefined, { groups: 3, causal: true }) },
-    { of: "stride, padding, dilation, groups", inputs: [[1, 4, 7], [2, 2, 2], [2]], run: (x, w, b) => ops.conv1d(x, w, b, { stride: 2, padding: 1, dilation: 2, groups: 2 }) },
+    { of: "stride, padding, dilation, groups", inputs: [[1, 4, 7], [2, 2, 2], parameter(2)], run: (x, w, b) => ops.conv1d(x, w, b, { stride: 2, padding: 1, dilation: 2, groups: 2 }) },
   ],
   crossEntropy: [
     { inputs: [[3, 4]], run: (x) => ops.crossEntropy(x, i32([0, -1, 3])) },
@@ -190,9 +200,9 @@ const cases = {
     { of: "each row", inputs: [[3, 4]], run: (x) => ops.crossEntropy(x, i32([2, -1, 3]), { reduction: "none" }) },
   ],
   linearCrossEntropy: [
-    { inputs: [[4, 3], [5, 3]], run: (x, w) => ops.linearCrossEntropy(x, w, i32([0, -1, 3, 4])) },
-    { of: "chunks that do not divide the rows, all options", inputs: [[5, 3], [4, 3], [4]], run: (x, w, bias) => ops.linearCrossEntropy(x, w, i32([0, 1, 3, 2, 2]), { bias, chunkRows: 2, labelSmoothing: 0.1, zLoss: 0.05, softcap: 2 }) },
-    { of: "a tied table", inputs: [[4, 3]], run: (w) => ops.linearCrossEntropy(ops.embedding(w, i32([0, 2, 3])), w, i32([1, 0, 2]), { chunkRows: 1 }) },
+    { inputs: [[4, 3], parameter(5, 3)], run: (x, w) => ops.linearCrossEntropy(x, w, i32([0, -1, 3, 4])) },
+    { of: "chunks that do not divide the rows, all options", inputs: [[5, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.linearCrossEntropy(x, w, i32([0, 1, 3, 2, 2]), { bias, chunkRows: 2, labelSmoothing: 0.1, zLoss: 0.05, softcap: 2 }) },
+    { of: "a tied table", inputs: [parameter(4, 3), [3]], run: (w, x) => ops.linearCrossEntropy(ops.embedding(w, i32([0, 2, 3]), { dtype: x.dtype as "f32" }).mul(x), w, i32([1, 0, 2]), { chunkRows: 1 }) },
   ],
 } satisfies Partial<Record<keyof typeof ops, Case[]>>;
 
@@ -219,27 +229,83 @@ function twice([a, b]: Tensor[]): Tensor {
   return ops.add(ops.attention(heads(a), heads(a), heads(b)), ops.attention(heads(b), heads(b), heads(a)));
 }
 
-/** Values that keep their distance from each other and from 0, so that a small step crosses no kink; in random order. */
-function spread(shape: Shape, random: Random, low = -1.6, high = 1.6): Tensor {
+/** Values that keep their distance from each other and from 0, so that a small step crosses no kink; in random order; exact in bf16. */
+function spread(input: Input, random: Random): Float32Array<ArrayBuffer> {
+  const { shape, low = -1.6, high = 1.6 } = "shape" in input ? input : { shape: input };
   const n = elementsOf(shape);
   const values = Float32Array.from({ length: n }, (_, i) => low + ((high - low) * (i + 0.37 + 0.2 * random.uniform())) / n);
   for (let i = n - 1; i > 0; i--) {
     const j = random.integer(i + 1);
     [values[i], values[j]] = [values[j], values[i]];
   }
-  return Tensor.from(values.map((value) => (Math.abs(value) < 0.03 ? value + 0.06 : value)), { shape });
+  return values.map((value) => fromBfloat16(toBfloat16(Math.abs(value) < 0.03 ? value + 0.06 : value)));
 }
 
-beforeAll(() => setDefaultDevice(new ReferenceDevice()));
+/** The inputs of a case; activations in `dtype`. */
+function inputsOf({ inputs }: Case, dtype: FloatDType): Tensor[] {
+  const random = new Random(11);
+  return inputs.map((input) => {
+    const { shape, parameter = false } = "shape" in input ? input : { shape: input };
+    return Tensor.from(spread(input, random), { shape, dtype: parameter ? "f32" : dtype });
+  });
+}
+
+/** The output and the gradients of a case, for a random gradient of the output. */
+async function evaluate(one: Case, device: Device, dtype: FloatDType): Promise<TensorData[]> {
+  setDefaultDevice(device);
+  const inputs = inputsOf(one, dtype);
+  for (const input of inputs) input.requiresGrad = true;
+  const y = scope(() => {
+    const output = one.run(...inputs);
+    const random = new Random(5);
+    const seed = Float32Array.from({ length: output.size }, () => fromBfloat16(toBfloat16(random.normal())));
+    backward(output, Tensor.from(seed, { shape: output.shape, dtype: output.dtype }));
+    return output;
+  });
+  const results = [y, ...inputs.map((input) => input.grad)];
+  results.forEach((tensor, i) => expect(tensor?.dtype).toBe(i === 0 ? y.dtype : inputs[i - 1].dtype));
+  const values = await Promise.all(results.map((tensor) => tensor!.data()));
+  for (const tensor of [y, ...inputs]) tensor.dispose();
+  return values;
+}
+
+/** The distance between two results, as a share of the second's length. */
+function distance(a: TensorData, b: TensorData): number {
+  let [square, length] = [0, 1e-12];
+  for (let i = 0; i < b.length; i++) {
+    square += (a[i] - b[i]) ** 2;
+    length += b[i] ** 2;
+  }
+  return Math.sqrt(square / length);
+}
+
+const reference = new ReferenceDevice();
+const all = (Object.entries(cases) as [string, Case[]][]).flatMap(([name, list]) =>
+  list.map((one): [string, Case] => [one.of === undefined ? name : `${name}: ${one.of}`, one]),
+);
 
 describe("gradients against finite differences", () => {
-  for (const [name, list] of Object.entries(cases) as [string, Case[]][]) {
-    it.each(list.map((one): [string, Case] => [one.of === undefined ? name : `${name}: ${one.of}`, one]))("%s", async (_, { inputs, run, ...options }) => {
-      const random = new Random(11);
-      const tensors = inputs.map((input) => ("shape" in input ? spread(input.shape, random, input.low, input.high) : spread(input, random)));
-      await gradcheck(run, tensors, options);
-    });
-  }
+  beforeEach(() => setDefaultDevice(reference));
+  it.each(all)("%s", async (_, one) => {
+    await gradcheck(one.run, inputsOf(one, "f32"), one);
+  });
+});
+
+describe("bf16: outputs and gradients are those of f32, but for rounding", () => {
+  it.each(all)("%s", async (_, one) => {
+    const [half, single] = [await evaluate(one, reference, "bf16"), await evaluate(one, reference, "f32")];
+    half.forEach((values, i) => expect(distance(values, single[i])).toBeLessThan(0.03));
+  });
+});
+
+describe.skipIf(!CpuDevice.isAvailable())("cpu: outputs and gradients are those of the reference", () => {
+  const cpu = CpuDevice.isAvailable() ? CpuDevice.create() : reference;
+  it.each(all)("%s", async (_, one) => {
+    for (const dtype of ["f32", "bf16"] as const) {
+      const [native, expected] = [await evaluate(one, cpu, dtype), await evaluate(one, reference, dtype)];
+      native.forEach((values, i) => expect(distance(values, expected[i])).toBeLessThan(dtype === "f32" ? 1e-4 : 0.015));
+    }
+  });
 });
 
 describe("every op", () => {
