@@ -231,6 +231,26 @@ describe("memory", () => {
     for (const weight of weights) weight.dispose();
   });
 
+  it("is flat when gradients were made in the forward pass", () => {
+    const [weight, bias] = [Object.assign(Tensor.randn([5, 4], randomKey(1)), { requiresGrad: true }), leaf([0, 0, 0, 0, 0])];
+    const targets = Tensor.from(Int32Array.of(1, 4, 0));
+    const step = (): void => {
+      scope(() => {
+        const x = ops.embedding(weight, targets, { dtype: "bf16" });
+        ops.linearCrossEntropy(x, weight, targets, { bias, chunkRows: 2 }).backward();
+      });
+      for (const parameter of [weight, bias]) {
+        parameter.grad!.dispose();
+        parameter.grad = undefined;
+      }
+    };
+    step();
+    const after = memory.live;
+    step();
+    expect(memory.live).toBe(after);
+    for (const tensor of [weight, bias, targets]) tensor.dispose();
+  });
+
   it("is given back with its scope when nobody runs the backward pass", () => {
     scope(() => { leaf([1, 2]).exp().square(); });
   });

@@ -188,9 +188,10 @@ export class Tensor implements BufferView {
 
   // ---- lifetime ----------------------------------------------------------------------------------------------------------
 
-  /** One more owner of this handle. */
+  /** One more owner of this handle, even after an earlier one disposed of it. */
   retain(): this {
     this.#references++;
+    this.#disposed = false;
     return this;
   }
 
