@@ -29,8 +29,9 @@ const parameters = model.parameters();
 const optimizer = makeOptimizer({ kind: "adamw" }, parameters);
 const random = new Random(1);
 
-function queueStep(): Tensor {
-  return scope(() => {
+/** The loss of one step, once it is done; its read stands in the queue before the next step does. */
+function queueStep(): Promise<number> {
+  const loss = scope(() => {
     const tokens = () => Tensor.from(Int32Array.from({ length: batch * context }, () => random.integer(size("vocab"))), { shape: [batch, context] });
     const loss = model.loss(tokens(), tokens(), { dtype });
     backward(loss);
@@ -41,6 +42,9 @@ function queueStep(): Tensor {
     }
     return loss.detach();
   });
+  const value = loss.item();
+  loss.dispose();
+  return value;
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -48,16 +52,14 @@ for await (const line of createInterface({ input: process.stdin })) {
   if (command !== "run") break;
   const steps = Number(count);
   const start = performance.now();
-  let previous: Tensor | undefined;
+  let previous: Promise<number> | undefined;
   for (let step = 0; step < steps; step++) {
     // As in the training loop: the next step is queued while the one before runs.
     const loss = queueStep();
-    await previous?.item();
-    previous?.dispose();
+    await previous;
     previous = loss;
   }
-  await previous?.item();
-  previous?.dispose();
+  await previous;
   const seconds = (performance.now() - start) / 1000;
   const device = defaultDevice();
   if (process.env["INKLING_PROFILE"] === "1" && device instanceof CpuDevice) {

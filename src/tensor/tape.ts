@@ -210,7 +210,12 @@ function deposit(gradients: Map<Tensor, Tensor>, target: Tensor, gradient: Tenso
 
 /** Makes the tape (or, for a leaf, the leaf) an owner of the gradient. */
 function hold(gradients: Map<Tensor, Tensor>, target: Tensor, gradient: Tensor): void {
-  if (currentScope()?.tensors.delete(gradient) !== true) gradient.retain();
+  const owner = currentScope();
+  if (owner?.tensors.delete(gradient) !== true) {
+    // Somebody else owns this handle (and may have given it up already), so the tape takes one of its own on the same memory.
+    gradient = gradient.detach();
+    owner?.tensors.delete(gradient);
+  }
   if (target.node !== undefined) {
     gradients.set(target, gradient);
     return;

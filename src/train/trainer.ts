@@ -101,9 +101,7 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
     memory.peak = memory.live;
 
     const finish = async (step: number, queued: Queued, dataState: SamplerState): Promise<StepReport> => {
-      const [loss, gradNorm] = await Promise.all([queued.loss.item(), queued.norm.item()]);
-      queued.loss.dispose();
-      queued.norm.dispose();
+      const [loss, gradNorm] = await queued;
       if (!Number.isFinite(loss)) throw new TrainingError(step, `The loss of step ${step} is ${loss}.`);
       if (!Number.isFinite(gradNorm)) throw new TrainingError(step, `The gradient of step ${step} is not finite (its norm is ${gradNorm}, the loss ${loss}).`);
       const now = performance.now();
@@ -192,10 +190,8 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
   }
 }
 
-interface Queued {
-  readonly loss: Tensor;
-  readonly norm: Tensor;
-}
+/** The loss and the gradient norm of a step, once the device is through with it. */
+type Queued = Promise<readonly [loss: number, norm: number]>;
 
 /** Queues one step: the gradients of every micro-batch, averaged; then clip and update. */
 function queueStep(
@@ -206,7 +202,7 @@ function queueStep(
   { settings, rate, step }: { settings: TrainSettings; rate: number; step: number },
 ): Queued {
   const { device } = model;
-  return scope(() => {
+  const results = scope(() => {
     let loss: Tensor | undefined;
     batches.forEach(({ inputs, targets, batchSize, contextLength }, i) => {
       const shape = [batchSize, contextLength];
@@ -225,8 +221,14 @@ function queueStep(
       parameter.grad?.dispose();
       parameter.grad = undefined;
     }
-    return { loss: loss!.mul(1 / batches.length), norm };
+    return [loss!.mul(1 / batches.length), norm];
   });
+  // The reads take their place in the queue here, before the next step does.
+  const values = Promise.all(results.map((result) => result.item()));
+  for (const result of results) result.dispose();
+  // Whoever waits for the step hears of its failure; until then it is not unhandled.
+  values.catch(() => undefined);
+  return values as Promise<[number, number]>;
 }
 
 /** What may differ between a run and its resumption: how long it is and when it looks up, nothing that changes what a step computes. */
