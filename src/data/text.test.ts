@@ -46,7 +46,7 @@ describe("pieces", () => {
           expect(cut.every((token, i) => token === whole[i])).toBe(true);
         }
       }),
-      { seed: 1, numRuns: 8 },
+      { seed: 1, numRuns: 8, endOnFailure: true }, // Shrinking texts this long would take longer than it helps.
     );
   });
 
