@@ -1,10 +1,9 @@
-/** @file Every device that this machine can run against the reference device. */
+/** @file Every instruction set that this machine can run, and portable, against the reference device. */
 
+import { it } from "vitest";
 import { CpuDevice } from "./cpu/device.js";
-import { conformanceSuite, type Subject } from "./conformance/suite.js";
-import { ReferenceDevice } from "./reference/device.js";
+import { conformanceSuite } from "./conformance/suite.js";
 
-const reference: Subject = { name: "reference", create: () => new ReferenceDevice() };
-const cpus = CpuDevice.availableIsas().map((isa): Subject => ({ name: `cpu ${isa}`, create: (threads) => CpuDevice.create({ isa, threads }) }));
-
-conformanceSuite(cpus);
+const isas = CpuDevice.availableIsas();
+if (isas.length === 0) it.skip("no native kernels were built for this machine");
+else conformanceSuite(isas.map((isa) => ({ name: `cpu ${isa}`, create: (threads) => CpuDevice.create({ isa, threads }) })));

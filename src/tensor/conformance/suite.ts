@@ -24,6 +24,7 @@ export interface Subject {
 }
 
 const casesPerKernel = Number(process.env["INKLING_CONFORMANCE_CASES"] ?? 40);
+const timeout = 60_000 * Math.max(1, casesPerKernel / 40);
 /** Reports stop here; the first tell enough. */
 const maxReports = 3;
 
@@ -52,7 +53,7 @@ export function conformanceSuite(subjects: readonly Subject[]): void {
             }
           }
           await compareAll(deviceOf(subject, 2), truths);
-        });
+        }, timeout);
       }
     });
   }
@@ -77,7 +78,7 @@ export function conformanceSuite(subjects: readonly Subject[]): void {
         }
       }
       throwReports(reports);
-    });
+    }, timeout);
 
     it("rejects what is outside a table at the next wait, and works again", async () => {
       for (const device of [reference, deviceOf(subject, 2)]) {

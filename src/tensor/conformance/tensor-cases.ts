@@ -104,8 +104,6 @@ const binaryTolerance: Partial<Record<BinaryOp, Tolerance>> = {
   tanhGrad: { absolute: 2 ** -18 }, sigmoidGrad: { absolute: 2 ** -18 },
 };
 
-export const integerUnaryOps = unaryOps.filter((op) => op in integerUnaryFunctions);
-export const integerBinaryOps = binaryOps.filter((op) => op in integerBinaryFunctions);
 const comparisons = ["equal", "notEqual", "less", "lessEqual", "greater", "greaterEqual"] as const;
 
 export function isComparison(op: BinaryOp): boolean {
@@ -113,12 +111,14 @@ export function isComparison(op: BinaryOp): boolean {
 }
 
 const unary: CaseMaker<"unary"> = (g) => {
-  const dtype = g.cycle(["f32", "bf16", "f32", "i32"] as const);
-  const op = dtype === "i32" ? g.cycle(integerUnaryOps) : g.cycle(unaryOps);
+  const op = g.cycle(unaryOps);
+  const dtype = g.pick<DType>(op in integerUnaryFunctions ? ["f32", "bf16", "i32"] : floatTypes);
   const shape = g.shape(0, 5);
   const scale = g.pick([0.1, 1, 4]);
   const positive: readonly UnaryOp[] = ["log", "sqrt", "rsqrt"];
-  const contents = dtype === "i32" ? g.sprinkled(content(g, dtype), [-(2 ** 31), 2 ** 31 - 1, 65537], 0.1) : positive.includes(op) ? g.within(0.01, 10 * scale) : g.normal(scale);
+  const contents = dtype === "i32"
+    ? g.sprinkled(content(g, dtype), [-(2 ** 31), 2 ** 31 - 1, 65537], 0.1)
+    : positive.includes(op) ? g.within(0.01, 10 * scale) : g.normal(scale);
   return {
     kernel: "unary",
     operands: { x: g.tensor(dtype, shape, contents, { layout: "strided" }), y: g.output(dtype, shape) },
@@ -128,11 +128,11 @@ const unary: CaseMaker<"unary"> = (g) => {
 };
 
 const binary: CaseMaker<"binary"> = (g) => {
-  const dtype = g.cycle(["f32", "bf16", "i32", "f32", "u8"] as const);
-  const op = dtype === "u8" ? g.cycle(comparisons) : dtype === "i32" ? g.cycle(integerBinaryOps) : g.cycle(binaryOps);
+  const op = g.cycle(binaryOps);
+  const dtype = g.pick<DType>(isComparison(op) ? dtypes : op in integerBinaryFunctions ? ["f32", "bf16", "i32"] : floatTypes);
   const shape = g.shape(0, 5);
   const [a, b] = dtype === "i32" ? [g.sprinkled(content(g, dtype), [2 ** 31 - 1, -(2 ** 31)], 0.05), g.sprinkled(g.integers(-9, 9), [65537, -1], 0.1)]
-    : isComparison(op) ? [g.integers(0, 3), g.integers(0, 3)]
+    : dtype === "u8" || isComparison(op) ? [g.integers(0, 3), g.integers(0, 3)]
     : op === "pow" ? [g.within(0.1, 5), g.normal(2)]
     : [content(g, dtype), content(g, dtype)];
   return {
@@ -197,8 +197,8 @@ const swigluBackward: CaseMaker<"swigluBackward"> = (g) => {
 };
 
 const reduce: CaseMaker<"reduce"> = (g) => {
-  const dtype = g.cycle(["f32", "bf16", "f32", "i32"] as const);
-  const op = dtype === "i32" ? g.cycle(["sum", "max", "min", "prod"] as const) : g.cycle(reduceOps);
+  const op = g.cycle(reduceOps);
+  const dtype = g.pick<DType>(["sum", "max", "min", "prod"].includes(op) ? ["f32", "bf16", "i32"] : floatTypes);
   const shape = g.shape(1, 5);
   const reducedAxes = g.integer(1, shape.length);
   const n = elementsOf(shape.slice(shape.length - reducedAxes));
@@ -215,7 +215,7 @@ const reduce: CaseMaker<"reduce"> = (g) => {
     // Of the squares, which the mean's rounding shifts by 2 shift 2^-24.
     variance: { absolute: sumError(1 + shift) },
   };
-  const out = dtype === "i32" ? dtype : g.cycle([dtype, "f32"] as const);
+  const out = dtype === "i32" ? dtype : g.pick([dtype, "f32"] as const);
   return {
     kernel: "reduce",
     operands: { x: g.tensor(dtype, shape, fill, { layout: "strided" }), y: g.output(out, shape.slice(0, shape.length - reducedAxes)) },
@@ -325,10 +325,9 @@ const embeddingBackward: CaseMaker<"embeddingBackward"> = (g) => {
 };
 
 const matmul: CaseMaker<"matmul"> = (g) => {
-  const dtype = g.cycle(floatTypes);
-  const out = g.cycle(floatTypes);
-  const accumulate = g.cycle([0, 0, 1]);
-  const activation = accumulate === 1 ? "none" : g.cycle(activations);
+  const activation = g.cycle(activations);
+  const [dtype, out] = [g.cycle(floatTypes), g.cycle(floatTypes)];
+  const accumulate = activation === "none" ? g.pick([0, 1, 1]) : 0;
   const batch = g.chance(0.5) ? [] : g.chance(0.7) ? [g.integer(1, 5)] : [g.integer(1, 3), g.integer(1, 3)];
   const limit = batch.length === 0 ? 300 : 90;
   const [m, n, k] = [g.chance(0.2) ? 1 : g.size(limit), g.size(limit), g.chance(0.1) ? 1000 : g.size(limit)];
@@ -339,7 +338,7 @@ const matmul: CaseMaker<"matmul"> = (g) => {
       a: g.tensor(dtype, [...batch, m, k], g.normal(), { layout: "strided" }), b: g.tensor(dtype, [...batch, k, n], g.normal(), { layout: "strided" }),
       bias: accumulate === 0 && g.chance(0.5) ? g.tensor("f32", [n], g.normal()) : undefined,
       c: accumulate === 1 ? g.tensor(out, shape, g.normal(), { layout: "rows", output: true }) : g.output(out, shape, "rows"),
-      preActivation: accumulate === 0 && g.chance(0.3) ? g.output(g.cycle(floatTypes), shape) : undefined,
+      preActivation: accumulate === 0 && g.chance(0.3) ? g.output(g.pick(floatTypes), shape) : undefined,
     },
     attributes: { activation, accumulate },
     tolerance: { c: { absolute: sumError(k + 1) }, preActivation: { absolute: sumError(k + 1) } },

@@ -5,7 +5,7 @@
 
 import type { Attributes, Operands } from "../contract.js";
 import { uniformAt } from "../random.js";
-import { logSumExp } from "./normalization.js";
+import { sumOfExponentials } from "./normalization.js";
 import type { HostView, Kernel } from "./view.js";
 import { floats, optionalFloats, store, values } from "./view.js";
 
@@ -85,12 +85,12 @@ export const attention: Kernel<"attention"> = ({ out, logSumExp: lse, ...inputs 
   const totals = new Float32Array(floats(lse).length);
   const sum = new Float64Array(dv);
   for (const { index, outStart, vStart, score } of scores(inputs, attributes)) {
-    const total = logSumExp(score);
-    totals[index] = total;
+    const { max, sum: total } = sumOfExponentials(score);
+    totals[index] = max + Math.log(total);
     sum.fill(0);
     for (let key = 0; key < keys; key++) {
       if (score[key] === -Infinity) continue;
-      const weight = Math.exp(score[key] - total) * dropoutFactor(attributes, index * keys + key);
+      const weight = (Math.exp(score[key] - max) / total) * dropoutFactor(attributes, index * keys + key);
       for (let i = 0, at = vStart(key); i < dv; i++) sum[i] += weight * v[at + i];
     }
     result.set(sum, outStart);

@@ -1,6 +1,6 @@
 /** @file The loss of a language model, with its gradient in the same pass. */
 
-import { logSumExp } from "./normalization.js";
+import { sumOfExponentials } from "./normalization.js";
 import type { Kernel } from "./view.js";
 import { floats, rowsOf, store, values } from "./view.js";
 
@@ -16,14 +16,16 @@ export const crossEntropy: Kernel<"crossEntropy"> = ({ logits, targets, loss, dl
     if (wanted === ignoreIndex) continue;
     if (wanted < 0 || wanted >= n) throw new RangeError(`target ${wanted} at position ${row} is outside [0, ${n}) and is not ignoreIndex (${ignoreIndex}).`);
     const start = row * n;
-    const total = logSumExp(source, start, start + n);
-    let value = (1 - labelSmoothing) * (total - source[start + wanted]) + zLoss * total * total;
-    // A logit of -Infinity has no share in a loss without smoothing; 0 times its logarithm would be NaN.
-    if (labelSmoothing > 0) for (let i = start; i < start + n; i++) value += (labelSmoothing / n) * (total - source[i]);
+    const { max, sum } = sumOfExponentials(source, start, start + n);
+    const surprise = (i: number): number => max - source[i] + Math.log(sum);
+    const lse = max + Math.log(sum);
+    let value = (1 - labelSmoothing) * surprise(start + wanted) + zLoss * lse * lse;
+    // A logit of -Infinity has no share in a loss without smoothing; 0 times its surprise would be NaN.
+    if (labelSmoothing > 0) for (let i = start; i < start + n; i++) value += (labelSmoothing / n) * surprise(i);
     losses[row] = value;
     for (let i = start; i < start + n; i++) {
       gradient[i] =
-        Math.exp(source[i] - total) * (1 + 2 * zLoss * total) - (i === start + wanted ? 1 - labelSmoothing : 0) - labelSmoothing / n;
+        (Math.exp(source[i] - max) / sum) * (1 + 2 * zLoss * lse) - (i === start + wanted ? 1 - labelSmoothing : 0) - labelSmoothing / n;
     }
   }
   store(loss, losses);

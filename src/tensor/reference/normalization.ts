@@ -3,14 +3,16 @@
 import type { HostView, Kernel } from "./view.js";
 import { floats, optionalFloats, rowsOf, store } from "./view.js";
 
-/** log(sum exp(row)), safe from overflow; -Infinity where the row is (or is empty). */
-export function logSumExp(row: ArrayLike<number>, from = 0, to = row.length): number {
+/**
+ * The largest element of row[from .. to) and the sum of exp(x - max). The two stay apart, for max + log(sum) would lose the logarithm where
+ * max is huge. A row of nothing but -Infinity has the sum 0.
+ */
+export function sumOfExponentials(row: ArrayLike<number>, from = 0, to = row.length): { max: number; sum: number } {
   let max = -Infinity;
   for (let i = from; i < to; i++) max = Math.max(max, row[i]);
-  if (max === -Infinity) return max;
   let sum = 0;
-  for (let i = from; i < to; i++) sum += Math.exp(row[i] - max);
-  return max + Math.log(sum);
+  if (max !== -Infinity) for (let i = from; i < to; i++) sum += Math.exp(row[i] - max);
+  return { max, sum };
 }
 
 export const softmax: Kernel<"softmax"> = ({ x, y }, { log }) => {
@@ -18,10 +20,10 @@ export const softmax: Kernel<"softmax"> = ({ x, y }, { log }) => {
   const source = floats(x);
   const result = new Float32Array(source.length);
   for (let start = 0; start < rows * n; start += n) {
-    const total = logSumExp(source, start, start + n);
+    const { max, sum } = sumOfExponentials(source, start, start + n);
     for (let i = start; i < start + n; i++) {
-      const logProbability = total === -Infinity ? -Infinity : source[i] - total;
-      result[i] = log !== 0 ? logProbability : Math.exp(logProbability);
+      if (sum === 0) result[i] = log !== 0 ? -Infinity : 0;
+      else result[i] = log !== 0 ? source[i] - max - Math.log(sum) : Math.exp(source[i] - max) / sum;
     }
   }
   store(y, result);
