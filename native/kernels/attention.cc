@@ -15,7 +15,7 @@ using namespace attention_detail;
 namespace {
 
 constexpr int64_t queryBlock = 96;  // a multiple of maxRows
-constexpr int64_t keyBlock = 128;   // a multiple of panelWidth
+constexpr int64_t keyBlock = 256;   // a multiple of panelWidth
 
 template <class Word>
 struct Forward {

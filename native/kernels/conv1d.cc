@@ -26,6 +26,7 @@ constexpr int64_t tileWidth = tileVectors * W;
 float element(const TensorView& x, int64_t i) { return x.dtype == DType::bf16 ? toFloat(x.as<bf16>()[i]) : x.as<float>()[i]; }
 
 // Which sample meets tap j of output t: (t * stride + j * dilation - padding) of the source after `spread - 1` zeros went between its samples.
+// One of stride and spread is 1.
 struct Geometry {
   int64_t kernel, stride, padding, dilation, spread;
 
@@ -50,11 +51,21 @@ struct Geometry {
       for (int64_t i = until; i < length; i++) to[i] = 0;
       return;
     }
-    for (int64_t p = 0; p < stride; p++)
-      for (int64_t i = 0; i < length; i++) {
-        const int64_t at = (first + i) * stride + p - padding;
-        to[p * length + i] = at >= 0 && at % spread == 0 && at / spread < time ? element(source, channel * time + at / spread) : 0.0f;
+    for (int64_t i = 0; i < stride * length; i++) to[i] = 0;
+    const auto place = [&](const auto* x) {
+      if (spread > 1) {  // with stride 1: sample u comes to u * spread + padding
+        const int64_t at = first - padding;
+        for (int64_t u = larger(0, (at + spread - 1) / spread); u < time && u * spread < at + length; u++) to[u * spread - at] = toFloat(x[u]);
+        return;
       }
+      for (int64_t p = 0; p < stride; p++) {
+        const int64_t at = first * stride + p - padding;
+        const int64_t from = at < 0 ? (-at + stride - 1) / stride : 0;
+        for (int64_t i = from; i < length && at + i * stride < time; i++) to[p * length + i] = toFloat(x[at + i * stride]);
+      }
+    };
+    if (source.dtype == DType::bf16) place(source.as<bf16>() + channel * time);
+    else place(source.as<float>() + channel * time);
   }
 };
 
@@ -146,7 +157,7 @@ void weightGradient(const Geometry& g, const Conv1dBackwardParams& a, Context& c
   const int64_t groups = a.groups, in = a.x.shape[1] / groups, out = a.dy.shape[1] / groups, outTime = a.dy.shape[2], taps = in * g.kernel;
   if (a.dweight.elements() == 0) return;
   const int64_t stretch = g.stretch(in, outTime), length = g.phase(stretch);
-  const int64_t run = smaller(out, 16), runs = (out + run - 1) / run;
+  const int64_t run = smaller(out, 32), runs = (out + run - 1) / run;
   const Geometry straight{1, 1, 0, 1, 1};  // dy as it is, followed by zeros
   const int64_t dySize = run * stretch, laneSize = dySize + larger(1, in) * g.stride * length + W;
   float* lanes = context.scratch<float>(context.lanes() * laneSize);
