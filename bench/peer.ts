@@ -29,13 +29,23 @@ export class Peer {
     this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
   }
 
-  /** One measurement of N steps. Throws where the process ended or answered with something else. */
+  /** Waits until it is warm: it says so itself. */
+  async ready(): Promise<void> {
+    await this.#answer();
+  }
+
+  /** One measurement of N steps. Throws where the process ended instead. */
   async run(steps: number): Promise<Measurement> {
     this.#process.stdin.write(`run ${steps}\n`);
+    return (await this.#answer()) as Measurement;
+  }
+
+  /** The next line that is JSON. */
+  async #answer(): Promise<unknown> {
     for (;;) {
       const { value, done } = await this.#lines.next();
       if (done === true) throw new Error(`${this.name} ended without an answer (INKLING_BENCH_VERBOSE=1 shows why).`);
-      if (value.startsWith("{")) return JSON.parse(value) as Measurement;
+      if (value.startsWith("{")) return JSON.parse(value) as unknown;
     }
   }
 

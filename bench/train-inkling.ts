@@ -1,6 +1,7 @@
 /**
  * @file Our side of the training benchmarks, in a process of its own so that its memory is its own. It speaks the peers' protocol: arguments
- * describe the model, each line `run N` on stdin runs N steps, and one JSON line answers: {tokensPerSecond, stepMs, peakRssBytes}.
+ * describe the model; {"ready": true} says that it is warm; each line `run N` on stdin runs N steps, and one JSON line answers:
+ * {tokensPerSecond, stepMs, peakRssBytes}.
  */
 
 import { createInterface } from "node:readline";
@@ -14,16 +15,17 @@ import { makeOptimizer } from "../src/train/optimizers/index.js";
 const { values } = parseArgs({
   options: {
     layers: { type: "string" }, heads: { type: "string" }, dims: { type: "string" }, context: { type: "string" },
-    batch: { type: "string" }, vocab: { type: "string" }, dtype: { type: "string", default: "bf16" },
+    batch: { type: "string" }, vocab: { type: "string" }, dtype: { type: "string", default: "bf16" }, bias: { type: "boolean", default: false },
   },
 });
 const size = (name: "layers" | "heads" | "dims" | "context" | "batch" | "vocab") => Number(values[name]);
 const [batch, context] = [size("batch"), size("context")];
 const dtype = values.dtype as FloatDType;
 
+const device = defaultDevice();
 const model = new Decoder({
   vocabSize: size("vocab"), hiddenSize: size("dims"), numLayers: size("layers"), numHeads: size("heads"), contextLength: context,
-  feedForward: "geluTanh",
+  feedForward: "geluTanh", bias: values.bias,
 });
 const parameters = model.parameters();
 const optimizer = makeOptimizer({ kind: "adamw" }, parameters);
@@ -47,6 +49,9 @@ function queueStep(): Promise<number> {
   return value;
 }
 
+for (let warmUp = 0; warmUp < 3; warmUp++) await queueStep();
+console.log(JSON.stringify({ ready: true, parameters: model.numParameters }));
+
 for await (const line of createInterface({ input: process.stdin })) {
   const [command, count] = line.split(" ");
   if (command !== "run") break;
@@ -61,7 +66,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   await previous;
   const seconds = (performance.now() - start) / 1000;
-  const device = defaultDevice();
   if (process.env["INKLING_PROFILE"] === "1" && device instanceof CpuDevice) {
     for (const { kernel, calls, seconds: spent } of device.profile()) {
       console.error(`${kernel.padEnd(20)} ${String(calls / steps).padStart(8)} calls  ${((1000 * spent) / steps).toFixed(3).padStart(10)} ms a step`);

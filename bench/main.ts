@@ -1,0 +1,15 @@
+/** @file `npm run bench -- NAME [side ...]`: us and the peers in turns, medians and ratios. */
+
+import { benchTraining, trainWorkloads } from "./train.js";
+
+const benches: Readonly<Record<string, (only: readonly string[]) => Promise<void>>> = Object.fromEntries(
+  Object.keys(trainWorkloads).map((name) => [name, (only: readonly string[]) => benchTraining(name, only)]),
+);
+
+const [name, ...only] = process.argv.slice(2);
+if (name === undefined || !(name in benches)) {
+  console.log(`npm run bench -- NAME [SIDE ...]\n\n${Object.keys(benches).join("\n")}\n\nSIDE keeps only the sides whose name contains it, such as "inkling bf16".`);
+  process.exitCode = name === undefined ? 0 : 2;
+} else {
+  await benches[name](only);
+}
