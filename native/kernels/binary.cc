@@ -40,7 +40,7 @@ void floatRun(BinaryOp op, const T* a, const T* b, T* y, int64_t n) {
     case BinaryOp::siluGrad: return map([](Vec x, Vec dy) { return dy * siluGrad(x); });
     case BinaryOp::softplusGrad: return map([](Vec x, Vec dy) { return dy * sigmoid(x); });
     case BinaryOp::reluGrad: return map([](Vec x, Vec dy) { return select(x > zero(), dy, zero()); });
-    case BinaryOp::tanhGrad: return map([=](Vec t, Vec dy) { return dy * fnma(t, t, one); });
+    case BinaryOp::tanhGrad: return map([=](Vec t, Vec dy) { return dy * (one - abs(t)) * (one + abs(t)); });
     case BinaryOp::sigmoidGrad: return map([=](Vec s, Vec dy) { return dy * s * (one - s); });
     default: return;  // comparisons have another output
   }

@@ -138,23 +138,31 @@ void layerNorm(const LayerNormParams& p, Context& context) {
   const int64_t n = p.x.last();
   const float* weight = effectiveWeight(p.weight, 0, n, context);
   const float* bias = orZeros(p.bias, n, context);
+  const float length = static_cast<float>(n);
   withFloatType(p.x.dtype, [&](auto t) {
     using T = decltype(t);
     parallelRanges(context, p.x.rows(), rowsPerTask(n), [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; row++) {
         const T* x = p.x.as<T>() + row * n;
         T* y = p.y.as<T>() + row * n;
-        const float mean = sum(sumLanes(n, [&](Vec a, int64_t i, auto part) { return a + load(x + i, part); })) / static_cast<float>(n);
-        const Vec center = set1(mean);
+        const float rough = sum(sumLanes(n, [&](Vec a, int64_t i, auto part) { return a + load(x + i, part); })) / length;
+        const Vec center = set1(rough);
+        // `rough` is off by its rounding; where a row hardly varies that is not small beside its deviations. Their mean is the error.
+        Vec deviations = zero();
         const float squares = sum(sumLanes(n, [&](Vec a, int64_t i, auto part) {
           const Vec d = inside(part, load(x + i, part) - center, zero());
+          deviations += d;
           return fma(d, d, a);
         }));
-        const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(n) + p.eps);
-        const Vec scale = set1(rstd);
+        const float error = sum(deviations) / length;
+        const float variance = squares / length - error * error;
+        const float rstd = 1.0f / std::sqrt((variance < 0 ? 0 : variance) + p.eps);
+        const Vec scale = set1(rstd), shift = set1(-error * rstd);
         forLanes(n, [&](int64_t i, auto part) {
-          store(y + i, fma((load(x + i, part) - center) * scale, load(weight + i, part), load(bias + i, part)), part);
+          const Vec z = fma(load(x + i, part) - center, scale, shift);
+          store(y + i, fma(z, load(weight + i, part), load(bias + i, part)), part);
         });
+        const float mean = rough + error;
         p.mean.as<float>()[row] = mean;
         p.rstd.as<float>()[row] = rstd;
       }

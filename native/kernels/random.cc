@@ -24,9 +24,11 @@ void randomNormal(const RandomNormalParams& p, Context& context) {
   const rng::RandomKey key = rng::randomKey(p.seedLow, p.seedHigh, p.stream);
   const double mean = p.mean, std = p.std;
   float* y = p.y.as<float>();
-  parallelRanges(context, p.y.elements(), taskElements / 4, [&](int64_t begin, int64_t end) {
+  parallelRanges(context, p.y.elements(), taskElements / 2, [&](int64_t begin, int64_t end) {
     rng::randomWords(key, begin, end - begin, [&](int64_t i, const uint32_t* words, int n) {
-      for (int j = 0; j < n; j++) y[i + j] = static_cast<float>(mean + std * rng::normal(words[j]));
+      double z[rng::maxRun];
+      rng::normals(words, n, z);
+      for (int j = 0; j < n; j++) y[i + j] = static_cast<float>(mean + std * z[j]);
     });
   });
 }
@@ -40,7 +42,7 @@ void dropout(const DropoutParams& p, Context& context) {
     T* y = p.y.as<T>();
     parallelRanges(context, p.x.elements(), taskElements, [&](int64_t begin, int64_t end) {
       rng::randomWords(key, begin, end - begin, [&](int64_t i, const uint32_t* words, int n) {
-        float u[4 * rng::blocks];
+        float u[rng::maxRun];
         for (int j = 0; j < n; j++) u[j] = rng::uniform(words[j]);
         forLanes(n, [&](int64_t j, auto part) {
           store(y + i + j, select(load(u + j, part) < threshold, zero(), load(x + i + j, part) * scale), part);

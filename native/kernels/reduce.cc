@@ -67,6 +67,24 @@ double reduceRow(const T* x, int64_t n, float shift) {
   return static_cast<double>(lanes[0]);
 }
 
+// Sums of squares for a norm are made in double, which neither overflows nor loses what is small.
+template <class T>
+double squaresOfRow(const T* x, int64_t n, float) {
+  constexpr int ways = 16;
+  double a[ways] = {};
+  int64_t i = 0;
+  for (; i + ways <= n; i += ways)
+    for (int j = 0; j < ways; j++) a[j] += static_cast<double>(toFloat(x[i + j])) * static_cast<double>(toFloat(x[i + j]));
+  for (int j = 0; i < n; i++, j++) a[j] += static_cast<double>(toFloat(x[i])) * static_cast<double>(toFloat(x[i]));
+  for (int half = ways / 2; half > 0; half /= 2)
+    for (int j = 0; j < half; j++) a[j] += a[j + half];
+  return a[0];
+}
+template <class T>
+void takeSquares(double* totals, const T* x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) totals[i] += static_cast<double>(toFloat(x[i])) * static_cast<double>(toFloat(x[i]));
+}
+
 // One row of x into the accumulators of n columns.
 template <class Op, class T>
 void takeRow(float* totals, const T* x, const float* shift, int64_t n) {
@@ -80,9 +98,12 @@ struct Loops {
   double (*combine)(double, double);
   double (*row)(const T* x, int64_t n, float shift);
   void (*columns)(float* totals, const T* x, const float* shift, int64_t n);
+  void (*wideColumns)(double* totals, const T* x, int64_t n);  // in place of columns, where given
 };
 template <class Op, class T>
-constexpr Loops<T> loopsOf{Op::neutral, Op::combine, reduceRow<Op, T>, takeRow<Op, T>};
+constexpr Loops<T> loopsOf{Op::neutral, Op::combine, reduceRow<Op, T>, takeRow<Op, T>, nullptr};
+template <class T>
+constexpr Loops<T> squareLoops{0, Sum::combine, squaresOfRow<T>, nullptr, takeSquares<T>};
 
 // Kept axes: x and the index of the output. Reduced axes: x alone.
 struct Axes {
@@ -127,11 +148,15 @@ void reduceColumns(const Loops<T>& loops, const T* x, const Nest<1>& reduced, in
   reduced.walk(begin, end, [&](const int64_t(&offset)[1], int64_t length, int64_t) {
     const T* row = x + offset[0];
     for (int64_t r = 0; r < length; r++, row += stride) {
+      if (loops.wideColumns) {
+        loops.wideColumns(totals, row, n);
+        continue;
+      }
       loops.columns(partial, row, shift, n);
       if (++pending == 128) flush();
     }
   });
-  flush();
+  if (pending > 0) flush();
 }
 
 // Into results[output]: the reduction in double. Chunks of one output are combined in order.
@@ -218,7 +243,7 @@ void reduceFloats(const ReduceParams& p, const Axes& axes, Context& context) {
       return finish([=](double s) { return s / (n - p.correction); });
     }
     case ReduceOp::norm2:
-      reduceAll(loopsOf<SquaredDeviations, T>, x, axes, nullptr, results, context);
+      reduceAll(squareLoops<T>, x, axes, nullptr, results, context);
       return finish([](double s) { return std::sqrt(s); });
   }
 }

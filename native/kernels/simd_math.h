@@ -63,8 +63,12 @@ INKLING_INLINE Vec log1pPositive(Vec x) {
   return select(x < set1(__builtin_inff()), log(u) + lost / u, x);
 }
 
-// 1 / (1 + e^-x). Within 3 units in the last place; 0 where the true value is denormal.
-INKLING_INLINE Vec sigmoid(Vec x) { return set1(1.0f) / (set1(1.0f) + exp(-x)); }
+// 1 / (1 + e^-x), from e^-|x|, which does not overflow.
+INKLING_INLINE Vec sigmoid(Vec x) {
+  const Vec one = set1(1.0f);
+  const Vec e = exp(-abs(x));
+  return select(x < zero(), e, one) / (one + e);
+}
 
 // An odd rational function of x; beyond |x| = 9.02 the float result is 1. Within 6 units in the last place.
 INKLING_INLINE Vec tanh(Vec x) {
