@@ -330,7 +330,10 @@ const matmul: CaseMaker<"matmul"> = (g) => {
   const accumulate = activation === "none" ? g.pick([0, 1, 1]) : 0;
   const batch = g.chance(0.5) ? [] : g.chance(0.7) ? [g.integer(1, 5)] : [g.integer(1, 3), g.integer(1, 3)];
   const limit = batch.length === 0 ? 300 : 90;
-  const [m, n, k] = [g.chance(0.2) ? 1 : g.size(limit), g.size(limit), g.chance(0.1) ? 1000 : g.size(limit)];
+  const long = batch.length > 0 ? "none" : g.pick(["none", "none", "none", "none", "none", "m", "n", "k"] as const);
+  // Beyond any block that a kernel keeps in a cache, along one axis at a time.
+  const length = (axis: "m" | "n" | "k"): number => (long === axis ? g.integer(1000, 3000) : long === "none" ? g.size(limit) : g.size(70));
+  const [m, n, k] = [g.chance(0.2) ? 1 : length("m"), length("n"), length("k")];
   const shape = [...batch, m, n];
   return {
     kernel: "matmul",
