@@ -1,0 +1,19 @@
+/**
+ * @file Inkling: the whole life of a language model. What a program imports; the rooms behind it are in docs/architecture.md.
+ *
+ *     import { LanguageModel, Tokenizer, Corpus, train } from "inkling";
+ */
+
+export * from "./errors.js";
+export { Corpus, TokenDataset, builtinCorpora, builtinCorpus, type CorpusDocument, type TextOptions, type TokenBatch, type TokenizeOptions } from "./data/index.js";
+export { Tokenizer, CharTokenizer, BpeTokenizer, endOfText, type DecodeStream, type EncodeOptions, type TrainTokenizerOptions } from "./tokenizer/index.js";
+export { LanguageModel, type GenerateTextOptions, type LanguageModelOptions } from "./language-model.js";
+export { Decoder, Module, modelConfig, type ForwardOptions, type ModelConfig, type ModelOptions, type Taps } from "./model/index.js";
+export { generate, generateBatch, generateText, type FinishReason, type GenerateOptions, type Generation, type Piece, type Prompt } from "./generate/index.js";
+export { train, trainSettings, estimateMemory, type StepReport, type TrainOptions, type TrainSettings, type TrainSettingsInput, TrainingError } from "./train/index.js";
+export { defineRecipe, type Recipe } from "./train/recipe.js";
+export { loadRecipe, prepareRecipe, recipeNames } from "./recipes.js";
+export { likelihood, type Likelihood } from "./evaluate/likelihood.js";
+/** Tensors, their ops and devices: `tensor.Tensor`, `tensor.matmul`, `tensor.scope`. */
+export * as tensor from "./tensor/index.js";
+export { Tensor, backward, noGrad, scope } from "./tensor/index.js";

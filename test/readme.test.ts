@@ -1,0 +1,57 @@
+/** @file The README's program is run as it stands, with smaller numbers and a folder of its own. */
+
+import { mkdtemp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import ts from "typescript";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+
+let folder: string;
+const home = process.cwd();
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "inkling-readme-"));
+  await mkdir(join(folder, "books"));
+  const play = await readFile("data/tinyshakespeare.txt", "utf8");
+  await writeFile(join(folder, "books", "play.txt"), play.slice(0, 120_000));
+  vi.stubEnv("INKLING_CACHE", join(folder, "cache"));
+});
+afterAll(async () => {
+  process.chdir(home);
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true, force: true });
+});
+
+test("the ten lines of the README train, save, load and generate", async () => {
+  const readme = await readFile("README.md", "utf8");
+  const program = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+  expect(program).toContain('from "inkling"');
+  const small = program.replaceAll("4096", "512").replace("384", "32").replace("numLayers: 6, numHeads: 6, contextLength: 256", "numLayers: 2, numHeads: 2, contextLength: 32").replace("steps: 2000", "steps: 30");
+  expect(small).not.toBe(program);
+
+  // The library under test stands in for the installed package.
+  const library = pathToFileURL(join(home, "src/index.ts")).href;
+  const source = ts.transpile(small.replace('"inkling"', JSON.stringify(library)), { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext });
+  const path = join(folder, "program.mjs");
+  await writeFile(path, source);
+
+  const losses: number[] = [];
+  let text = "";
+  vi.spyOn(console, "log").mockImplementation((_step: unknown, loss: unknown) => void losses.push(loss as number));
+  vi.spyOn(process.stdout, "write").mockImplementation((chunk) => {
+    text += String(chunk);
+    return true;
+  });
+  process.chdir(folder);
+  try {
+    await import(/* @vite-ignore */ pathToFileURL(path).href);
+  } finally {
+    vi.restoreAllMocks();
+    process.chdir(home);
+  }
+  expect(losses).toHaveLength(30);
+  expect(losses.at(-1)).toBeLessThan(losses[0] - 0.5);
+  expect(text.length).toBeGreaterThan(20);
+  expect(JSON.parse(await readFile(join(folder, "my-model", "config.json"), "utf8"))).toMatchObject({ model_type: "gpt2", vocab_size: 512 });
+});
