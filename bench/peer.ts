@@ -43,9 +43,9 @@ export class Peer {
   /** The next line that is JSON. */
   async #answer(): Promise<unknown> {
     for (;;) {
-      const { value, done } = await this.#lines.next();
-      if (done === true) throw new Error(`${this.name} ended without an answer (INKLING_BENCH_VERBOSE=1 shows why).`);
-      if (value.startsWith("{")) return JSON.parse(value) as unknown;
+      const line = await this.#lines.next();
+      if (line.done === true) throw new Error(`${this.name} ended without an answer (INKLING_BENCH_VERBOSE=1 shows why).`);
+      if (line.value.startsWith("{")) return JSON.parse(line.value) as unknown;
     }
   }
 

@@ -14,7 +14,7 @@ import { clipScale } from "./clip.js";
 import { checkMemory } from "./machine.js";
 import { makeOptimizer, type Optimizer } from "./optimizers/index.js";
 import { RunFolder } from "./run-folder.js";
-import { learningRate, type Schedule } from "./schedule.js";
+import { learningRate } from "./schedule.js";
 import { trainSettings, type TrainSettings, type TrainSettingsInput } from "./settings.js";
 import { validationLoss } from "./validation.js";
 
@@ -93,7 +93,7 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
       checkResumable(resumed.settings, settings, resumed.dataFingerprint, data.train.fingerprint);
       await folder?.restore(model, optimizer);
     }
-    const schedule = settings.schedule as Schedule;
+    const { schedule } = settings;
     const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order });
     if (resumed !== undefined) batches.restore(resumed.data);
     let best = resumed?.bestValidationLoss ?? Infinity;

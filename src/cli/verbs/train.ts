@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { Command, Option } from "commander";
 import pc from "picocolors";
-import { LanguageModel } from "../../language-model.js";
+import type { LanguageModel } from "../../language-model.js";
 import { loadRecipe, prepareRecipe, recipeNames } from "../../recipes.js";
 import { defaultDevice, type FloatDType } from "../../tensor/index.js";
 import { Tokenizer } from "../../tokenizer/index.js";

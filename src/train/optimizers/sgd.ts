@@ -18,7 +18,7 @@ export class Sgd implements Optimizer {
     private readonly options: SgdOptions,
   ) {
     const { momentum } = options;
-    this.#m = momentum === 0 ? new Map() : stateLike(parameters, "momentum", (like) => Tensor.zeros(like.shape, { device: like.device }));
+    this.#m = momentum === 0 ? new Map<string, Tensor>() : stateLike(parameters, "momentum", (like) => Tensor.zeros(like.shape, { device: like.device }));
   }
 
   step({ rate, gradScale }: Update): void {
