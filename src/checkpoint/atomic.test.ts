@@ -245,7 +245,7 @@ describe("kill -9", () => {
     lastVersion = version;
   }
 
-  it("at every system call of a swap leaves the old or the new folder whole", async () => {
+  it("around the renames, removals, opens and mkdirs of a save leaves the old or the new folder whole", async () => {
     const target = join(folder, "model");
     lastVersion = 0;
     await writeFolderAtomically(target, { marker: "config.json", owns: () => true }, async (into) => {
