@@ -311,7 +311,7 @@ const adamw: CaseMaker<"adamw"> = (g) => {
       v: g.tensor("f32", shape, g.within(0, 2), { output: true }), gradScale: gradScale(g), shadow: maybe(g, () => shadowOf(g, w)),
     },
     attributes: {
-      rate: g.pick([1e-3, 0.1]), beta1, beta2, eps: 1e-8, weightDecay: g.pick([0, 0.1]), correction1: 1 / (1 - beta1 ** step), correction2: 1 / (1 - beta2 ** step),
+      rate: g.pick([1e-3, 0.1]), beta1, beta2, eps: g.pick([1e-8, 1e-2]), weightDecay: g.pick([0, 0.1]), correction1: 1 / (1 - beta1 ** step), correction2: 1 / (1 - beta2 ** step),
     },
     tolerance: { w: { absolute: sumError(4) }, m: { absolute: sumError(4) }, shadow: { absolute: sumError(4) } },
   };
