@@ -118,7 +118,7 @@ describe("backward", () => {
 });
 
 describe("places", () => {
-  it("take the gradients of a fused projection where they belong, without a copy", async () => {
+  it("take the gradients of a fused projection where they belong, without a copy", () => {
     const qkv = Object.assign(Tensor.randn([2, 3, 24], randomKey(1)), { requiresGrad: true });
     const table = Tensor.randn([3, 2], randomKey(2));
     const positions = Tensor.arange(3);
