@@ -53,7 +53,7 @@ struct AmxEngine {
   static constexpr int64_t packedStepStride = group * 4;
   static constexpr int64_t directStepStride = 4;
 
-  static bool readsDirectly(const Lines& a) { return a.kStride == 1 && a.k % (2 * tile) == 0; }
+  static bool readsDirectly(const Lines& a) { return a.kStride == 1; }
 
   static void packGroup(const Lines& a, int64_t first, int64_t firstK, int64_t steps, uint32_t* out) {
     for (int64_t s = 0; s < steps; s += tile, out += group * tile) {

@@ -62,7 +62,7 @@ struct VectorEngine {
   struct Session {};
 
   // A word of a must be what memory holds.
-  static bool readsDirectly(const Lines& a) { return words != Words::widened && a.kStride == 1 && a.k % perWord<words> == 0; }
+  static bool readsDirectly(const Lines& a) { return words != Words::widened && a.kStride == 1; }
 
   static void packGroup(const Lines& a, int64_t first, int64_t firstK, int64_t steps, uint32_t* out) { packLines<words>(a, first, firstK, group, steps, out); }
 
