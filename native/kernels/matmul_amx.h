@@ -85,7 +85,6 @@ struct AmxEngine {
       const auto lower = static_cast<uint8_t>(most(rowCount - tile, 1));
       tiles::Configuration c = {};
       c.palette = 1;
-      for (uint16_t& bytes : c.columnBytes) bytes = 0;
       const uint8_t heights[8] = {upper, upper, lower, lower, upper, lower, tile, tile};
       for (int t = 0; t < 8; t++) {
         c.rows[t] = heights[t];
