@@ -11,7 +11,7 @@ namespace {
 
 struct Case {
   int64_t batch = 1, queries = 1, keys = 1, heads = 1, keyHeads = 1, d = 1, dv = 1;
-  DType dtype = DType::f32;
+  DType dtype = DType::f32, cache = DType::f32;  // of q and the results, of k and v
   float scale = 1, softcap = 0, p = 0;
   int causal = 0, window = 0;
   bool slopes = false, starts = false, mask = false, fused = false;
@@ -33,13 +33,14 @@ struct Reference {
   std::vector<double> out, logSumExp, dq, dk, dv;
 };
 
-Reference reference(const Case& c, const AttentionParams& p, Tensor& q, Tensor& k, Tensor& v, Tensor& slopes, Tensor& starts, Tensor& mask, Tensor& dout) {
+Reference reference(const Case& c, const AttentionParams& p, Tensor& qs, Tensor& ks, Tensor& vs, Tensor& slopes, Tensor& starts, Tensor& mask, Tensor& douts) {
   Reference r;
+  const std::vector<double> q = qs.values(), k = ks.values(), v = vs.values(), dout = douts.values();
   r.out.assign(static_cast<size_t>(c.batch * c.queries * c.heads * c.dv), 0);
   r.logSumExp.assign(static_cast<size_t>(c.batch * c.heads * c.queries), -INFINITY);
-  r.dq.assign(static_cast<size_t>(q.count()), 0);
-  r.dk.assign(static_cast<size_t>(k.count()), 0);
-  r.dv.assign(static_cast<size_t>(v.count()), 0);
+  r.dq.assign(q.size(), 0);
+  r.dk.assign(k.size(), 0);
+  r.dv.assign(v.size(), 0);
   const int64_t group = c.heads / c.keyHeads;
   std::vector<double> score(c.keys), cap(c.keys), weight(c.keys), keep(c.keys), dweight(c.keys);
   for (int64_t b = 0; b < c.batch; b++)
@@ -51,7 +52,7 @@ Reference reference(const Case& c, const AttentionParams& p, Tensor& q, Tensor& 
         for (int64_t j = 0; j < c.keys; j++) {
           const int64_t kRow = (b * c.keys + j) * c.keyHeads + h / group;
           double s = 0;
-          for (int64_t e = 0; e < c.d; e++) s += q.get(qRow * c.d + e) * k.get(kRow * c.d + e);
+          for (int64_t e = 0; e < c.d; e++) s += q[qRow * c.d + e] * k[kRow * c.d + e];
           s *= p.scale;
           cap[j] = 1;
           if (c.softcap > 0) {
@@ -81,9 +82,9 @@ Reference reference(const Case& c, const AttentionParams& p, Tensor& q, Tensor& 
           const int64_t kRow = (b * c.keys + j) * c.keyHeads + h / group;
           double dw = 0;
           for (int64_t e = 0; e < c.dv; e++) {
-            r.out[qRow * c.dv + e] += weight[j] * keep[j] * v.get(kRow * c.dv + e);
-            r.dv[kRow * c.dv + e] += weight[j] * keep[j] * dout.get(qRow * c.dv + e);
-            dw += dout.get(qRow * c.dv + e) * v.get(kRow * c.dv + e);
+            r.out[qRow * c.dv + e] += weight[j] * keep[j] * v[kRow * c.dv + e];
+            r.dv[kRow * c.dv + e] += weight[j] * keep[j] * dout[qRow * c.dv + e];
+            dw += dout[qRow * c.dv + e] * v[kRow * c.dv + e];
           }
           dweight[j] = dw * keep[j];
           delta += weight[j] * dweight[j];
@@ -93,8 +94,8 @@ Reference reference(const Case& c, const AttentionParams& p, Tensor& q, Tensor& 
           const double ds = weight[j] * (dweight[j] - delta) * cap[j] * p.scale;
           if (ds == 0) continue;
           for (int64_t e = 0; e < c.d; e++) {
-            r.dq[qRow * c.d + e] += ds * k.get(kRow * c.d + e);
-            r.dk[kRow * c.d + e] += ds * q.get(qRow * c.d + e);
+            r.dq[qRow * c.d + e] += ds * k[kRow * c.d + e];
+            r.dk[kRow * c.d + e] += ds * q[qRow * c.d + e];
           }
         }
       }
@@ -104,13 +105,13 @@ Reference reference(const Case& c, const AttentionParams& p, Tensor& q, Tensor& 
 void run(const Case& c, uint64_t seed) {
   Numbers numbers(seed);
   // q, k, v either as three slices of one fused projection, or each with rows of its own and a gap between them.
-  const auto rows = [&](int64_t time, int64_t heads, int64_t d, int64_t gap) {
+  const auto rows = [&](DType dtype, int64_t time, int64_t heads, int64_t d, int64_t gap) {
     const int64_t row = heads * d + gap;
-    return Tensor(c.dtype, {c.batch, time, heads, d}, {time * row, row, d, 1});
+    return Tensor(dtype, {c.batch, time, heads, d}, {time * row, row, d, 1});
   };
   const int64_t gap = c.fused ? numbers.integer(1, 70) : 0;
-  Tensor q = rows(c.queries, c.heads, c.d, gap), k = rows(c.keys, c.keyHeads, c.d, gap), v = rows(c.keys, c.keyHeads, c.dv, gap);
-  Tensor dq = rows(c.queries, c.heads, c.d, gap), dk = rows(c.keys, c.keyHeads, c.d, gap), dv = rows(c.keys, c.keyHeads, c.dv, gap);
+  Tensor q = rows(c.dtype, c.queries, c.heads, c.d, gap), k = rows(c.cache, c.keys, c.keyHeads, c.d, gap), v = rows(c.cache, c.keys, c.keyHeads, c.dv, gap);
+  Tensor dq = rows(c.dtype, c.queries, c.heads, c.d, gap), dk = rows(c.dtype, c.keys, c.keyHeads, c.d, gap), dv = rows(c.dtype, c.keys, c.keyHeads, c.dv, gap);
   q.normal(numbers), k.normal(numbers), v.normal(numbers);
   Tensor slopes, starts, mask;
   if (c.slopes) slopes = Tensor(DType::f32, {c.heads}).normal(numbers, 0.1);
@@ -136,7 +137,7 @@ void run(const Case& c, uint64_t seed) {
   const Reference expected = reference(c, p, q, k, v, slopes, starts, mask, dout);
 
   char name[256];
-  std::snprintf(name, sizeof name, "%s b%d q%d k%d h%d/%d d%d/%d causal%d window%d softcap%g slopes%d starts%d mask%d p%g", c.dtype == DType::bf16 ? "bf16" : "f32",
+  std::snprintf(name, sizeof name, "%s b%d q%d k%d h%d/%d d%d/%d causal%d window%d softcap%g slopes%d starts%d mask%d p%g", c.dtype == DType::bf16 ? "bf16" : c.cache == DType::bf16 ? "mixed" : "f32",
                 (int)c.batch, (int)c.queries, (int)c.keys, (int)c.heads, (int)c.keyHeads, (int)c.d, (int)c.dv, c.causal, c.window, c.softcap, c.slopes, c.starts,
                 c.mask, c.p);
   const auto close = [&](const char* what, const std::vector<double>& actual, const std::vector<double>& wanted, double tolerance) {
@@ -177,6 +178,27 @@ void run(const Case& c, uint64_t seed) {
   expect(name, dq.gapsUntouched() && dk.gapsUntouched() && dv.gapsUntouched());
 }
 
+// No keys at all: nothing is seen, nothing has a gradient. No queries, no batch: nothing to do.
+void noKeys() {
+  for (const int64_t queries : {0, 1, 20})
+    for (const int64_t keys : {0, 5}) {
+      if (queries > 0 && keys > 0) continue;
+      Tensor q(DType::f32, {1, queries, 2, 4}), kv(DType::f32, {1, keys, 1, 4}), out = q, dq = q, dk = kv, dv = kv, lse(DType::f32, {1, 2, queries});
+      AttentionParams p;
+      p.q = q.view(), p.k = p.v = kv.view(), p.out = out.view(), p.logSumExp = lse.view();
+      p.scale = 1, p.causal = p.window = 0, p.softcap = p.p = 0, p.seedLow = p.seedHigh = p.stream = 0;
+      AttentionBackwardParams g;
+      g.q = p.q, g.k = g.v = p.k, g.out = g.dout = p.out, g.logSumExp = p.logSumExp, g.dq = dq.view(), g.dk = dk.view(), g.dv = dv.view();
+      g.scale = 1, g.causal = g.window = 0, g.softcap = g.p = 0, g.seedLow = g.seedHigh = g.stream = 0;
+      ThreadContext context(2);
+      kernels::attention(p, context);
+      kernels::attentionBackward(g, context);
+      for (int64_t i = 0; i < out.count(); i++) expect("no keys: out and dq are 0", out.get(i) == 0 && dq.get(i) == 0);
+      for (int64_t i = 0; i < lse.count(); i++) expect("no keys: logSumExp", lse.get(i) == -INFINITY);
+      for (int64_t i = 0; i < dk.count(); i++) expect("no queries: dk and dv are 0", dk.get(i) == 0 && dv.get(i) == 0);
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -187,6 +209,7 @@ int main(int argc, char** argv) {
     Numbers numbers(static_cast<uint64_t>(i) * 977 + 5);
     Case c;
     c.dtype = numbers.coin() ? DType::bf16 : DType::f32;
+    c.cache = i % 10 == 9 ? DType::bf16 : c.dtype;
     c.batch = numbers.integer(1, 3);
     c.keyHeads = numbers.integer(1, 3);
     c.heads = c.keyHeads * numbers.integer(1, 3);
@@ -197,6 +220,8 @@ int main(int argc, char** argv) {
     c.keys = numbers.coin() ? c.queries : numbers.integer(1, longest);
     if (numbers.coin(0.25)) c.queries = numbers.integer(1, 8), c.keys = numbers.integer(1, i % 4 == 0 ? 1500 : 100);
     c.scale = static_cast<float>(numbers.uniform() * 2 / std::sqrt(static_cast<double>(c.d)));
+    if (i % 16 == 15) c.scale = -c.scale;
+    if (i % 32 == 20) c.scale = 0;
     c.causal = numbers.coin(0.7);
     if (numbers.coin(0.3)) c.window = static_cast<int>(numbers.integer(1, numbers.coin() ? 20 : 100));
     if (numbers.coin(0.25)) c.softcap = static_cast<float>(0.5 + 3 * numbers.uniform());
@@ -207,5 +232,16 @@ int main(int argc, char** argv) {
     if (numbers.coin(0.25)) c.p = static_cast<float>(0.1 + 0.5 * numbers.uniform());
     run(c, static_cast<uint64_t>(i));
   }
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    Case many;  // heads enough that each packs its own keys and values
+    many.dtype = many.cache = dtype, many.batch = 11, many.keyHeads = 3, many.heads = 6, many.queries = many.keys = 40, many.d = many.dv = 24, many.causal = 1;
+    run(many, 1);
+    Case few;  // so few that the keys are cut into chunks, each with a dq of its own
+    few.dtype = few.cache = dtype, few.heads = 2, few.queries = few.keys = 600, few.d = 16, few.dv = 20, few.scale = 0.25f, few.causal = 1, few.fused = true;
+    run(few, 2);
+    few.window = 90, few.queries = 530, few.softcap = 2, few.slopes = true;
+    run(few, 3);
+  }
+  noKeys();
   return finish("attention");
 }
