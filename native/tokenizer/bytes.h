@@ -23,30 +23,30 @@ struct ShortKey {
   static constexpr size_t capacity = 8 * Words - 1;
   uint64_t words[Words];
 
-  // `limit` is the end of readable memory, which lets most keys be loaded whole and masked.
+  ShortKey() = default;
+  // `limit` is the end of readable memory, which lets most keys be loaded whole and masked. Word by word, so that the key lives in registers.
   ShortKey(const uint8_t* bytes, size_t length, const uint8_t* limit) {
-    if (limit - bytes >= 8 * Words) {
-      std::memcpy(words, bytes, sizeof words);
-      const size_t full = length / 8;
-      const uint64_t mask = (uint64_t{1} << (8 * (length % 8))) - 1;
-      for (size_t i = 0; i < Words; i++) words[i] &= i < full ? ~uint64_t{0} : i == full ? mask : 0;
-    } else {
-      std::memset(words, 0, sizeof words);
-      std::memcpy(words, bytes, length);
+    uint8_t copy[8 * Words];
+    if (limit - bytes < 8 * Words) {
+      std::memset(copy, 0, sizeof copy);
+      std::memcpy(copy, bytes, length);
+      bytes = copy;
+    }
+    const size_t full = length / 8;
+    const uint64_t rest = (uint64_t{1} << (8 * (length % 8))) - 1;
+    for (size_t i = 0; i < Words; i++) {
+      uint64_t word;
+      std::memcpy(&word, bytes + 8 * i, 8);
+      words[i] = word & (i < full ? ~uint64_t{0} : i == full ? rest : 0);
     }
     words[Words - 1] |= static_cast<uint64_t>(length) << 56;
   }
 
-  bool operator==(const ShortKey& other) const {
-    uint64_t difference = 0;
-    for (int i = 0; i < Words; i++) difference |= words[i] ^ other.words[i];
-    return difference == 0;
-  }
-
+  // Good in its upper and its lower bits.
   uint64_t hash() const {
     uint64_t h = words[0];
     for (int i = 1; i < Words; i++) h = mix(h, words[i]);
-    return h ^ (h >> 32);
+    return h * 0x9e3779b97f4a7c15ull ^ h >> 32;
   }
 };
 

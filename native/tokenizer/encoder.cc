@@ -30,30 +30,53 @@ void Encoder::encode(const uint8_t* text, size_t length, TokenBuffer& out) {
   encodeWith(*worker, text, text + length, text + length, out);
 }
 
+// In batches: first where the pieces are, then what they are. The first is all guesses about the text, the second waits for memory; apart,
+// neither holds the other up, and the cache's lines are on their way before they are looked at.
 void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end, const uint8_t* limit, TokenBuffer& out) const {
-  pretokenize(pattern_, text, end, [&](const uint8_t* piece, const uint8_t* pieceEnd) {
-    const auto length = static_cast<size_t>(pieceEnd - piece);
-    if (length <= ShortKey<2>::capacity) {
-      const ShortKey<2> key(piece, length, limit);
-      if (worker.pieces.find(key, key.hash(), out)) return;
+  struct Pending {
+    const uint8_t* piece;
+    size_t length;
+    ShortKey<2> key;
+    PieceCache<2>::Place place;
+  };
+  constexpr size_t batchSize = 64;
+  Pending batch[batchSize];
+  size_t pending = 0;
+  const auto flush = [&] {
+    for (size_t i = 0; i < pending; i++) {
+      const Pending& next = batch[i];
+      if (next.length > ShortKey<2>::capacity || !worker.pieces.find(next.key, next.place, out)) encodeUnknown(worker, next.piece, next.length, limit, out);
     }
-    encodeUnknown(worker, piece, length, limit, out);
+    pending = 0;
+  };
+  pretokenize(pattern_, text, end, [&](const uint8_t* piece, const uint8_t* pieceEnd) {
+    Pending& next = batch[pending++];
+    next.piece = piece;
+    next.length = static_cast<size_t>(pieceEnd - piece);
+    if (next.length <= ShortKey<2>::capacity) {
+      const ShortKey<2> key(piece, next.length, limit);
+      next.place = worker.pieces.placeOf(key);
+      worker.pieces.prefetch(next.place);
+      next.key = key;
+    }
+    if (pending == batchSize) flush();
   });
+  flush();
 }
 
 void Encoder::encodeUnknown(Worker& worker, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out) const {
   if (length > ShortKey<4>::capacity) return model_.encodePiece(piece, length, worker.scratch, out);
   const ShortKey<4> longKey(piece, length, limit);
-  const uint64_t longHash = longKey.hash();
-  if (worker.longPieces.find(longKey, longHash, out)) return;
+  const auto longPlace = worker.longPieces.placeOf(longKey);
+  if (worker.longPieces.find(longKey, longPlace, out)) return;
   const size_t before = out.size();
   model_.encodePiece(piece, length, worker.scratch, out);
   const size_t count = out.size() - before;
   if (length <= ShortKey<2>::capacity && count <= PieceCache<2>::maxTokens) {
     const ShortKey<2> key(piece, length, limit);
-    worker.pieces.insert(key, key.hash(), out.data() + before, count);
+    worker.pieces.insert(key, worker.pieces.placeOf(key), out.data() + before, count);
   } else if (count <= PieceCache<4>::maxTokens) {
-    worker.longPieces.insert(longKey, longHash, out.data() + before, count);
+    worker.longPieces.insert(longKey, longPlace, out.data() + before, count);
   }
 }
 

@@ -27,9 +27,19 @@ class PieceCache {
     buckets_ = static_cast<Bucket*>(std::align(64, sizeof(Bucket) << bits, start, space));
   }
 
-  // Appends the tokens of the piece and says true, or says false. `hash` is key.hash().
-  bool find(const Key& key, uint64_t hash, TokenBuffer& out) const {
-    const Bucket& bucket = buckets_[hash * 0x9e3779b97f4a7c15ull >> shift_];
+  // The bucket of a key.
+  using Place = uint32_t;
+  Place placeOf(const Key& key) const { return static_cast<Place>(key.hash() >> shift_); }
+
+  void prefetch(Place place) const {
+#if defined(__GNUC__)
+    __builtin_prefetch(&buckets_[place]);
+#endif
+  }
+
+  // Appends the tokens of the piece and says true, or says false.
+  bool find(const Key& key, Place place, TokenBuffer& out) const {
+    const Bucket& bucket = buckets_[place];
     const Slot* slot = matches(bucket.slots[0], key) ? &bucket.slots[0] : matches(bucket.slots[1], key) ? &bucket.slots[1] : nullptr;
     if (!slot) return false;
     TokenId* tokens = out.room(maxTokens);
@@ -42,8 +52,8 @@ class PieceCache {
     return true;
   }
 
-  void insert(const Key& key, uint64_t hash, const TokenId* tokens, size_t count) {
-    Bucket& bucket = buckets_[hash * 0x9e3779b97f4a7c15ull >> shift_];
+  void insert(const Key& key, Place place, const TokenId* tokens, size_t count) {
+    Bucket& bucket = buckets_[place];
     bucket.slots[1] = bucket.slots[0];
     Slot& slot = bucket.slots[0];
     std::memcpy(slot.key, key.words, sizeof slot.key);
@@ -64,9 +74,7 @@ class PieceCache {
   };
 
   static bool matches(const Slot& slot, const Key& key) {
-    uint64_t difference = 0;
-    for (int i = 0; i < Words; i++) difference |= slot.key[i] ^ key.words[i];
-    return difference == 0;
+    return std::memcmp(slot.key, key.words, sizeof slot.key) == 0;
   }
 
   std::unique_ptr<std::byte, Free> memory_;

@@ -10,7 +10,7 @@ import { patternNames, pretokenize, type PatternName } from "./pretokenize.js";
 import { referenceEngine } from "./reference.js";
 import { documentsOf, type TextSource } from "./text-source.js";
 import { jobOptions, TokenizerBase, type BoundaryTokens } from "./tokenizer.js";
-import { withoutRepeats, writeBpeJson, type BpeSpelled, type TokenizerJson } from "./tokenizer-json.js";
+import { writeBpeJson, type BpeSpelled, type TokenizerJson } from "./tokenizer-json.js";
 
 /** The mark between documents, as GPT-2 writes it. */
 export const endOfText = "<|endoftext|>";
@@ -127,4 +127,12 @@ function checkTraining(vocabSize: number, pattern: PatternName, specialTokens: r
       throw new ConfigError(field, `${JSON.stringify(token)} could occur in ordinary text as a token.`, { hint: `Mark it, as in ${endOfText}.` });
     }
   }
+}
+
+/** Where a pair was merged more than once its last place counts. */
+function withoutRepeats(merges: Uint32Array): Uint32Array {
+  const last = new Map<number, number>();
+  for (let i = 0; i < merges.length; i += 3) last.set(merges[i] * (maxTokenId + 1) + merges[i + 1], i);
+  if (last.size === merges.length / 3) return merges;
+  return Uint32Array.from([...last.values()].sort((a, b) => a - b).flatMap((i) => [...merges.subarray(i, i + 3)]));
 }

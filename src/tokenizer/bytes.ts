@@ -16,10 +16,12 @@ export const byteAlphabet: readonly string[] = (() => {
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++));
 })();
 
-const byteOfCharacter = new Map(byteAlphabet.map((character, byte) => [character, byte]));
-
 /** The 256 bytes in the order of their characters: the order in which GPT-2 and Hugging Face give them ids. */
-export const bytesInAlphabetOrder: readonly number[] = [...byteOfCharacter.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, byte]) => byte);
+export const bytesInAlphabetOrder: readonly number[] = Array.from({ length: 256 }, (_, byte) => byte).sort((a, b) => (byteAlphabet[a] < byteAlphabet[b] ? -1 : 1));
+
+/** The byte of each character code, or -1. */
+const byteOfCode = new Int16Array(0x180).fill(-1);
+for (const [byte, character] of byteAlphabet.entries()) byteOfCode[character.charCodeAt(0)] = byte;
 
 export function toByteLevel(bytes: Uint8Array): string {
   let text = "";
@@ -31,8 +33,8 @@ export function toByteLevel(bytes: Uint8Array): string {
 export function fromByteLevel(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) {
-    const byte = byteOfCharacter.get(text[i]);
-    if (byte === undefined) return undefined;
+    const byte = byteOfCode[text.charCodeAt(i)] ?? -1;
+    if (byte === -1) return undefined;
     bytes[i] = byte;
   }
   return bytes;

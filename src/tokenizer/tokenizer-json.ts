@@ -58,7 +58,7 @@ const envelope = {
 
 const bpeFile = z.object({
   ...envelope,
-  pre_tokenizer: z.union([byteLevel, z.object({ type: z.literal("Sequence"), pretokenizers: z.tuple([split, byteLevel]) })]),
+  pre_tokenizer: z.discriminatedUnion("type", [byteLevel, z.object({ type: z.literal("Sequence"), pretokenizers: z.tuple([split, byteLevel]) })]),
   post_processor: z.union([z.null(), byteLevelDecoder]).optional(),
   decoder: byteLevelDecoder,
   model: bpeModel,
@@ -113,19 +113,18 @@ export function parseTokenizerJson(json: unknown, file?: string): ParsedTokenize
   if (model["type"] === "WordLevel") {
     const parsed = check(charFile, json);
     if (parsed.pre_tokenizer.pattern.Regex !== everyCharacter) fail("pre_tokenizer.pattern.Regex", `not supported: ${quote(parsed.pre_tokenizer.pattern.Regex)}. A WordLevel model is read as characters.`);
-    const spelled = readVocabulary(parsed.model.vocab, parsed.added_tokens, fail);
+    const { names } = readVocabulary(parsed.model.vocab, parsed.added_tokens, fail);
     const isAdded = new Set(parsed.added_tokens.map((token) => token.id));
-    for (const [id, token] of spelled.entries()) {
-      if (token !== undefined && !isAdded.has(id) && [...token].length !== 1) fail("model.vocab", `the token ${quote(token)} is not one character.`);
+    for (const [id, name] of names.entries()) {
+      if (name !== undefined && !isAdded.has(id) && [...name].length !== 1) fail("model.vocab", `the token ${quote(name)} is not one character.`);
     }
-    return { kind: "char", names: spelled, added: parsed.added_tokens.map(toAddedToken) };
+    return { kind: "char", names, added: parsed.added_tokens.map(toAddedToken) };
   }
 
   if (model["type"] !== "BPE" && model["type"] !== undefined) fail("model.type", `${quote(model["type"])} is not supported; BPE and WordLevel are.`);
   const parsed = check(bpeFile, json);
-  const names = readVocabulary(parsed.model.vocab, [], fail);
-  const merges = readMerges(parsed.model.merges, new Map(names.flatMap((token, id) => (token === undefined ? [] : [[token, id]]))), fail);
-  checkAdded(parsed.added_tokens, names, fail);
+  const { names, idOf } = readVocabulary(parsed.model.vocab, parsed.added_tokens, fail);
+  const merges = readMerges(parsed.model.merges, idOf, fail);
   return {
     kind: "bpe",
     model: { names, merges, wholePieces: parsed.model.ignore_merges, pattern: readPattern(parsed.pre_tokenizer, fail) },
@@ -136,70 +135,50 @@ export function parseTokenizerJson(json: unknown, file?: string): ParsedTokenize
 type Fail = (field: string, message: string) => never;
 type AddedJson = z.output<typeof added>;
 
-/** Tokens by id, with those of `extra` at the end. */
-function readVocabulary(vocab: Record<string, unknown>, extra: readonly AddedJson[], fail: Fail): (string | undefined)[] {
+/** The tokens of the model by id, and the ids of all, checked; added tokens may repeat one, never contradict one. */
+function readVocabulary(vocab: Record<string, unknown>, addedTokens: readonly AddedJson[], fail: Fail): { names: (string | undefined)[]; idOf: ReadonlyMap<string, number> } {
   const entries = Object.entries(vocab);
-  const limit = maxIdFor(entries.length);
-  const tokens: (string | undefined)[] = [];
+  const limit = maxIdFor(entries.length + addedTokens.length);
+  const names: (string | undefined)[] = [];
+  const idOf = new Map<string, number>();
   for (const [token, id] of entries) {
-    const field = `model.vocab[${quote(token)}]`;
-    if (typeof id !== "number" || !Number.isInteger(id) || id < 0) return fail(field, `the id must be a whole number, not ${quote(id)}.`);
-    if (id > limit) return fail(field, `the id ${id} is out of all proportion to ${entries.length} tokens.`);
-    while (tokens.length <= id) tokens.push(undefined);
-    if (tokens[id] !== undefined) return fail(field, `the id ${id} belongs to ${quote(tokens[id])} already.`);
-    tokens[id] = token;
+    const wrong = (message: string): never => fail(`model.vocab[${quote(token)}]`, message);
+    if (typeof id !== "number" || !Number.isInteger(id) || id < 0) return wrong(`the id must be a whole number, not ${quote(id)}.`);
+    if (id > limit) return wrong(`the id ${id} is out of all proportion to ${entries.length} tokens.`);
+    while (names.length <= id) names.push(undefined);
+    if (names[id] !== undefined) return wrong(`the id ${id} belongs to ${quote(names[id])} already.`);
+    names[id] = token;
+    idOf.set(token, id);
   }
-  checkAdded(extra, tokens, fail);
-  for (const { id, content } of extra) {
-    while (tokens.length <= id) tokens.push(undefined);
-    tokens[id] = content;
-  }
-  return tokens;
-}
-
-/** Added tokens may repeat an entry of the vocabulary, never contradict one. */
-function checkAdded(list: readonly AddedJson[], vocabulary: readonly (string | undefined)[], fail: Fail): void {
-  const limit = maxIdFor(vocabulary.length + list.length);
-  const idOf = new Map(vocabulary.map((token, id) => [token, id]));
   const seen = new Map<number | string, number>();
-  for (const [i, { id, content }] of list.entries()) {
-    const field = `added_tokens[${i}]`;
+  for (const [i, { id, content }] of addedTokens.entries()) {
+    const wrong = (message: string): never => fail(`added_tokens[${i}]`, message);
     const known = idOf.get(content);
-    if (id > limit) fail(`${field}.id`, `the id ${id} is out of all proportion to ${vocabulary.length} tokens.`);
-    if (known !== undefined && known !== id) fail(`${field}.id`, `${quote(content)} is ${id} here and ${known} in the vocabulary.`);
-    if (known === undefined && vocabulary[id] !== undefined) fail(`${field}.id`, `the id ${id} belongs to ${quote(vocabulary[id])} already.`);
+    if (id > limit) wrong(`the id ${id} is out of all proportion to ${entries.length} tokens.`);
+    if (known !== undefined && known !== id) wrong(`${quote(content)} is ${id} here and ${known} in the vocabulary.`);
+    if (known === undefined && names[id] !== undefined) wrong(`the id ${id} belongs to ${quote(names[id])} already.`);
     for (const key of [id, content]) {
       const other = seen.get(key);
-      if (other !== undefined) fail(field, `${quote(key)} stands in added_tokens[${other}] already.`);
+      if (other !== undefined) wrong(`${quote(key)} stands in added_tokens[${other}] already.`);
       seen.set(key, i);
     }
   }
+  return { names, idOf };
 }
 
 function readMerges(list: readonly unknown[], idOf: ReadonlyMap<string, number>, fail: Fail): Uint32Array {
   const merges = new Uint32Array(3 * list.length);
   for (const [i, merge] of list.entries()) {
-    const field = `model.merges[${i}]`;
+    const wrong = (message: string): never => fail(`model.merges[${i}]`, message);
     // Two ways to write one: ["a", "b"], and before version 0.20 "a b".
     const pair: unknown = typeof merge === "string" ? merge.split(" ") : merge;
-    if (!Array.isArray(pair) || pair.length !== 2) return fail(field, `must be two tokens, not ${quote(merge)}.`);
+    if (!Array.isArray(pair) || pair.length !== 2) return wrong(`must be two tokens, not ${quote(merge)}.`);
     const [left, right] = pair as unknown[];
-    if (typeof left !== "string" || typeof right !== "string") return fail(field, `must be two tokens, not ${quote(merge)}.`);
-    for (const [k, token] of [left, right, left + right].entries()) {
-      const id = idOf.get(token);
-      if (id === undefined) return fail(field, `the token ${quote(token)} is not in the vocabulary.`);
-      merges[3 * i + k] = id;
-    }
+    if (typeof left !== "string" || typeof right !== "string") return wrong(`must be two tokens, not ${quote(merge)}.`);
+    let k = 3 * i;
+    for (const token of [left, right, left + right]) merges[k++] = idOf.get(token) ?? wrong(`the token ${quote(token)} is not in the vocabulary.`);
   }
-  return withoutRepeats(merges);
-}
-
-/** Where a pair occurs twice its later place counts. */
-export function withoutRepeats(merges: Uint32Array): Uint32Array {
-  const last = new Map<number, number>();
-  for (let i = 0; i < merges.length; i += 3) last.set(merges[i] * 2 ** 24 + merges[i + 1], i);
-  if (last.size === merges.length / 3) return merges;
-  return Uint32Array.from([...last.values()].sort((a, b) => a - b).flatMap((i) => [...merges.subarray(i, i + 3)]));
+  return merges;
 }
 
 function readPattern(preTokenizer: z.output<typeof bpeFile>["pre_tokenizer"], fail: Fail): PatternName {
@@ -280,8 +259,7 @@ export function parseTokenizerConfig(json: unknown, file: string): { bosToken: s
 function describe(issue: z.core.$ZodIssue): { path: string; message: string } {
   if (issue.code === "invalid_union" && issue.errors.length > 0) {
     const furthest = issue.errors.map((branch) => branch[0]).reduce((a, b) => (b.path.length > a.path.length ? b : a));
-    const inner = describe({ ...furthest, path: [...issue.path, ...furthest.path] });
-    if (furthest.path.length > 0) return inner;
+    if (furthest.path.length > 0) return describe({ ...furthest, path: [...issue.path, ...furthest.path] });
   }
   const path = issue.path.map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("");
   return { path: path.replace(/^\./, ""), message: `not what this reader supports: ${issue.message}.` };

@@ -95,7 +95,7 @@ export abstract class TokenizerBase implements Tokenizer {
   /** The bytes of every id; undefined where an id is not in use. Added tokens stand for their own text. */
   private readonly bytes: readonly (Uint8Array | undefined)[];
   private readonly names: readonly (string | undefined)[];
-  private readonly ids: ReadonlyMap<string, number>;
+  private ids: ReadonlyMap<string, number> | undefined;
   private hash: string | undefined;
 
   /**
@@ -115,7 +115,6 @@ export abstract class TokenizerBase implements Tokenizer {
     }
     this.names = allNames;
     this.bytes = allNames.map((name, id) => (name === undefined ? undefined : added.byId.has(id) ? encodeUtf8(name) : bytesOf(name)));
-    this.ids = new Map(allNames.flatMap((name, id) => (name === undefined ? [] : [[name, id]])));
     this.specialTokens = new Map(added.tokens.filter((token) => token.special).map((token) => [token.content, token.id]));
     this.bosId = this.boundaryId("bosToken", bosToken);
     this.eosId = this.boundaryId("eosToken", eosToken);
@@ -252,6 +251,8 @@ export abstract class TokenizerBase implements Tokenizer {
   }
 
   idOf(token: string): number | undefined {
+    // Only some callers ask, and a map of a large vocabulary takes a while.
+    this.ids ??= new Map(this.names.flatMap((name, id) => (name === undefined ? [] : [[name, id]])));
     return this.ids.get(token);
   }
 
@@ -274,7 +275,7 @@ export abstract class TokenizerBase implements Tokenizer {
 
   private boundaryId(field: string, token: string | undefined): number | undefined {
     if (token === undefined) return undefined;
-    const id = this.idOf(token);
+    const id = this.added.byContent.get(token)?.id ?? this.idOf(token);
     if (id === undefined) throw new TokenizerError({ field }, `${JSON.stringify(token)} is not in the vocabulary.`, { code: "bad-tokenizer" });
     return id;
   }

@@ -1,0 +1,141 @@
+import fc from "fast-check";
+import { beforeAll, describe, expect, it } from "vitest";
+import { TokenizerError } from "../errors.js";
+import { CharTokenizer, Tokenizer } from "./index.js";
+
+type Json = Record<string, unknown>;
+let bpeJson: string;
+let charJson: string;
+
+beforeAll(async () => {
+  bpeJson = JSON.stringify((await Tokenizer.train("abc abc abd", { vocabSize: 262 })).toJSON());
+  charJson = JSON.stringify((await CharTokenizer.fromText("abc", { specialTokens: ["<|x|>"] })).toJSON());
+});
+
+/** The file with the value at a path replaced, or taken out where it is undefined. */
+function changed(json: string, path: (string | number)[], value: unknown): unknown {
+  const root = JSON.parse(json) as Json;
+  let at = root as Record<string | number, unknown>;
+  for (const key of path.slice(0, -1)) at = at[key] as Json;
+  const last = path[path.length - 1];
+  if (value === undefined) delete at[last];
+  else at[last] = value;
+  return root;
+}
+
+const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
+const splitStep = (regex: string) => ({ type: "Split", pattern: { Regex: regex }, behavior: "Isolated", invert: false });
+
+describe("a hostile tokenizer.json", () => {
+  const cases: [path: (string | number)[], value: unknown, field: string][] = [
+    [["model"], undefined, "model"],
+    [["model", "type"], "Unigram", "model.type"],
+    [["model", "vocab"], [], "model.vocab"],
+    [["model", "vocab"], null, "model.vocab"],
+    [["model", "vocab", "a"], "1", 'model.vocab["a"]'],
+    [["model", "vocab", "a"], 1.5, 'model.vocab["a"]'],
+    [["model", "vocab", "a"], -1, 'model.vocab["a"]'],
+    [["model", "vocab", "b"], 65, 'model.vocab["b"]'],
+    [["model", "vocab", "a"], 2 ** 31, 'model.vocab["a"]'],
+    [["model", "vocab", "a"], 1e300, 'model.vocab["a"]'],
+    [["model", "vocab", "ab"], undefined, "model.merges[0]"],
+    [["model", "merges"], "a b", "model.merges"],
+    [["model", "merges", 0], ["a", "missing"], "model.merges[0]"],
+    [["model", "merges", 0], ["a"], "model.merges[0]"],
+    [["model", "merges", 0], "abc", "model.merges[0]"],
+    [["model", "merges", 0], "a b c", "model.merges[0]"],
+    [["model", "merges", 0], ["a", 1], "model.merges[0]"],
+    [["model", "merges", 0], null, "model.merges[0]"],
+    [["model", "dropout"], 0.1, "model.dropout"],
+    [["model", "byte_fallback"], true, "model.byte_fallback"],
+    [["model", "end_of_word_suffix"], "</w>", "model.end_of_word_suffix"],
+    [["model", "ignore_merges"], "yes", "model.ignore_merges"],
+    [["added_tokens", 0, "id"], 1, "added_tokens[0]"],
+    [["added_tokens", 0, "id"], 2 ** 40, "added_tokens[0]"],
+    [["added_tokens", 0, "id"], -1, "added_tokens[0].id"],
+    [["added_tokens", 0, "content"], "", "added_tokens[0].content"],
+    [["added_tokens", 0, "content"], "<|new|>", "added_tokens[0]"],
+    [["added_tokens", 1], { id: 300, content: "<|endoftext|>" }, "added_tokens[1]"],
+    [["added_tokens"], {}, "added_tokens"],
+    [["normalizer"], { type: "NFC" }, "normalizer"],
+    [["truncation"], { max_length: 5 }, "truncation"],
+    [["post_processor"], { type: "TemplateProcessing" }, "post_processor.type"],
+    [["decoder"], null, "decoder"],
+    [["decoder", "type"], "WordPiece", "decoder.type"],
+    [["pre_tokenizer"], null, "pre_tokenizer"],
+    [["pre_tokenizer", "add_prefix_space"], true, "pre_tokenizer.add_prefix_space"],
+    [["pre_tokenizer", "use_regex"], false, "pre_tokenizer.use_regex"],
+    [["pre_tokenizer"], { type: "Sequence", pretokenizers: [splitStep("(a+)+$"), byteLevel] }, "pre_tokenizer.pretokenizers[0].pattern.Regex"],
+    [["pre_tokenizer"], { type: "Sequence", pretokenizers: [byteLevel] }, "pre_tokenizer.pretokenizers"],
+    [["pre_tokenizer"], { type: "Sequence", pretokenizers: [byteLevel, byteLevel] }, "pre_tokenizer.pretokenizers[0].type"],
+  ];
+
+  it.each(cases)("%j = %j is refused by name", (path, value, field) => {
+    expect(() => Tokenizer.fromJSON(changed(bpeJson, path, value), { file: "x.json" })).toThrow(expect.objectContaining({ name: "TokenizerError", code: "bad-tokenizer", file: "x.json", field }));
+  });
+
+  const charCases: [path: (string | number)[], value: unknown, field: string][] = [
+    [["model", "vocab", "ab"], 4, "model.vocab"],
+    [["model", "vocab", "a"], 1, 'model.vocab["b"]'],
+    [["pre_tokenizer", "pattern", "Regex"], ".", "pre_tokenizer.pattern.Regex"],
+    [["pre_tokenizer"], null, "pre_tokenizer"],
+    [["decoder", "type"], "ByteLevel", "decoder.type"],
+    [["added_tokens", 0, "id"], 0, "added_tokens[0]"],
+  ];
+
+  it.each(charCases)("of characters: %j = %j is refused by name", (path, value, field) => {
+    expect(() => Tokenizer.fromJSON(changed(charJson, path, value))).toThrow(expect.objectContaining({ name: "TokenizerError", field }));
+  });
+
+  it("of any other shape is refused too", () => {
+    for (const value of [undefined, null, 1, "x", [], {}, { model: null }, { model: [] }]) expect(() => Tokenizer.fromJSON(value)).toThrow(TokenizerError);
+  });
+
+  it("mutated anywhere is read or refused, nothing else", () => {
+    const value = fc.oneof(fc.jsonValue(), fc.constantFrom(-1, 2 ** 53, NaN, "__proto__", "constructor", "a b", [], {}, null));
+    fc.assert(
+      fc.property(fc.boolean(), fc.infiniteStream(fc.nat()), value, (isBpe, choices, value) => {
+        const json = JSON.parse(isBpe ? bpeJson : charJson) as Json;
+        let at: Json = json;
+        for (const choice of choices) {
+          const keys = Object.keys(at);
+          const key = keys[choice % keys.length];
+          const next = at[key];
+          if (typeof next !== "object" || next === null || Object.keys(next).length === 0 || choice % 7 === 0) {
+            at[key] = value;
+            break;
+          }
+          at = next as Json;
+        }
+        let tokenizer;
+        try {
+          tokenizer = Tokenizer.fromJSON(json);
+        } catch (error) {
+          expect(error).toBeInstanceOf(TokenizerError);
+          return;
+        }
+        try {
+          expect(tokenizer.decode(tokenizer.encode("abc abd"))).toBe("abc abd");
+        } catch (error) {
+          // The letter that the change took away.
+          expect(error).toBeInstanceOf(TokenizerError);
+        }
+      }),
+      { seed: 1, numRuns: 1000 },
+    );
+  });
+});
+
+describe("what Hugging Face also writes", () => {
+  it("is read: merges as strings, a model without its type, tokens that objects know", () => {
+    const json = JSON.parse(bpeJson) as { model: { merges: unknown[]; type?: string; vocab: Json } };
+    json.model.merges = json.model.merges.map((pair) => (pair as string[]).join(" "));
+    delete json.model.type;
+    expect(Tokenizer.fromJSON(json).toJSON()).toEqual(Tokenizer.fromJSON(JSON.parse(bpeJson)).toJSON());
+
+    const odd = JSON.parse(bpeJson.replace('"vocab":{', '"vocab":{"__proto__":262,"constructor":263,')) as unknown;
+    const tokenizer = Tokenizer.fromJSON(odd);
+    expect([tokenizer.idOf("__proto__"), tokenizer.idOf("constructor"), tokenizer.idOf("toString")]).toEqual([262, 263, undefined]);
+    expect(JSON.parse(JSON.stringify(tokenizer.toJSON()))).toEqual(odd);
+  });
+});
