@@ -28,6 +28,7 @@ export function launch<K extends KernelName>(kernel: K, operands: Operands<K, Te
       if (!spec.optional) throw new InklingError(`${kernel}: the operand ${name} is missing.`);
       continue;
     }
+    tensor.checkAlive();
     device ??= tensor.device;
     if (tensor.device !== device) throw new InklingError(`${kernel}: ${name} lies on ${tensor.device.name}, the others on ${device.name}.`);
     if (spec.dtype !== "any" && spec.dtype !== tensor.dtype && !(spec.dtype === "float" && (tensor.dtype === "f32" || tensor.dtype === "bf16"))) {

@@ -36,7 +36,7 @@ export class Storage {
   }
 
   get buffer(): BufferId {
-    if (this.#buffer === undefined) throw new InklingError("This tensor was disposed of, by its scope or by dispose().", { code: "disposed" });
+    if (this.#buffer === undefined) throw new InklingError("This memory was freed.", { code: "disposed" });
     return this.#buffer;
   }
 
@@ -134,6 +134,7 @@ export class Tensor implements BufferView {
     return this.storage.device;
   }
   get buffer(): BufferId {
+    this.checkAlive();
     return this.storage.buffer;
   }
   get rank(): number {
@@ -148,6 +149,11 @@ export class Tensor implements BufferView {
   }
   get alive(): boolean {
     return this.#references > 0 && this.storage.alive;
+  }
+
+  /** Throws InklingError when the tensor was given up: another view may keep the memory, but whoever uses this handle has lost count. */
+  checkAlive(): void {
+    if (!this.alive) throw new InklingError("This tensor was disposed of, by its scope or by dispose().", { code: "disposed" });
   }
 
   /** Overwrites a dense tensor with elements as they lie in memory, at its turn in the queue. Throws RangeError on another count. */
@@ -188,10 +194,9 @@ export class Tensor implements BufferView {
 
   // ---- lifetime ----------------------------------------------------------------------------------------------------------
 
-  /** One more owner of this handle, even after an earlier one disposed of it. */
+  /** One more owner of this handle. */
   retain(): this {
     this.#references++;
-    this.#disposed = false;
     return this;
   }
 
@@ -230,6 +235,7 @@ export class Tensor implements BufferView {
 
   /** Another view on the same storage. */
   view(shape: Shape, strides: Shape, offset = this.offset): Tensor {
+    this.checkAlive();
     return new Tensor(this.storage, this.dtype, shape, strides, offset);
   }
 

@@ -184,6 +184,27 @@ describe("shapes that do not match are refused at the call, naming the op and th
   });
 });
 
+describe("gradients where there is no derivative", () => {
+  const gradient = async (values: number[], run: (x: Tensor) => Tensor): Promise<number[]> => {
+    const x = Object.assign(Tensor.from(values), { requiresGrad: true });
+    run(x).sum().backward();
+    return list(x.grad!);
+  };
+  it.each<[string, number[], (x: Tensor) => Tensor, number[]]>([
+    ["maximum halves a tie", [1, 2], (x) => x.maximum(Tensor.from([1, 0])), [0.5, 1]],
+    ["max shares among equals", [2, 2, 1, 2], (x) => x.max(), [1 / 3, 1 / 3, 0, 1 / 3].map(Math.fround)],
+    ["prod past one zero", [0, 2, 3], (x) => x.prod(), [6, 0, 0]],
+    ["prod past two zeros", [0, 0, 3], (x) => x.prod(), [0, 0, 0]],
+    ["norm at 0", [0, 0], (x) => x.norm(), [0, 0]],
+    ["relu and abs at 0", [0], (x) => x.relu().add(x.abs()), [0]],
+    ["pow at 0", [0, 0], (x) => x.pow(Tensor.from([0, 2])), [0, 0]],
+    ["where, beside a NaN", [-1, 4], (x) => ops.where(x.greater(0), x, NaN), [0, 1]],
+    ["maskedFill", [1, 2], (x) => x.maskedFill(Tensor.from(Uint8Array.of(1, 0)), -Infinity).exp(), [0, Math.fround(Math.exp(2))]],
+  ])("%s", async (_, values, run, expected) => {
+    expect(await gradient(values, run)).toEqual(expected);
+  });
+});
+
 describe("computeCopy", () => {
   it("is made once, and again when the weight has changed", async () => {
     const weight = Tensor.from([1, 2]);

@@ -251,17 +251,19 @@ function inputsOf({ inputs }: Case, dtype: FloatDType): Tensor[] {
 }
 
 /** The output and the gradients of a case, for a random gradient of the output. */
-async function evaluate(one: Case, device: Device, dtype: FloatDType): Promise<TensorData[]> {
+async function evaluate(one: Case, device: Device, dtype: FloatDType, passes = 1): Promise<TensorData[]> {
   setDefaultDevice(device);
   const inputs = inputsOf(one, dtype);
   for (const input of inputs) input.requiresGrad = true;
-  const y = scope(() => {
+  const pass = (): Tensor => {
     const output = one.run(...inputs);
     const random = new Random(5);
     const seed = Float32Array.from({ length: output.size }, () => fromBfloat16(toBfloat16(random.normal())));
     backward(output, Tensor.from(seed, { shape: output.shape, dtype: output.dtype }));
     return output;
-  });
+  };
+  for (let i = 1; i < passes; i++) scope(() => { pass(); });
+  const y = scope(pass);
   const results = [y, ...inputs.map((input) => input.grad)];
   results.forEach((tensor, i) => expect(tensor?.dtype).toBe(i === 0 ? y.dtype : inputs[i - 1].dtype));
   const values = await Promise.all(results.map((tensor) => tensor!.data()));
@@ -288,6 +290,13 @@ describe("gradients against finite differences", () => {
   beforeEach(() => setDefaultDevice(reference));
   it.each(all)("%s", async (_, one) => {
     await gradcheck(one.run, inputsOf(one, "f32"), one);
+  });
+});
+
+describe("a second pass adds the same to each gradient", () => {
+  it.each(all)("%s", async (_, one) => {
+    const [[, ...twice], [, ...once]] = [await evaluate(one, reference, "f32", 2), await evaluate(one, reference, "f32")];
+    twice.forEach((values, i) => expect(distance(values, once[i].map((value) => 2 * value))).toBeLessThan(1e-5));
   });
 });
 

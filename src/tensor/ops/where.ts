@@ -10,7 +10,8 @@ import { checkDType, dtypeError, emptyLike, expanded, filled, promoted, sumTo } 
 
 /**
  * a where `condition` (u8) is not 0, else b; all three broadcast, and of two dtypes the wider wins. One of a and b may be a number, in the
- * other's dtype. The gradient goes to the side chosen; what the other side would have given, be it NaN, does not come through.
+ * other's dtype. The gradient goes to the side chosen, and 0 to the other, where 0 times an infinite slope is still NaN: keep the
+ * arguments of log and sqrt off 0 on both sides.
  */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkDType("where", "the condition", condition, "u8");
