@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ConfigError, DataError, TokenizerError } from "../errors.js";
 import { Decoder, type ModelOptions } from "../model/index.js";
-import { Random, Tensor, memory } from "../tensor/index.js";
+import { Random, Tensor } from "../tensor/index.js";
 import { generate, generateBatch, generateText, type GenerateOptions, type GenerationSettingsInput, type Piece, type TextCodec } from "./index.js";
 
 const sizes = { vocabSize: 40, hiddenSize: 32, numLayers: 2, numHeads: 4, contextLength: 24 };
@@ -226,45 +226,5 @@ describe("wrong use", () => {
       ["minP", { minP: 2 }], ["repetitionPenalty", { repetitionPenalty: 0 }], ["seed", { seed: -1 }], ["stop", { stop: "" }], ["logprobs", { logprobs: -1 }],
     ];
     for (const [field, settings] of wrong) await expect(generateText(model, { ids: [1], ...settings })).rejects.toMatchObject({ name: "ConfigError", field });
-  });
-});
-
-describe("memory", () => {
-  const model = makeModel();
-  const options = { prompts: [prompt, [1]], maxTokens: 30, onContextFull: "slide" } as const;
-
-  it("is as before when it is done, left, aborted, or fails", async () => {
-    const before = memory.live;
-    await generateBatch(model, options);
-    expect(memory.live).toBe(before);
-
-    let count = 0;
-    for await (const piece of generate(model, options)) {
-      expect(piece.row).toBe(count % 2);
-      expect(memory.live).toBeGreaterThan(before);
-      if (++count === 9) break;
-    }
-    expect(memory.live).toBe(before);
-
-    const controller = new AbortController();
-    const reason = new Error("enough");
-    count = 0;
-    await expect(async () => {
-      for await (const _ of generate(model, { ...options, signal: controller.signal })) if (++count === 5) controller.abort(reason);
-    }).rejects.toBe(reason);
-    expect(count).toBe(5);
-    expect(memory.live).toBe(before);
-    await expect(generateText(model, { ids: [1], signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
-
-    const parrot = new Parrot([97]);
-    const settled = memory.live;
-    await expect(generateText(parrot, { ids: [1], tokenizer: { ...bytes, decodeStream: () => ({ push: () => { throw reason; }, end: () => "" }) } })).rejects.toBe(reason);
-    expect(memory.live).toBe(settled);
-  });
-
-  it("is flat while tokens come, but for the cache", async () => {
-    const live: number[] = [];
-    for await (const _ of generate(model, { ids: [1], temperature: 0, maxTokens: 20 })) live.push(memory.live);
-    expect(new Set(live).size).toBe(1);
   });
 });

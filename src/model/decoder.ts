@@ -69,8 +69,8 @@ export class Decoder extends Module {
       if (context.dropout !== undefined && this.config.dropout > 0) x = dropout(x, this.config.dropout, dropoutKey(context.dropout, 0));
       for (const block of this.blocks) {
         // A scope a block: what only its forward pass needed is gone before the next begins.
-        const forward = (x: Tensor) => scope(() => block.forward(x, context));
-        x = context.recompute === true ? recompute(forward, [x]) : forward(x);
+        const forward = (x: Tensor, positions: Tensor) => scope(() => block.forward(x, { ...context, positions }));
+        x = context.recompute === true ? recompute(forward, [x, context.positions]) : forward(x, context.positions);
       }
       return this.finalNorm?.forward(x, context) ?? x;
     });

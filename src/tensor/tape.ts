@@ -221,6 +221,7 @@ function hold(gradients: Map<Tensor, Tensor>, target: Tensor, gradient: Tensor):
     return;
   }
   target.grad = gradient;
+  gradient.adopt();
   const home = ownerOf(target);
   if (home === undefined) gradient.watch();
   else home.tensors.add(gradient);

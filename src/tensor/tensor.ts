@@ -221,6 +221,11 @@ export class Tensor implements BufferView {
     this.release();
   }
 
+  /** Its holder owns it from here: dispose() gives up that reference, though an earlier owner gave up his by it. */
+  adopt(): void {
+    this.#disposed = false;
+  }
+
   /** Makes the garbage collector the safety net of a tensor that no scope owns. */
   watch(): void {
     if (this.#watched || this.#references === 0) return;
