@@ -62,8 +62,8 @@ describe("backward", () => {
     const x = leaf([[1, 2], [3, 4]]);
     const y = x.mul(1);
     // The sum's half runs first, being newer; what it gives is one number seen four times.
-    y.mul(y).sum().add(y.sum()).backward();
-    expect(await gradientOf(x)).toEqual([3, 5, 7, 9]);
+    y.mul(y).sum().add(y.sum().mul(3)).backward();
+    expect(await gradientOf(x)).toEqual([5, 7, 9, 11]);
   });
 
   it("keeps a diamond's branches apart", async () => {
