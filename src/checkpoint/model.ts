@@ -136,7 +136,8 @@ function* windowsOf(plan: TensorPlan, parameters: ReadonlyMap<string, Tensor>): 
  * The folder of a model's files: `path` itself, or, where it is a training run's, the best checkpoint in it, else the last.
  */
 export async function resolveModelFolder(path: string): Promise<string> {
-  for (const candidate of [path, join(path, "best"), join(path, "last")]) {
+  const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() === true;
+  for (const candidate of isFolder ? [path, join(path, "best"), join(path, "last")] : [path]) {
     const folder = await readableFolder(candidate);
     if ((await stat(join(folder, "config.json")).catch(() => undefined)) !== undefined) return folder;
   }
@@ -292,10 +293,8 @@ async function checkFolder(path: string): Promise<void> {
     if (isPickle(basename(path))) throw pickleError(path);
     throw new CheckpointError({ file: path }, "a model is a folder, and this is a file.", { code: "not-a-model", hint: "Name the folder that holds config.json." });
   }
-  const entries = await readdir(path);
-  if (entries.includes("config.json")) return;
-  const inside = entries.includes("last") ? ` "last" in it may be one: ${join(path, "last")}.` : "";
-  throw new CheckpointError({ file: path }, `this is no model's folder: it has no config.json.${inside}`, { code: "not-a-model" });
+  if ((await readdir(path)).includes("config.json")) return;
+  throw new CheckpointError({ file: path }, "this is no model's folder: it has no config.json.", { code: "not-a-model" });
 }
 
 const isPickle = (name: string): boolean => /\.(bin|pt|pth|ckpt|pkl)$/.test(name);
