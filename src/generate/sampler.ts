@@ -53,7 +53,7 @@ export function sample(logits: Float32Array, sampling: Sampling, history: Readon
 /** The distribution that `sample` draws from, at a temperature above 0. */
 export function candidates(scores: Float32Array, { temperature, topK, topP, minP }: Omit<Sampling, "repetitionPenalty">): Candidates {
   const best = scores[argmax(scores)];
-  const ids = topK > 0 && topK < scores.length ? largest(scores, topK) : Int32Array.from(scores.keys());
+  const ids = topK > 0 && topK < scores.length ? largest(scores, topK) : counting(scores.length);
   const weights = new Float64Array(ids.length);
   for (let i = 0; i < ids.length; i++) weights[i] = Math.exp((scores[ids[i]] - best) / temperature);
   let kept: Candidates = normalized(ids, weights);
@@ -100,27 +100,32 @@ export function argmax(scores: Float32Array): number {
 }
 
 /** The indices of the k largest, largest first, equals by index. */
-export function largest(scores: ArrayLike<number>, k: number): Int32Array {
+export function largest(scores: Float32Array, k: number): Int32Array {
   const n = scores.length;
-  const before = (a: number, b: number): number => scores[b] - scores[a] || a - b;
-  // For many, sort; for few, one pass that inserts what beats the last: about k log(n / k) insertions.
-  if (k * 16 > n) return Int32Array.from({ length: n }, (_, i) => i).sort(before).subarray(0, k);
   const found = new Int32Array(k);
   let count = 0;
-  for (let i = 0; i < n; i++) {
-    if (count === k && (k === 0 || !(scores[i] > scores[found[k - 1]]))) continue;
-    let place = count < k ? count++ : k - 1;
-    for (; place > 0 && scores[i] > scores[found[place - 1]]; place--) found[place] = found[place - 1];
-    found[place] = i;
+  if (k * 16 <= n) {
+    // For few, one pass that inserts what beats the last: about k log(n / k) insertions.
+    for (let i = 0; i < n; i++) {
+      if (count === k && !(k > 0 && scores[i] > scores[found[k - 1]])) continue;
+      let place = count < k ? count++ : k - 1;
+      for (; place > 0 && scores[i] > scores[found[place - 1]]; place--) found[place] = found[place - 1];
+      found[place] = i;
+    }
+    return found;
   }
-  return found;
+  // For many, the k-th largest by sorting plain numbers, which is fast; then those above it, and of those equal to it the first.
+  const bound = k === 0 ? Infinity : scores.toSorted()[n - k];
+  for (let i = 0; i < n; i++) if (scores[i] > bound) found[count++] = i;
+  for (let i = 0; count < k; i++) if (scores[i] === bound) found[count++] = i;
+  return found.sort((a, b) => scores[b] - scores[a] || a - b);
 }
 
 /** The fewest most probable tokens that hold at least a share p. */
 function nucleus(all: Candidates, p: number): Candidates {
   // Those less probable than (1 - p) / n hold less than 1 - p together, so none is in the nucleus: few are left to sort.
   const { ids, probabilities } = select(all, (probability) => probability >= (1 - p) / all.ids.length, false);
-  const order = Int32Array.from(ids.keys()).sort((a, b) => probabilities[b] - probabilities[a] || ids[a] - ids[b]);
+  const order = counting(ids.length).sort((a, b) => probabilities[b] - probabilities[a] || ids[a] - ids[b]);
   let count = 0;
   for (let held = 0; held < p && count < order.length; count++) held += probabilities[order[count]];
   const kept = order.subarray(0, count);
@@ -138,6 +143,13 @@ function select({ ids, probabilities }: Candidates, keep: (probability: number) 
   }
   const part = { ids: keptIds.subarray(0, count), probabilities: kept.subarray(0, count) };
   return normalize ? normalized(part.ids, part.probabilities) : part;
+}
+
+/** 0, 1, ..., n - 1. */
+function counting(n: number): Int32Array {
+  const numbers = new Int32Array(n);
+  for (let i = 0; i < n; i++) numbers[i] = i;
+  return numbers;
 }
 
 function normalized(ids: Int32Array, weights: Float64Array): Candidates {

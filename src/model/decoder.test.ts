@@ -221,6 +221,21 @@ describe("computing", () => {
     expect(await model.loss(ids, targets).item()).toBeCloseTo(sum / (batch * (time - 1)), 5);
   });
 
+  it("logits are f32 in bf16 too, with gradients", async () => {
+    const model = shaken(new Decoder(sizes));
+    const weigh = Tensor.randn([batch, time, 13], { seedLow: 1, seedHigh: 1, stream: 1 });
+    const gradients: ArrayLike<number>[] = [];
+    for (const dtype of ["f32", "bf16"] as const) {
+      const logits = model.logits(ids, { dtype });
+      expect(logits.dtype).toBe("f32");
+      backward(logits.mul(weigh).sum());
+      gradients.push(await model.unembed.grad!.data());
+      model.unembed.grad = undefined;
+    }
+    const [exact, rounded] = gradients.map((values) => Array.from(values));
+    expect(Math.hypot(...exact.map((value, i) => value - rounded[i]))).toBeLessThan(0.03 * Math.hypot(...exact));
+  });
+
   it("lastOnly gives the last position's logits", async () => {
     const model = shaken(new Decoder(sizes));
     const all = await logitsOf(model);

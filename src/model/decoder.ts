@@ -76,11 +76,11 @@ export class Decoder extends Module {
     });
   }
 
-  /** The logits of every position, [batch, time, vocabSize] in the compute dtype; of the last alone, [batch, 1, vocabSize], with `lastOnly`. */
+  /** The logits of every position, f32 [batch, time, vocabSize] whatever the compute dtype; of the last alone, [batch, 1, vocabSize], with `lastOnly`. */
   logits(ids: Tensor, { lastOnly = false, ...options }: ForwardOptions & { readonly lastOnly?: boolean } = {}): Tensor {
     return scope(() => {
       const hidden = this.hidden(ids, options);
-      return linear(lastOnly ? hidden.slice(1, -1) : hidden, this.unembed);
+      return linear(lastOnly ? hidden.slice(1, -1) : hidden, this.unembed, undefined, { dtype: "f32" });
     });
   }
 

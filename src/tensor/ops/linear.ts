@@ -8,6 +8,7 @@
 
 import { ShapeError } from "../../errors.js";
 import type { Activation } from "../contract.js";
+import type { FloatDType } from "../dtype.js";
 import { launch } from "../launch.js";
 import { record, willRecord } from "../tape.js";
 import type { Tensor } from "../tensor.js";
@@ -19,22 +20,25 @@ import { activationGradient } from "./unary.js";
 export interface LinearOptions {
   /** Applied to the sum; by default "none". */
   readonly activation?: Activation;
+  /** Of the result; by default that of x. The sums are float32 anyway, and logits are better not rounded. */
+  readonly dtype?: FloatDType;
 }
 
 /**
- * x [..., in] (f32 or bf16), weight [out, in] (f32, or x's dtype), bias f32 [out]; gives [..., out] in x's dtype. Throws ShapeError when
- * these do not fit.
+ * x [..., in] (f32 or bf16), weight [out, in] (f32, or x's dtype), bias f32 [out]; gives [..., out], by default in x's dtype. Throws
+ * ShapeError when these do not fit.
  */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor, { activation = "none" }: LinearOptions = {}): Tensor {
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor, { activation = "none", dtype = x.dtype as FloatDType }: LinearOptions = {}): Tensor {
   const w = checkedWeight("linear", x, weight, bias);
   const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
-  const y = emptyLike(x, [...x.shape.slice(0, -1), weight.shape[0]]);
+  const y = emptyLike(x, [...x.shape.slice(0, -1), weight.shape[0]], dtype);
   const [xRows, yRows, wColumns] = [asRows(x), asRows(y), transposed(w)];
   const z = activation !== "none" && willRecord(inputs) ? emptyLike(yRows) : undefined;
   multiply(xRows, wColumns, yRows, false, { bias, activation, preActivation: z });
   record("linear", y, inputs, z === undefined ? [xRows, w] : [xRows, w, z], (dy, needs, into) => {
     const dyRows = asRows(dy);
-    const dz = activation === "none" || z === undefined ? dyRows : activationGradient(activation, z, dyRows);
+    const exact = activation === "none" || z === undefined ? dyRows : activationGradient(activation, z, dyRows);
+    const dz = exact.dtype === x.dtype ? exact : copied(exact, x.dtype);
     return [
       needs[0] ? inputGradient(dz, w, x, into[0]) : undefined,
       needs[1] ? weightGradient(dz, xRows, weight, into[1]) : undefined,
