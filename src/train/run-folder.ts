@@ -10,10 +10,10 @@
  * A checkpoint is swapped in as a whole. Killed at any moment, the run goes on from `last` to the same bits as one that was never stopped.
  */
 
-import { mkdir, open, readFile, truncate, writeFile, type FileHandle } from "node:fs/promises";
+import { mkdir, open, readFile, writeFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { lockFolder, readableFolder, writeFolderAtomically, type FolderLock } from "../checkpoint/atomic.js";
+import { lockFolder, readableFolder, writeError, writeFolderAtomically, type FolderLock } from "../checkpoint/atomic.js";
 import { loadWeights, readModelConfig, writeModel } from "../checkpoint/model.js";
 import { Safetensors, writeSafetensors } from "../checkpoint/safetensors.js";
 import { samplerStateSchema } from "../data/index.js";
@@ -55,7 +55,6 @@ export class RunFolder {
    * @throws CheckpointError when another run holds the folder, when it has a checkpoint and `resume` is not asked for, or when the state cannot be read.
    */
   static async open(path: string, { resume }: { resume: boolean }): Promise<RunFolder> {
-    await mkdir(path, { recursive: true });
     const lock = await lockFolder(path);
     try {
       const resumed = await readState(join(path, "last"));
@@ -66,9 +65,10 @@ export class RunFolder {
         });
       }
       const metricsPath = join(path, "metrics.jsonl");
-      const bytes = resumed?.metricsBytes ?? 0;
       const metrics = await open(metricsPath, "a");
-      if ((await metrics.stat()).size > bytes) await truncate(metricsPath, bytes);
+      // Someone may have shortened it meanwhile; then all of it is kept.
+      const bytes = Math.min(resumed?.metricsBytes ?? 0, (await metrics.stat()).size);
+      await metrics.truncate(bytes);
       return new RunFolder(path, lock, metrics, resumed, bytes);
     } catch (error) {
       await lock.release();
@@ -76,10 +76,14 @@ export class RunFolder {
     }
   }
 
-  /** Appends one line to metrics.jsonl. */
+  /** Appends one line to metrics.jsonl. Throws CheckpointError `disk-full` or `cannot-write`. */
   async record(values: Readonly<Record<string, unknown>>): Promise<void> {
     const line = `${JSON.stringify(values)}\n`;
-    await this.metrics.write(line);
+    try {
+      await this.metrics.appendFile(line);
+    } catch (error) {
+      throw writeError(join(this.path, "metrics.jsonl"), error);
+    }
     this.metricsBytes += Buffer.byteLength(line);
   }
 

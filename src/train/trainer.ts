@@ -6,14 +6,14 @@
 import { ConfigError, InklingError } from "../errors.js";
 import { generateText } from "../generate/index.js";
 import type { Decoder } from "../model/index.js";
-import { Tensor, backward, memory, scope } from "../tensor/index.js";
+import { Tensor, backward, memory, scope, type Device } from "../tensor/index.js";
 import { randomKey } from "../tensor/random.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 import type { SamplerState, TokenBatch, TokenDataset } from "../data/index.js";
-import { clipScale } from "./clip.js";
+import { clipScale, normOf } from "./clip.js";
 import { checkMemory } from "./machine.js";
 import { makeOptimizer, type Optimizer } from "./optimizers/index.js";
-import { RunFolder } from "./run-folder.js";
+import { RunFolder, configOfRun } from "./run-folder.js";
 import { learningRate } from "./schedule.js";
 import { trainSettings, type TrainSettings, type TrainSettingsInput } from "./settings.js";
 import { validationLoss } from "./validation.js";
@@ -72,8 +72,8 @@ export interface StepReport {
  */
 export async function* train(model: Decoder, source: TokenDataset | Promise<TokenDataset>, options: TrainOptions): AsyncGenerator<StepReport, void, void> {
   const { out, resume = false, tokenizer, signal, ...input } = options;
-  const settings = trainSettings(input);
-  const contextLength = settings.contextLength ?? model.config.contextLength;
+  const { contextLength = model.config.contextLength } = input;
+  const settings = trainSettings({ ...input, contextLength });
   if (contextLength > model.config.contextLength) {
     throw new ConfigError("contextLength", `the model's context is ${model.config.contextLength} tokens, which ${contextLength} exceeds.`);
   }
@@ -82,6 +82,9 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
   if (data.vocabSize > model.config.vocabSize) {
     throw new ConfigError("vocabSize", `the data have ${data.vocabSize} token ids and the model only ${model.config.vocabSize}.`);
   }
+  // What can be refused is refused before the folder is touched.
+  data.validation?.requireTokens(2, "since each is predicted from those before it");
+  const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order });
   checkMemory(model, settings);
 
   const parameters = model.parameters();
@@ -90,17 +93,18 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
   try {
     const resumed = folder?.resumed;
     if (resumed !== undefined) {
-      checkResumable(resumed.settings, settings, resumed.dataFingerprint, data.train.fingerprint);
+      const before = { ...resumed.settings, fingerprint: resumed.dataFingerprint, dropout: (await configOfRun(folder!.path))?.dropout };
+      checkResumable(before, { ...settings, fingerprint: data.train.fingerprint, dropout: model.config.dropout });
       await folder?.restore(model, optimizer);
     }
     const { schedule } = settings;
-    const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order });
     if (resumed !== undefined) batches.restore(resumed.data);
     let best = resumed?.bestValidationLoss ?? Infinity;
     let lastTime = performance.now();
     memory.peak = memory.live;
 
-    const finish = async (step: number, queued: Queued, dataState: SamplerState): Promise<StepReport> => {
+    /** Waits for a step and reports it. `atRest`: no later step is queued, so the weights are this step's, to be looked at and saved. */
+    const finish = async ({ step, queued, dataState }: Pending, atRest: boolean): Promise<StepReport> => {
       const [loss, gradNorm] = await queued;
       if (!Number.isFinite(loss)) throw new TrainingError(step, `The loss of step ${step} is ${loss}.`);
       if (!Number.isFinite(gradNorm)) throw new TrainingError(step, `The gradient of step ${step} is not finite (its norm is ${gradNorm}, the loss ${loss}).`);
@@ -118,7 +122,7 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
         tokensPerSecond: stepTokens / seconds,
         peakBytes: memory.peak,
       };
-      if (data.validation !== undefined && (isLast || due(settings.evaluateEvery))) {
+      if (atRest && data.validation !== undefined && (isLast || due(settings.evaluateEvery))) {
         const windows = data.validation.windows({ contextLength, batchSize: settings.batchSize });
         const { loss: validation, tokens } = await validationLoss(model, windows, {
           dtype: settings.dtype,
@@ -130,7 +134,7 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
         const bitsPerByte = validation / Math.LN2 / data.validation.bytesPerToken;
         if (whole) report = { ...report, validationLoss: validation, validationTokens: tokens, bitsPerByte };
       }
-      if (tokenizer !== undefined && due(settings.sampleEvery)) {
+      if (atRest && tokenizer !== undefined && due(settings.sampleEvery) && signal?.aborted !== true) {
         const { samplePrompt: prompt, sampleTokens: maxTokens, seed, dtype } = settings;
         const { text } = await generateText(model, { prompt, tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype });
         report = { ...report, sample: text };
@@ -142,7 +146,8 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
           best = report.validationLoss;
           await folder.saveBest(model, tokenizer);
         }
-        if (isLast || due(settings.saveEvery) || signal?.aborted === true) {
+        if (atRest && (isLast || due(settings.saveEvery) || signal?.aborted === true)) {
+          await checkWeights(parameters.values(), model.device, step);
           await folder.saveLast(model, tokenizer, optimizer, {
             step, settings, data: dataState, bestValidationLoss: Number.isFinite(best) ? best : null, dataFingerprint: data.train.fingerprint,
           });
@@ -158,7 +163,7 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
     const needsRest = (step: number) =>
       step === settings.steps || signal?.aborted === true || [settings.evaluateEvery, settings.saveEvery, settings.sampleEvery].some((every) => every > 0 && step % every === 0);
 
-    let waiting: { step: number; queued: Queued; dataState: SamplerState } | undefined;
+    let waiting: Pending | undefined;
     for (let step = (resumed?.step ?? 0) + 1; step <= settings.steps; step++) {
       const micro = [];
       for (let i = 0; i < settings.accumulation; i++) micro.push(await batches.next());
@@ -168,15 +173,11 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
         rate: learningRate(schedule, step - 1, settings.steps),
         step,
       });
-      if (waiting !== undefined) {
-        const { step: earlier, queued: done, dataState: state } = waiting;
-        waiting = undefined;
-        yield await finish(earlier, done, state);
-      }
+      if (waiting !== undefined) yield await finish(waiting, false);
       waiting = { step, queued, dataState };
       if (needsRest(step)) {
         waiting = undefined;
-        yield await finish(step, queued, dataState);
+        yield await finish({ step, queued, dataState }, true);
         signal?.throwIfAborted();
       }
     }
@@ -192,6 +193,13 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
 
 /** The loss and the gradient norm of a step, once the device is through with it. */
 type Queued = Promise<readonly [loss: number, norm: number]>;
+
+/** A step that the device works on, and where the data stood after it. */
+interface Pending {
+  readonly step: number;
+  readonly queued: Queued;
+  readonly dataState: SamplerState;
+}
 
 /** Queues one step: the gradients of every micro-batch, averaged; then clip and update. */
 function queueStep(
@@ -231,12 +239,25 @@ function queueStep(
   return values as Promise<[number, number]>;
 }
 
+/** Throws TrainingError for weights that overflowed: the step's loss was computed before its update, and such weights must not be saved over good ones. */
+async function checkWeights(parameters: Iterable<Tensor>, device: Device, step: number): Promise<void> {
+  const norm = normOf([...parameters], device);
+  try {
+    if (!Number.isFinite(await norm.item())) throw new TrainingError(step, `The weights after step ${step} are not finite, so they are not saved.`);
+  } finally {
+    norm.dispose();
+  }
+}
+
+/** All that decides what a step computes. (Weights of another shape are refused when they are read.) */
+type RunIdentity = TrainSettings & { readonly fingerprint: string; readonly dropout: number | undefined };
+
 /** What may differ between a run and its resumption: how long it is and when it looks up, nothing that changes what a step computes. */
-function checkResumable(before: TrainSettings, now: TrainSettings, fingerprintBefore: string, fingerprintNow: string): void {
-  if (fingerprintBefore !== fingerprintNow) {
+function checkResumable(before: RunIdentity, now: RunIdentity): void {
+  if (before.fingerprint !== now.fingerprint) {
     throw new ConfigError("data", "the run was started on other data (or another tokenizer), so it cannot go on with these.", { code: "other-run" });
   }
-  for (const field of ["batchSize", "contextLength", "accumulation", "dtype", "optimizer", "schedule", "clip", "seed", "order"] as const) {
+  for (const field of ["batchSize", "contextLength", "accumulation", "dtype", "optimizer", "schedule", "clip", "seed", "order", "dropout"] as const) {
     if (JSON.stringify(before[field]) !== JSON.stringify(now[field])) {
       throw new ConfigError(field, `the run was started with ${JSON.stringify(before[field])}, and ${JSON.stringify(now[field])} would make it another.`, {
         code: "other-run",
