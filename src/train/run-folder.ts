@@ -36,6 +36,13 @@ const stateSchema = z.strictObject({
   metricsBytes: z.number().int().min(0),
   /** Of the tokens it was trained on, so that a run is not resumed on others. */
   dataFingerprint: z.string(),
+  /** The report of this step, where an abort cut its evaluation short: it is finished first when the run goes on. */
+  unfinished: z
+    .strictObject({
+      step: z.number(), loss: z.number(), gradNorm: z.number(), learningRate: z.number(), tokens: z.number(), seconds: z.number(), tokensPerSecond: z.number(),
+      peakBytes: z.number(),
+    })
+    .optional(),
 });
 export type TrainingState = z.output<typeof stateSchema>;
 
@@ -77,7 +84,7 @@ export class RunFolder {
   }
 
   /** Appends one line to metrics.jsonl. Throws CheckpointError `disk-full` or `cannot-write`. */
-  async record(values: Readonly<Record<string, unknown>>): Promise<void> {
+  async record(values: object): Promise<void> {
     const line = `${JSON.stringify(values)}\n`;
     try {
       await this.metrics.appendFile(line);
@@ -116,6 +123,7 @@ export class RunFolder {
     await loadWeights(folder, model);
     const path = join(folder, "training", "optimizer.safetensors");
     await using file = await Safetensors.open(path);
+    await file.verify();
     for (const [name, tensor] of optimizer.state()) {
       const stored = file.tensors.get(name);
       if (stored === undefined || stored.dtype !== "F32" || stored.shape.join() !== tensor.shape.join()) {
@@ -170,5 +178,5 @@ async function bytesOf(tensor: Tensor): Promise<Uint8Array> {
 /** Whether the run in this folder has taken all the steps it was to take. */
 export async function isRunComplete(path: string): Promise<boolean> {
   const state = await readState(await readableFolder(join(path, "last")));
-  return state !== undefined && state.step >= state.settings.steps;
+  return state !== undefined && state.step >= state.settings.steps && state.unfinished === undefined;
 }

@@ -6,11 +6,11 @@
 import { ConfigError, InklingError } from "../errors.js";
 import { generateText } from "../generate/index.js";
 import type { Decoder } from "../model/index.js";
-import { Tensor, backward, memory, scope, type Device } from "../tensor/index.js";
+import { Tensor, backward, memory, scope } from "../tensor/index.js";
 import { randomKey } from "../tensor/random.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 import type { SamplerState, TokenBatch, TokenDataset } from "../data/index.js";
-import { clipScale, normOf } from "./clip.js";
+import { clipScale } from "./clip.js";
 import { checkMemory } from "./machine.js";
 import { makeOptimizer, type Optimizer } from "./optimizers/index.js";
 import { RunFolder, configOfRun } from "./run-folder.js";
@@ -104,17 +104,14 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
     memory.peak = memory.live;
 
     /** Waits for a step and reports it. `atRest`: no later step is queued, so the weights are this step's, to be looked at and saved. */
-    const finish = async ({ step, queued, dataState }: Pending, atRest: boolean): Promise<StepReport> => {
+    const finish = async ({ step, queued, dataState, batch }: Pending, atRest: boolean): Promise<StepReport> => {
       const [loss, gradNorm] = await queued;
       if (!Number.isFinite(loss)) throw new TrainingError(step, `The loss of step ${step} is ${loss}.`);
       if (!Number.isFinite(gradNorm)) throw new TrainingError(step, `The gradient of step ${step} is not finite (its norm is ${gradNorm}, the loss ${loss}).`);
       const now = performance.now();
       const seconds = (now - lastTime) / 1000;
       const stepTokens = settings.batchSize * contextLength * settings.accumulation;
-      const isLast = step === settings.steps;
-      const due = (every: number) => every > 0 && step % every === 0;
-
-      let report: StepReport = {
+      const report: StepReport = {
         step, loss, gradNorm,
         learningRate: learningRate(schedule, step - 1, settings.steps),
         tokens: step * stepTokens,
@@ -122,34 +119,51 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
         tokensPerSecond: stepTokens / seconds,
         peakBytes: memory.peak,
       };
-      if (atRest && data.validation !== undefined && (isLast || due(settings.evaluateEvery))) {
-        const windows = data.validation.windows({ contextLength, batchSize: settings.batchSize });
-        const { loss: validation, tokens } = await validationLoss(model, windows, {
-          dtype: settings.dtype,
-          signal,
-          ...(!isLast && { limit: settings.evaluateTokens }),
-        });
-        // Cut short by an abort it is no figure; the checkpoint below is what matters then.
-        const whole = signal?.aborted !== true;
-        const bitsPerByte = validation / Math.LN2 / data.validation.bytesPerToken;
-        if (whole) report = { ...report, validationLoss: validation, validationTokens: tokens, bitsPerByte };
+      if (!atRest) {
+        await folder?.record(report);
+        lastTime = now;
+        return report;
       }
-      if (atRest && tokenizer !== undefined && due(settings.sampleEvery) && signal?.aborted !== true) {
+      if (savesAfter(step)) {
+        // The loss was that of the weights before the update; those after it must be good as well, to be saved over the last ones.
+        const { loss: next } = await validationLoss(model, [batch], { dtype: settings.dtype });
+        if (!Number.isFinite(next)) throw new TrainingError(step, `After step ${step} the loss is ${next}, so its weights are not saved.`);
+      }
+      return look(report, dataState);
+    };
+
+    const due = (every: number, step: number) => every > 0 && step % every === 0;
+    const savesAfter = (step: number) => folder !== undefined && (step === settings.steps || due(settings.saveEvery, step) || signal?.aborted === true);
+
+    /** Looks up from the work after a step: evaluates, samples, records and saves, each where it is due. */
+    const look = async (trained: StepReport, dataState: SamplerState): Promise<StepReport> => {
+      let report = trained;
+      const { step } = report;
+      const isLast = step === settings.steps;
+      let cutShort = false;
+      if (data.validation !== undefined && (isLast || due(settings.evaluateEvery, step))) {
+        const windows = data.validation.windows({ contextLength, batchSize: settings.batchSize });
+        const { loss, tokens } = await validationLoss(model, windows, { dtype: settings.dtype, signal, ...(!isLast && { limit: settings.evaluateTokens }) });
+        cutShort = signal?.aborted === true;
+        if (!cutShort) report = { ...report, validationLoss: loss, validationTokens: tokens, bitsPerByte: loss / Math.LN2 / data.validation.bytesPerToken };
+      }
+      if (tokenizer !== undefined && due(settings.sampleEvery, step) && signal?.aborted !== true) {
         const { samplePrompt: prompt, sampleTokens: maxTokens, seed, dtype } = settings;
-        const { text } = await generateText(model, { prompt, tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype });
+        const { text } = await generateText(model, { prompt, tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype, onContextFull: "slide" });
         report = { ...report, sample: text };
       }
       if (folder !== undefined) {
-        const { saved: _saved, sample: _sample, ...numbers } = report;
-        await folder.record(numbers);
+        const { sample: _sample, ...numbers } = report;
+        // A look that an abort cut short is taken again when the run goes on.
+        if (!cutShort) await folder.record(numbers);
         if (report.validationLoss !== undefined && report.validationLoss < best) {
           best = report.validationLoss;
           await folder.saveBest(model, tokenizer);
         }
-        if (atRest && (isLast || due(settings.saveEvery) || signal?.aborted === true)) {
-          await checkWeights(parameters.values(), model.device, step);
+        if (savesAfter(step)) {
           await folder.saveLast(model, tokenizer, optimizer, {
             step, settings, data: dataState, bestValidationLoss: Number.isFinite(best) ? best : null, dataFingerprint: data.train.fingerprint,
+            ...(cutShort && { unfinished: trained }),
           });
           report = { ...report, saved: `${folder.path}/last` };
         }
@@ -161,8 +175,12 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
 
     /** Whether something looks at the weights after this step, so that the next must not be queued before. */
     const needsRest = (step: number) =>
-      step === settings.steps || signal?.aborted === true || [settings.evaluateEvery, settings.saveEvery, settings.sampleEvery].some((every) => every > 0 && step % every === 0);
+      step === settings.steps || signal?.aborted === true || [settings.evaluateEvery, settings.saveEvery, settings.sampleEvery].some((every) => due(every, step));
 
+    if (resumed?.unfinished !== undefined) {
+      yield await look(resumed.unfinished, resumed.data);
+      signal?.throwIfAborted();
+    }
     let waiting: Pending | undefined;
     for (let step = (resumed?.step ?? 0) + 1; step <= settings.steps; step++) {
       const micro = [];
@@ -174,10 +192,11 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
         step,
       });
       if (waiting !== undefined) yield await finish(waiting, false);
-      waiting = { step, queued, dataState };
+      const pending: Pending = { step, queued, dataState, batch: micro[0] };
+      waiting = pending;
       if (needsRest(step)) {
         waiting = undefined;
-        yield await finish({ step, queued, dataState }, true);
+        yield await finish(pending, true);
         signal?.throwIfAborted();
       }
     }
@@ -199,6 +218,8 @@ interface Pending {
   readonly step: number;
   readonly queued: Queued;
   readonly dataState: SamplerState;
+  /** The first of its batches. */
+  readonly batch: TokenBatch;
 }
 
 /** Queues one step: the gradients of every micro-batch, averaged; then clip and update. */
@@ -237,16 +258,6 @@ function queueStep(
   // Whoever waits for the step hears of its failure; until then it is not unhandled.
   values.catch(() => undefined);
   return values as Promise<[number, number]>;
-}
-
-/** Throws TrainingError for weights that overflowed: the step's loss was computed before its update, and such weights must not be saved over good ones. */
-async function checkWeights(parameters: Iterable<Tensor>, device: Device, step: number): Promise<void> {
-  const norm = normOf([...parameters], device);
-  try {
-    if (!Number.isFinite(await norm.item())) throw new TrainingError(step, `The weights after step ${step} are not finite, so they are not saved.`);
-  } finally {
-    norm.dispose();
-  }
 }
 
 /** All that decides what a step computes. (Weights of another shape are refused when they are read.) */
