@@ -6,7 +6,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { Corpus, builtinCorpus, type TokenDataset } from "./data/index.js";
 import { UsageError } from "./errors.js";
 import { LanguageModel } from "./language-model.js";
+import { modelConfig } from "./model/index.js";
 import { CharTokenizer, Tokenizer, endOfText } from "./tokenizer/index.js";
+import { checkMemory, trainSettings } from "./train/index.js";
 import type { Recipe } from "./train/recipe.js";
 
 /** The recipes that ship: recipes/ beside src/, both as source and as built. */
@@ -51,7 +53,9 @@ export async function prepareRecipe(recipe: Recipe, { text, tokenizer: given, se
   const corpus = source === undefined ? await builtinCorpus(recipe.text as string) : await Corpus.fromText(source);
   const tokenizer = given ?? (await makeTokenizer(recipe, corpus, signal));
   const data = await corpus.tokenized(tokenizer, { validation: recipe.validation, ...(signal && { signal }) });
-  const model = new LanguageModel({ ...recipe.model, vocabSize: tokenizer.vocabSize }, { seed, tokenizer });
+  const config = modelConfig({ ...recipe.model, vocabSize: tokenizer.vocabSize });
+  checkMemory({ config }, trainSettings(recipe.train), { built: false });
+  const model = new LanguageModel(config, { seed, tokenizer });
   return { tokenizer, data, model };
 }
 

@@ -284,7 +284,7 @@ async function syncFolder(folder: string): Promise<void> {
 }
 
 /** What the system said, as an error that says what to do; our own errors pass. */
-function writeError(path: string, error: unknown): unknown {
+export function writeError(path: string, error: unknown): unknown {
   const code = systemErrorCode(error);
   if (error instanceof InklingError || code === undefined) return error;
   if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") {

@@ -85,3 +85,15 @@ export function modelConfig(options: ModelOptions): ModelConfig {
 export function rotaryWidth(config: ModelConfig): number {
   return 2 * Math.floor((config.headSize * config.rotaryFraction) / 2);
 }
+
+/** The number of parameters of such a model, tied ones counted once, without building it. */
+export function parameterCount(config: ModelConfig): number {
+  const { vocabSize, hiddenSize, numLayers, numHeads, numKeyValueHeads, headSize, intermediateSize, contextLength } = config;
+  const bias = config.bias ? 1 : 0;
+  const linear = (inSize: number, outSize: number) => inSize * outSize + bias * outSize;
+  const norm = config.norm === "layernorm" ? (1 + bias) * hiddenSize : hiddenSize;
+  const attention = linear(hiddenSize, (numHeads + 2 * numKeyValueHeads) * headSize) + linear(numHeads * headSize, hiddenSize) + (config.qkNorm ? 2 * headSize : 0);
+  const feedForward = linear(hiddenSize, config.feedForward === "swiglu" ? 2 * intermediateSize : intermediateSize) + linear(intermediateSize, hiddenSize);
+  const embeddings = (config.tieEmbeddings ? 1 : 2) * vocabSize * hiddenSize + (config.position === "learned" ? contextLength * hiddenSize : 0);
+  return embeddings + numLayers * (attention + feedForward + 2 * norm) + (config.normPlacement === "pre" ? norm : 0);
+}

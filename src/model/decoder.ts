@@ -125,8 +125,8 @@ export class Decoder extends Module {
     return 6 * (this.numParameters - lookedUp) + 12 * numLayers * numHeads * headSize * time;
   }
 
-  /** Frees every parameter with its gradient. The model cannot be used after that. */
+  /** Frees every parameter with its gradient, and every constant. The model cannot be used after that. */
   dispose(): void {
-    for (const parameter of this.parameters().values()) parameter.dispose();
+    for (const tensor of this.tensors().values()) tensor.dispose();
   }
 }

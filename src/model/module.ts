@@ -1,6 +1,7 @@
 /**
- * @file A module is an object with parameters: its tensor fields, and those of the modules it holds. A parameter's name is the path to it,
- * as in `blocks.0.attention.output.weight`; names are stable, and what checkpoints map onto.
+ * @file A module is an object with parameters: its tensor fields that require a gradient, and those of the modules it holds. A parameter's
+ * name is the path to it, as in `blocks.0.attention.output.weight`; names are stable, and what checkpoints map onto. The other tensors are
+ * constants, such as RoPE's angles.
  */
 
 import { Tensor, linear, type Activation, type Device } from "../tensor/index.js";
@@ -9,11 +10,16 @@ import { randomKey } from "../tensor/random.js";
 export abstract class Module {
   /** Every parameter by its path, in the order of the fields. A tensor that two modules share appears once, at its first path. */
   parameters(): Map<string, Tensor> {
+    return new Map([...this.tensors()].filter(([, tensor]) => tensor.requiresGrad));
+  }
+
+  /** Parameters and constants, likewise. */
+  tensors(): Map<string, Tensor> {
     const named = new Map<string, Tensor>();
     const seen = new Set<Tensor>();
     const visit = (value: unknown, path: string): void => {
       if (value instanceof Tensor) {
-        if (!value.requiresGrad || seen.has(value)) return;
+        if (seen.has(value)) return;
         seen.add(value);
         named.set(path, value);
       } else if (Array.isArray(value)) {

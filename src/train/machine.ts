@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { freemem, totalmem } from "node:os";
 import { ConfigError } from "../errors.js";
-import type { Decoder } from "../model/index.js";
+import { parameterCount, type ModelConfig } from "../model/index.js";
 import { Tensor, type Device, type FloatDType } from "../tensor/index.js";
 import type { TrainSettings } from "./settings.js";
 
@@ -38,19 +38,20 @@ export interface MemoryEstimate {
  * Bytes that a run will hold at its peak, from the shapes: what each block saves for its backward pass, the largest piece of the logits,
  * and everything that goes with the weights. An estimate from above, within a third for the models in recipes/.
  */
-export function estimateMemory(model: Decoder, settings: TrainSettings): MemoryEstimate {
-  const { hiddenSize, intermediateSize, numHeads, numKeyValueHeads, headSize, numLayers, vocabSize, feedForward } = model.config;
+export function estimateMemory({ config }: { readonly config: ModelConfig }, settings: TrainSettings): MemoryEstimate {
+  const { hiddenSize, intermediateSize, numHeads, numKeyValueHeads, headSize, numLayers, vocabSize, feedForward } = config;
+  const numBytes = 4 * parameterCount(config);
   const width = settings.dtype === "bf16" ? 2 : 4;
-  const tokens = settings.batchSize * (settings.contextLength ?? model.config.contextLength);
+  const tokens = settings.batchSize * (settings.contextLength ?? config.contextLength);
   const heads = numHeads + 2 * numKeyValueHeads;
   const perBlock = 5 * hiddenSize + 2 * heads * headSize + numHeads * headSize + (feedForward === "swiglu" ? 3 : 2) * intermediateSize;
   const saved = settings.recompute ? numLayers * hiddenSize + perBlock : numLayers * perBlock;
   // Gradients on the way back are about one block more; the logits come in pieces of about 32 MB, with their gradient.
   const logits = Math.min(tokens * vocabSize * 4, 32 << 20) * 2;
   const activations = tokens * (saved + perBlock) * width + logits;
-  const weights = model.numBytes + (settings.dtype === "bf16" ? model.numBytes / 2 : 0);
-  const gradients = model.numBytes + (vocabSize * hiddenSize * 4);
-  const optimizer = settings.optimizer.kind === "sgd" ? (settings.optimizer.momentum > 0 ? model.numBytes : 0) : 2 * model.numBytes;
+  const weights = numBytes + (settings.dtype === "bf16" ? numBytes / 2 : 0);
+  const gradients = numBytes + vocabSize * hiddenSize * 4;
+  const optimizer = settings.optimizer.kind === "sgd" ? (settings.optimizer.momentum > 0 ? numBytes : 0) : 2 * numBytes;
   return { weights, gradients, optimizer, activations, total: weights + gradients + optimizer + activations };
 }
 
@@ -68,15 +69,21 @@ export function availableMemory(): number {
   return available;
 }
 
-/** Throws ConfigError when a run will not fit, with both figures in bytes, before anything is allocated for it. */
-export function checkMemory(model: Decoder, settings: TrainSettings, available = availableMemory()): MemoryEstimate {
+/**
+ * Throws ConfigError `not-enough-memory` when a run will not fit, with both figures in bytes, before anything is allocated for it. `built` says
+ * whether the weights are there already.
+ */
+export function checkMemory(model: { readonly config: ModelConfig }, settings: TrainSettings, { available = availableMemory(), built = true } = {}): MemoryEstimate {
   const estimate = estimateMemory(model, settings);
-  // The weights are there already.
-  const needed = estimate.total - model.numBytes;
+  const needed = estimate.total - (built ? 4 * parameterCount(model.config) : 0);
   if (needed > available) {
-    throw new ConfigError("batchSize", `this run needs about ${needed} bytes more, and ${available} are available.`, {
+    const { activations } = estimate;
+    const mostly = activations > needed / 2;
+    throw new ConfigError(mostly ? "batchSize" : "model", `this run needs about ${Math.round(needed)} bytes of memory, and ${Math.round(available)} are available.`, {
       code: "not-enough-memory",
-      hint: `Of these, ${Math.round(estimate.activations)} are activations: a smaller batchSize or contextLength, or recompute, makes them fewer.`,
+      hint: mostly
+        ? `Of these, ${Math.round(activations)} are activations: a smaller batchSize or contextLength, or recompute, makes them fewer.`
+        : "Most of it is the model with its optimizer: make hiddenSize, numLayers or the vocabulary smaller.",
     });
   }
   return estimate;

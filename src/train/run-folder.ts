@@ -10,10 +10,10 @@
  * A checkpoint is swapped in as a whole. Killed at any moment, the run goes on from `last` to the same bits as one that was never stopped.
  */
 
-import { mkdir, open, readFile, truncate, writeFile, type FileHandle } from "node:fs/promises";
+import { mkdir, open, readFile, writeFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { lockFolder, readableFolder, writeFolderAtomically, type FolderLock } from "../checkpoint/atomic.js";
+import { lockFolder, readableFolder, writeError, writeFolderAtomically, type FolderLock } from "../checkpoint/atomic.js";
 import { loadWeights, readModelConfig, writeModel } from "../checkpoint/model.js";
 import { Safetensors, writeSafetensors } from "../checkpoint/safetensors.js";
 import { samplerStateSchema } from "../data/index.js";
@@ -36,6 +36,13 @@ const stateSchema = z.strictObject({
   metricsBytes: z.number().int().min(0),
   /** Of the tokens it was trained on, so that a run is not resumed on others. */
   dataFingerprint: z.string(),
+  /** The report of this step, where an abort cut its evaluation short: it is finished first when the run goes on. */
+  unfinished: z
+    .strictObject({
+      step: z.number(), loss: z.number(), gradNorm: z.number(), learningRate: z.number(), tokens: z.number(), seconds: z.number(), tokensPerSecond: z.number(),
+      peakBytes: z.number(),
+    })
+    .optional(),
 });
 export type TrainingState = z.output<typeof stateSchema>;
 
@@ -55,7 +62,6 @@ export class RunFolder {
    * @throws CheckpointError when another run holds the folder, when it has a checkpoint and `resume` is not asked for, or when the state cannot be read.
    */
   static async open(path: string, { resume }: { resume: boolean }): Promise<RunFolder> {
-    await mkdir(path, { recursive: true });
     const lock = await lockFolder(path);
     try {
       const resumed = await readState(join(path, "last"));
@@ -66,9 +72,10 @@ export class RunFolder {
         });
       }
       const metricsPath = join(path, "metrics.jsonl");
-      const bytes = resumed?.metricsBytes ?? 0;
       const metrics = await open(metricsPath, "a");
-      if ((await metrics.stat()).size > bytes) await truncate(metricsPath, bytes);
+      // Someone may have shortened it meanwhile; then all of it is kept.
+      const bytes = Math.min(resumed?.metricsBytes ?? 0, (await metrics.stat()).size);
+      await metrics.truncate(bytes);
       return new RunFolder(path, lock, metrics, resumed, bytes);
     } catch (error) {
       await lock.release();
@@ -76,10 +83,14 @@ export class RunFolder {
     }
   }
 
-  /** Appends one line to metrics.jsonl. */
-  async record(values: Readonly<Record<string, unknown>>): Promise<void> {
+  /** Appends one line to metrics.jsonl. Throws CheckpointError `disk-full` or `cannot-write`. */
+  async record(values: object): Promise<void> {
     const line = `${JSON.stringify(values)}\n`;
-    await this.metrics.write(line);
+    try {
+      await this.metrics.appendFile(line);
+    } catch (error) {
+      throw writeError(join(this.path, "metrics.jsonl"), error);
+    }
     this.metricsBytes += Buffer.byteLength(line);
   }
 
@@ -112,6 +123,7 @@ export class RunFolder {
     await loadWeights(folder, model);
     const path = join(folder, "training", "optimizer.safetensors");
     await using file = await Safetensors.open(path);
+    await file.verify();
     for (const [name, tensor] of optimizer.state()) {
       const stored = file.tensors.get(name);
       if (stored === undefined || stored.dtype !== "F32" || stored.shape.join() !== tensor.shape.join()) {
@@ -166,5 +178,5 @@ async function bytesOf(tensor: Tensor): Promise<Uint8Array> {
 /** Whether the run in this folder has taken all the steps it was to take. */
 export async function isRunComplete(path: string): Promise<boolean> {
   const state = await readState(await readableFolder(join(path, "last")));
-  return state !== undefined && state.step >= state.settings.steps;
+  return state !== undefined && state.step >= state.settings.steps && state.unfinished === undefined;
 }

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { ConfigError } from "../errors.js";
+import { parseSettings } from "./parse.js";
 
 const positive = z.number().positive();
 const steps = z.number().int().min(0);
@@ -37,9 +38,7 @@ export function learningRate(schedule: Schedule, step: number, totalSteps: numbe
 
 /** Throws ConfigError when the schedule cannot be, or does not fit the run. */
 export function parseSchedule(options: ScheduleOptions, totalSteps: number): Schedule {
-  const parsed = scheduleSchema.safeParse(options);
-  if (!parsed.success) throw new ConfigError(`schedule.${parsed.error.issues[0].path.join(".")}`, `${parsed.error.issues[0].message}.`);
-  const schedule = parsed.data;
+  const schedule = parseSettings(scheduleSchema, options, "schedule");
   if (schedule.kind !== "constant" && schedule.finalRate > schedule.rate) {
     throw new ConfigError("schedule.finalRate", `the final rate ${schedule.finalRate} is above the rate ${schedule.rate}.`);
   }

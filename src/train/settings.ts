@@ -2,8 +2,8 @@
 
 import { z } from "zod";
 import { batchOrders } from "../data/index.js";
-import { ConfigError } from "../errors.js";
 import { optimizerSchema } from "./optimizers/index.js";
+import { parseSettings } from "./parse.js";
 import { parseSchedule, scheduleSchema } from "./schedule.js";
 
 const count = z.number().int().positive();
@@ -48,12 +48,7 @@ export type TrainSettings = z.output<typeof trainSchema>;
 export function trainSettings(input: TrainSettingsInput): TrainSettings {
   // A short run with the default schedule warms up for a tenth of it at most.
   const schedule = input.schedule ?? { kind: "cosine", rate: 1e-3, finalRate: 1e-4, warmup: Math.min(100, Math.floor((input.steps || 0) / 10)) };
-  const parsed = trainSchema.safeParse({ ...input, schedule });
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const field = issue.code === "unrecognized_keys" ? issue.keys.join(", ") : issue.path.join(".");
-    throw new ConfigError(field, issue.code === "unrecognized_keys" ? "training has no such setting." : `${issue.message}.`);
-  }
-  parseSchedule(parsed.data.schedule, parsed.data.steps);
-  return parsed.data;
+  const settings = parseSettings(trainSchema, { ...input, schedule });
+  parseSchedule(settings.schedule, settings.steps);
+  return settings;
 }

@@ -13,7 +13,7 @@ import type { SamplerState, TokenBatch, TokenDataset } from "../data/index.js";
 import { clipScale } from "./clip.js";
 import { checkMemory } from "./machine.js";
 import { makeOptimizer, type Optimizer } from "./optimizers/index.js";
-import { RunFolder } from "./run-folder.js";
+import { RunFolder, configOfRun } from "./run-folder.js";
 import { learningRate } from "./schedule.js";
 import { trainSettings, type TrainSettings, type TrainSettingsInput } from "./settings.js";
 import { validationLoss } from "./validation.js";
@@ -72,8 +72,8 @@ export interface StepReport {
  */
 export async function* train(model: Decoder, source: TokenDataset | Promise<TokenDataset>, options: TrainOptions): AsyncGenerator<StepReport, void, void> {
   const { out, resume = false, tokenizer, signal, ...input } = options;
-  const settings = trainSettings(input);
-  const contextLength = settings.contextLength ?? model.config.contextLength;
+  const { contextLength = model.config.contextLength } = input;
+  const settings = trainSettings({ ...input, contextLength });
   if (contextLength > model.config.contextLength) {
     throw new ConfigError("contextLength", `the model's context is ${model.config.contextLength} tokens, which ${contextLength} exceeds.`);
   }
@@ -82,6 +82,9 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
   if (data.vocabSize > model.config.vocabSize) {
     throw new ConfigError("vocabSize", `the data have ${data.vocabSize} token ids and the model only ${model.config.vocabSize}.`);
   }
+  // What can be refused is refused before the folder is touched.
+  data.validation?.requireTokens(2, "since each is predicted from those before it");
+  const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order });
   checkMemory(model, settings);
 
   const parameters = model.parameters();
@@ -90,27 +93,25 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
   try {
     const resumed = folder?.resumed;
     if (resumed !== undefined) {
-      checkResumable(resumed.settings, settings, resumed.dataFingerprint, data.train.fingerprint);
+      const before = { ...resumed.settings, fingerprint: resumed.dataFingerprint, dropout: (await configOfRun(folder!.path))?.dropout };
+      checkResumable(before, { ...settings, fingerprint: data.train.fingerprint, dropout: model.config.dropout });
       await folder?.restore(model, optimizer);
     }
     const { schedule } = settings;
-    const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order });
     if (resumed !== undefined) batches.restore(resumed.data);
     let best = resumed?.bestValidationLoss ?? Infinity;
     let lastTime = performance.now();
     memory.peak = memory.live;
 
-    const finish = async (step: number, queued: Queued, dataState: SamplerState): Promise<StepReport> => {
+    /** Waits for a step and reports it. `atRest`: no later step is queued, so the weights are this step's, to be looked at and saved. */
+    const finish = async ({ step, queued, dataState, batch }: Pending, atRest: boolean): Promise<StepReport> => {
       const [loss, gradNorm] = await queued;
       if (!Number.isFinite(loss)) throw new TrainingError(step, `The loss of step ${step} is ${loss}.`);
       if (!Number.isFinite(gradNorm)) throw new TrainingError(step, `The gradient of step ${step} is not finite (its norm is ${gradNorm}, the loss ${loss}).`);
       const now = performance.now();
       const seconds = (now - lastTime) / 1000;
       const stepTokens = settings.batchSize * contextLength * settings.accumulation;
-      const isLast = step === settings.steps;
-      const due = (every: number) => every > 0 && step % every === 0;
-
-      let report: StepReport = {
+      const report: StepReport = {
         step, loss, gradNorm,
         learningRate: learningRate(schedule, step - 1, settings.steps),
         tokens: step * stepTokens,
@@ -118,33 +119,51 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
         tokensPerSecond: stepTokens / seconds,
         peakBytes: memory.peak,
       };
-      if (data.validation !== undefined && (isLast || due(settings.evaluateEvery))) {
-        const windows = data.validation.windows({ contextLength, batchSize: settings.batchSize });
-        const { loss: validation, tokens } = await validationLoss(model, windows, {
-          dtype: settings.dtype,
-          signal,
-          ...(!isLast && { limit: settings.evaluateTokens }),
-        });
-        // Cut short by an abort it is no figure; the checkpoint below is what matters then.
-        const whole = signal?.aborted !== true;
-        const bitsPerByte = validation / Math.LN2 / data.validation.bytesPerToken;
-        if (whole) report = { ...report, validationLoss: validation, validationTokens: tokens, bitsPerByte };
+      if (!atRest) {
+        await folder?.record(report);
+        lastTime = now;
+        return report;
       }
-      if (tokenizer !== undefined && due(settings.sampleEvery)) {
+      if (savesAfter(step)) {
+        // The loss was that of the weights before the update; those after it must be good as well, to be saved over the last ones.
+        const { loss: next } = await validationLoss(model, [batch], { dtype: settings.dtype });
+        if (!Number.isFinite(next)) throw new TrainingError(step, `After step ${step} the loss is ${next}, so its weights are not saved.`);
+      }
+      return look(report, dataState);
+    };
+
+    const due = (every: number, step: number) => every > 0 && step % every === 0;
+    const savesAfter = (step: number) => folder !== undefined && (step === settings.steps || due(settings.saveEvery, step) || signal?.aborted === true);
+
+    /** Looks up from the work after a step: evaluates, samples, records and saves, each where it is due. */
+    const look = async (trained: StepReport, dataState: SamplerState): Promise<StepReport> => {
+      let report = trained;
+      const { step } = report;
+      const isLast = step === settings.steps;
+      let cutShort = false;
+      if (data.validation !== undefined && (isLast || due(settings.evaluateEvery, step))) {
+        const windows = data.validation.windows({ contextLength, batchSize: settings.batchSize });
+        const { loss, tokens } = await validationLoss(model, windows, { dtype: settings.dtype, signal, ...(!isLast && { limit: settings.evaluateTokens }) });
+        cutShort = signal?.aborted === true;
+        if (!cutShort) report = { ...report, validationLoss: loss, validationTokens: tokens, bitsPerByte: loss / Math.LN2 / data.validation.bytesPerToken };
+      }
+      if (tokenizer !== undefined && due(settings.sampleEvery, step) && signal?.aborted !== true) {
         const { samplePrompt: prompt, sampleTokens: maxTokens, seed, dtype } = settings;
-        const { text } = await generateText(model, { prompt, tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype });
+        const { text } = await generateText(model, { prompt, tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype, onContextFull: "slide" });
         report = { ...report, sample: text };
       }
       if (folder !== undefined) {
-        const { saved: _saved, sample: _sample, ...numbers } = report;
-        await folder.record(numbers);
+        const { sample: _sample, ...numbers } = report;
+        // A look that an abort cut short is taken again when the run goes on.
+        if (!cutShort) await folder.record(numbers);
         if (report.validationLoss !== undefined && report.validationLoss < best) {
           best = report.validationLoss;
           await folder.saveBest(model, tokenizer);
         }
-        if (isLast || due(settings.saveEvery) || signal?.aborted === true) {
+        if (savesAfter(step)) {
           await folder.saveLast(model, tokenizer, optimizer, {
             step, settings, data: dataState, bestValidationLoss: Number.isFinite(best) ? best : null, dataFingerprint: data.train.fingerprint,
+            ...(cutShort && { unfinished: trained }),
           });
           report = { ...report, saved: `${folder.path}/last` };
         }
@@ -156,9 +175,13 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
 
     /** Whether something looks at the weights after this step, so that the next must not be queued before. */
     const needsRest = (step: number) =>
-      step === settings.steps || signal?.aborted === true || [settings.evaluateEvery, settings.saveEvery, settings.sampleEvery].some((every) => every > 0 && step % every === 0);
+      step === settings.steps || signal?.aborted === true || [settings.evaluateEvery, settings.saveEvery, settings.sampleEvery].some((every) => due(every, step));
 
-    let waiting: { step: number; queued: Queued; dataState: SamplerState } | undefined;
+    if (resumed?.unfinished !== undefined) {
+      yield await look(resumed.unfinished, resumed.data);
+      signal?.throwIfAborted();
+    }
+    let waiting: Pending | undefined;
     for (let step = (resumed?.step ?? 0) + 1; step <= settings.steps; step++) {
       const micro = [];
       for (let i = 0; i < settings.accumulation; i++) micro.push(await batches.next());
@@ -168,15 +191,12 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
         rate: learningRate(schedule, step - 1, settings.steps),
         step,
       });
-      if (waiting !== undefined) {
-        const { step: earlier, queued: done, dataState: state } = waiting;
-        waiting = undefined;
-        yield await finish(earlier, done, state);
-      }
-      waiting = { step, queued, dataState };
+      if (waiting !== undefined) yield await finish(waiting, false);
+      const pending: Pending = { step, queued, dataState, batch: micro[0] };
+      waiting = pending;
       if (needsRest(step)) {
         waiting = undefined;
-        yield await finish(step, queued, dataState);
+        yield await finish(pending, true);
         signal?.throwIfAborted();
       }
     }
@@ -192,6 +212,15 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
 
 /** The loss and the gradient norm of a step, once the device is through with it. */
 type Queued = Promise<readonly [loss: number, norm: number]>;
+
+/** A step that the device works on, and where the data stood after it. */
+interface Pending {
+  readonly step: number;
+  readonly queued: Queued;
+  readonly dataState: SamplerState;
+  /** The first of its batches. */
+  readonly batch: TokenBatch;
+}
 
 /** Queues one step: the gradients of every micro-batch, averaged; then clip and update. */
 function queueStep(
@@ -231,12 +260,15 @@ function queueStep(
   return values as Promise<[number, number]>;
 }
 
+/** All that decides what a step computes. (Weights of another shape are refused when they are read.) */
+type RunIdentity = TrainSettings & { readonly fingerprint: string; readonly dropout: number | undefined };
+
 /** What may differ between a run and its resumption: how long it is and when it looks up, nothing that changes what a step computes. */
-function checkResumable(before: TrainSettings, now: TrainSettings, fingerprintBefore: string, fingerprintNow: string): void {
-  if (fingerprintBefore !== fingerprintNow) {
+function checkResumable(before: RunIdentity, now: RunIdentity): void {
+  if (before.fingerprint !== now.fingerprint) {
     throw new ConfigError("data", "the run was started on other data (or another tokenizer), so it cannot go on with these.", { code: "other-run" });
   }
-  for (const field of ["batchSize", "contextLength", "accumulation", "dtype", "optimizer", "schedule", "clip", "seed", "order"] as const) {
+  for (const field of ["batchSize", "contextLength", "accumulation", "dtype", "optimizer", "schedule", "clip", "seed", "order", "dropout"] as const) {
     if (JSON.stringify(before[field]) !== JSON.stringify(now[field])) {
       throw new ConfigError(field, `the run was started with ${JSON.stringify(before[field])}, and ${JSON.stringify(now[field])} would make it another.`, {
         code: "other-run",

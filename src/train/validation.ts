@@ -10,7 +10,7 @@ import { Tensor, noGrad, scope, type FloatDType } from "../tensor/index.js";
  */
 export async function validationLoss(
   model: Decoder,
-  windows: AsyncIterable<TokenBatch>,
+  windows: AsyncIterable<TokenBatch> | Iterable<TokenBatch>,
   options: { readonly dtype: FloatDType; readonly limit?: number; readonly signal?: AbortSignal | undefined },
 ): Promise<{ loss: number; tokens: number }> {
   let sum = 0;

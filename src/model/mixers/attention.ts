@@ -17,7 +17,8 @@ export class Attention extends Module {
   readonly output: Linear;
   readonly queryNorm: RmsNorm | undefined;
   readonly keyNorm: RmsNorm | undefined;
-  readonly #slopes: Tensor | undefined;
+  /** Of ALiBi, [numHeads]. */
+  readonly slopes: Tensor | undefined;
 
   constructor(
     init: Initializer,
@@ -34,7 +35,7 @@ export class Attention extends Module {
     this.output = new Linear(init, numHeads * headSize, hiddenSize, { bias, std: residualStd });
     this.queryNorm = config.qkNorm ? new RmsNorm(init, `${this.name}.q_norm`, headSize, config.normEps) : undefined;
     this.keyNorm = config.qkNorm ? new RmsNorm(init, `${this.name}.k_norm`, headSize, config.normEps) : undefined;
-    this.#slopes = config.position === "alibi" ? Tensor.from(alibiSlopes(numHeads), { ...(device && { device }) }) : undefined;
+    this.slopes = config.position === "alibi" ? Tensor.from(alibiSlopes(numHeads), { ...(device && { device }) }) : undefined;
   }
 
   get name(): string {
@@ -68,7 +69,7 @@ export class Attention extends Module {
     return attention(q, k, v, {
       causal: true,
       window,
-      ...(this.#slopes && { slopes: this.#slopes }),
+      ...(this.slopes && { slopes: this.slopes }),
       ...(starts && { starts }),
       ...(source && p > 0 && { dropout: { p, key: dropoutKey(source, this.site) } }),
     });
@@ -89,7 +90,7 @@ export class Attention extends Module {
 
     const key = Tensor.arange(keys, { device });
     const distance = Tensor.arange(queries, { start: keys - queries, device }).reshape([queries, 1]).sub(key);
-    if (this.#slopes !== undefined) scores = scores.sub(distance.cast("f32").mul(this.#slopes.reshape([numHeads, 1, 1])));
+    if (this.slopes !== undefined) scores = scores.sub(distance.cast("f32").mul(this.slopes.reshape([numHeads, 1, 1])));
     scores = where(distance.less(0), -Infinity, scores);
     if (slidingWindow > 0) scores = where(distance.greaterEqual(slidingWindow), -Infinity, scores);
     if (context.starts !== undefined) scores = where(key.less(context.starts.reshape([-1, 1, 1, 1])), -Infinity, scores);

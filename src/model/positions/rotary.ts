@@ -6,13 +6,15 @@
 import { Tensor, rope, type Device } from "../../tensor/index.js";
 import { rotaryWidth, type ModelConfig } from "../config.js";
 import type { ForwardContext } from "../context.js";
+import { Module } from "../module.js";
 
-export class Rotary {
+export class Rotary extends Module {
   /** [contextLength, width / 2] each. */
-  readonly #cos: Tensor;
-  readonly #sin: Tensor;
+  readonly cos: Tensor;
+  readonly sin: Tensor;
 
   constructor(config: ModelConfig, device?: Device) {
+    super();
     const pairs = rotaryWidth(config) / 2;
     const angles = Float64Array.from({ length: config.contextLength * pairs }, (_, i) => {
       const position = Math.floor(i / pairs);
@@ -20,12 +22,12 @@ export class Rotary {
     });
     const table = (f: (angle: number) => number) =>
       Tensor.from(angles.map(f), { shape: [config.contextLength, pairs], dtype: "f32", ...(device && { device }) });
-    this.#cos = table(Math.cos);
-    this.#sin = table(Math.sin);
+    this.cos = table(Math.cos);
+    this.sin = table(Math.sin);
   }
 
   /** x [batch, time, heads, headSize], turned by the position of each token. */
   rotate(x: Tensor, context: ForwardContext): Tensor {
-    return rope(x, this.#cos, this.#sin, context.positions);
+    return rope(x, this.cos, this.sin, context.positions);
   }
 }

@@ -1,7 +1,7 @@
 /** @file Builds the optimizer that a run's settings name. */
 
 import { z } from "zod";
-import { ConfigError } from "../../errors.js";
+import { parseSettings } from "../parse.js";
 import { AdamW } from "./adamw.js";
 import { Muon } from "./muon.js";
 import type { NamedParameters, Optimizer, Update } from "./optimizer.js";
@@ -27,9 +27,7 @@ export type OptimizerOptions = z.input<typeof optimizerSchema>;
 
 /** Throws ConfigError for settings that cannot be. */
 export function makeOptimizer(options: OptimizerOptions, parameters: NamedParameters): Optimizer {
-  const parsed = optimizerSchema.safeParse(options);
-  if (!parsed.success) throw new ConfigError(`optimizer.${parsed.error.issues[0].path.join(".")}`, `${parsed.error.issues[0].message}.`);
-  const settings = parsed.data;
+  const settings = parseSettings(optimizerSchema, options, "optimizer");
   switch (settings.kind) {
     case "adamw":
       return new AdamW(parameters, settings);

@@ -4,7 +4,7 @@
  * biases take AdamW.
  */
 
-import { Tensor, launch, noGrad, scope } from "../../tensor/index.js";
+import { Tensor, launch, noGrad, scope, where } from "../../tensor/index.js";
 import { stateLike, type NamedParameters, type Optimizer, type Update } from "./optimizer.js";
 
 export interface MuonOptions {
@@ -35,15 +35,17 @@ export class Muon implements Optimizer {
         if (grad === undefined) continue;
         scope(() => {
           const m = this.#momentum.get(`muon.${name}`)!;
-          launch("accumulate", { x: m, y: m }, { scale: momentum - 1 });
-          launch("accumulate", { x: grad, y: m, factor: gradScale }, { scale: 1 });
+          // 1, or 0 when the scale is not finite: then the gradient counts as 0, every factor below is 0, and nothing changes.
+          const factor = gradScale?.isFinite();
+          const g = gradScale === undefined ? grad : where(gradScale.isFinite().notEqual(0), grad.mul(gradScale), 0);
+          launch("accumulate", { x: m, y: m, factor }, { scale: momentum - 1 });
+          launch("accumulate", { x: g, y: m }, { scale: 1 });
           // Nesterov: look ahead by one more step of momentum.
-          const ahead = m.mul(momentum);
-          launch("accumulate", { x: grad, y: ahead, factor: gradScale }, { scale: 1 });
+          const ahead = m.mul(momentum).add(g);
           const [rows, columns] = w.shape;
           const step = rate * rateScale;
-          launch("accumulate", { x: w, y: w }, { scale: -step * weightDecay });
-          launch("accumulate", { x: orthogonalize(ahead), y: w }, { scale: -step * Math.sqrt(Math.max(1, rows / columns)) });
+          launch("accumulate", { x: w, y: w, factor }, { scale: -step * weightDecay });
+          launch("accumulate", { x: orthogonalize(ahead), y: w, factor }, { scale: -step * Math.sqrt(Math.max(1, rows / columns)) });
         });
       }
     });
