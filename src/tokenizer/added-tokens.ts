@@ -20,7 +20,9 @@ export interface AddedToken {
   readonly normalized: boolean;
 }
 
-export const specialToken = (content: string, id: number): AddedToken => ({ id, content, special: true, singleWord: false, lstrip: false, rstrip: false, normalized: false });
+export function specialToken(content: string, id: number): AddedToken {
+  return { id, content, special: true, singleWord: false, lstrip: false, rstrip: false, normalized: false };
+}
 
 /** Which special tokens a text may contain: none unless named. */
 export type AllowedSpecial = "all" | Iterable<string>;
@@ -76,8 +78,9 @@ class Matcher {
       .map((normalized) => tokens.filter((token) => token.normalized === normalized))
       .filter((group) => group.length > 0)
       .map((group) => {
-        const contents = group.map((token) => token.content).sort((a, b) => b.length - a.length);
-        return { regex: new RegExp(contents.map((content) => content.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("|"), "gu"), tokens: new Map(group.map((token) => [token.content, token])) };
+        const longestFirst = group.map((token) => token.content).sort((a, b) => b.length - a.length);
+        const escaped = longestFirst.map((content) => content.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
+        return { regex: new RegExp(escaped.join("|"), "gu"), tokens: new Map(group.map((token) => [token.content, token])) };
       });
   }
 
@@ -87,7 +90,9 @@ class Matcher {
 
   split(text: string): Segment[] {
     let segments: Segment[] = [text];
-    for (const { regex, tokens } of this.passes) segments = segments.flatMap((segment) => (typeof segment === "number" ? [segment] : splitOnce(segment, regex, tokens)));
+    for (const { regex, tokens } of this.passes) {
+      segments = segments.flatMap((segment) => (typeof segment === "number" ? [segment] : splitOnce(segment, regex, tokens)));
+    }
     return segments;
   }
 }

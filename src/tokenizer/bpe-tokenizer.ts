@@ -2,7 +2,7 @@
 
 import { ConfigError, DataError } from "../errors.js";
 import { AddedTokens, specialToken, type AddedToken } from "./added-tokens.js";
-import { concatBytes, bytesInAlphabetOrder, encodeUtf8, fromByteLevel, toByteLevel } from "./bytes.js";
+import { byteAlphabet, bytesInAlphabetOrder, encodeDocuments, encodeUtf8, fromByteLevel } from "./bytes.js";
 import { maxTokenId } from "./bpe.js";
 import type { EncodedDocuments, Encoder, JobOptions, TokenizerEngine } from "./engine.js";
 import { nativeEngine } from "./native.js";
@@ -45,8 +45,9 @@ export class BpeTokenizer extends TokenizerBase {
     addedTokens: readonly AddedToken[] = [],
     { engine = defaultEngine(), ...boundaries }: BoundaryTokens & EngineOption = {},
   ) {
-    super(model.names, (name) => fromByteLevel(name) ?? encodeUtf8(name), new AddedTokens(addedTokens), boundaries);
     const tokens = model.names.map((name) => (name === undefined ? undefined : fromByteLevel(name)));
+    // A token that is not spelled in the alphabet stands for itself.
+    super(model.names, tokens.map((bytes, id) => bytes ?? encodeUtf8(model.names[id] ?? "")), new AddedTokens(addedTokens), boundaries);
     this.encoder = engine.createEncoder({ tokens, merges: model.merges, wholePieces: model.wholePieces }, model.pattern);
   }
 
@@ -71,32 +72,29 @@ export class BpeTokenizer extends TokenizerBase {
 
     const trainer = engine.createTrainer(pattern);
     let seen = false;
-    let batch: Uint8Array[] = [];
+    let batch: string[] = [];
     let characters = 0;
     for await (const document of documentsOf(source)) {
       if (document.length === 0) continue;
       seen = true;
-      batch.push(encodeUtf8(document));
+      batch.push(document);
       characters += document.length;
       if (characters < batchCharacters) continue;
-      await trainer.feed(batch, job);
+      await trainer.feed(await encodeDocuments(batch), job);
       batch = [];
       characters = 0;
     }
     if (!seen) throw new DataError({}, "there is no text to train a tokenizer on.", { code: "empty-text" });
-    await trainer.feed(batch, job);
+    await trainer.feed(await encodeDocuments(batch), job);
 
     // Special tokens first, then the bytes: the ids that Hugging Face gives. Special tokens stay out of the merges' reach.
     const initial = [...specialTokens.map(() => undefined), ...bytesInAlphabetOrder.map((byte) => Uint8Array.of(byte))];
     const learned = await trainer.train(initial, { vocabSize, minFrequency }, { ...job, onProgress });
-    const tokens: (Uint8Array | undefined)[] = [...initial];
-    for (let i = 0; i < learned.length; i += 3) {
-      const [left, right, result] = learned.subarray(i, i + 3);
-      tokens[result] ??= concatBytes([tokens[left] ?? new Uint8Array(), tokens[right] ?? new Uint8Array()]);
-    }
-    const names = tokens.map((bytes, id) => (bytes === undefined ? specialTokens[id] : toByteLevel(bytes)));
+    const names = [...specialTokens, ...bytesInAlphabetOrder.map((byte) => byteAlphabet[byte])];
+    for (let i = 0; i < learned.length; i += 3) names[learned[i + 2]] ??= names[learned[i]] + names[learned[i + 1]];
     const boundary = specialTokens.includes(endOfText) ? endOfText : undefined;
-    return new BpeTokenizer({ names, merges: withoutRepeats(learned), wholePieces: false, pattern }, specialTokens.map(specialToken), { bosToken: boundary, eosToken: boundary, engine });
+    const model = { names, merges: withoutRepeats(learned), wholePieces: false, pattern };
+    return new BpeTokenizer(model, specialTokens.map(specialToken), { bosToken: boundary, eosToken: boundary, engine });
   }
 
   protected encodePlain(text: string | Uint8Array): Int32Array {

@@ -60,7 +60,8 @@ export class BpeMerger {
     const next = ids.map((_, i) => i + 1);
 
     const candidates = new Heap<{ rank: number; at: number }>((a, b) => (a.rank === b.rank ? a.at < b.at : a.rank < b.rank));
-    const rankAt = (i: number): number | undefined => (ids[i] === noToken || next[i] >= ids.length ? undefined : this.ranks.get(pairOf(ids[i], ids[next[i]])));
+    const rankAt = (i: number): number | undefined =>
+      ids[i] === noToken || next[i] >= ids.length ? undefined : this.ranks.get(pairOf(ids[i], ids[next[i]]));
     const offer = (at: number): void => {
       const rank = at < 0 ? undefined : rankAt(at);
       if (rank !== undefined) candidates.push({ rank, at });

@@ -17,17 +17,11 @@ export const byteAlphabet: readonly string[] = (() => {
 })();
 
 /** The 256 bytes in the order of their characters: the order in which GPT-2 and Hugging Face give them ids. */
-export const bytesInAlphabetOrder: readonly number[] = Array.from({ length: 256 }, (_, byte) => byte).sort((a, b) => (byteAlphabet[a] < byteAlphabet[b] ? -1 : 1));
+export const bytesInAlphabetOrder: readonly number[] = [...byteAlphabet.keys()].sort((a, b) => (byteAlphabet[a] < byteAlphabet[b] ? -1 : 1));
 
 /** The byte of each character code, or -1. */
 const byteOfCode = new Int16Array(0x180).fill(-1);
 for (const [byte, character] of byteAlphabet.entries()) byteOfCode[character.charCodeAt(0)] = byte;
-
-export function toByteLevel(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += byteAlphabet[byte];
-  return text;
-}
 
 /** The bytes that a token of `tokenizer.json` spells, or undefined where a character is none of the alphabet's. */
 export function fromByteLevel(text: string): Uint8Array | undefined {
@@ -47,6 +41,33 @@ const lossyDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** UTF-8; a lone surrogate becomes U+FFFD. */
 export const encodeUtf8 = (text: string): Uint8Array => encoder.encode(text);
+
+/** UTF-8 of strings among documents, a megabyte at a time so that the thread stays free. */
+export async function encodeDocuments(documents: readonly (string | Uint8Array)[]): Promise<Uint8Array[]> {
+  const unitsAtATime = 2 ** 20;
+  const result: Uint8Array[] = [];
+  let units = 0;
+  for (const document of documents) {
+    if (typeof document !== "string") {
+      result.push(document);
+      continue;
+    }
+    const parts: Uint8Array[] = [];
+    for (let start = 0; start < document.length; ) {
+      let end = Math.min(start + unitsAtATime, document.length);
+      // Not between the halves of a pair.
+      if (end < document.length && (document.charCodeAt(end) & 0xfc00) === 0xdc00) end++;
+      parts.push(encoder.encode(document.slice(start, end)));
+      units += end - start;
+      start = end;
+      if (units < unitsAtATime) continue;
+      await new Promise((resolve) => setImmediate(resolve));
+      units = 0;
+    }
+    result.push(parts.length === 1 ? parts[0] : concatBytes(parts));
+  }
+  return result;
+}
 
 /** Text of UTF-8; what is not UTF-8 becomes U+FFFD. */
 export const decodeUtf8 = (bytes: Uint8Array): string => lossyDecoder.decode(bytes);

@@ -53,7 +53,7 @@ export class CharTokenizer extends TokenizerBase {
     boundaries: BoundaryTokens = {},
   ) {
     const added = new AddedTokens(addedTokens);
-    super(characters, encodeUtf8, added, boundaries);
+    super(characters, characters.map((character) => encodeUtf8(character ?? "")), added, boundaries);
     for (const [id, character] of characters.entries()) {
       const point = character?.codePointAt(0);
       if (point === undefined || added.byId.has(id)) continue;
@@ -134,7 +134,10 @@ export class CharTokenizer extends TokenizerBase {
 /** @param offset where the bytes stand in their document, for the error */
 function textOf(bytes: Uint8Array, offset = 0): string {
   if (!isUtf8(bytes)) {
-    throw new TokenizerError({ offset: offset + firstInvalidByte(bytes) }, "not UTF-8, so it has no characters to encode.", { code: "invalid-utf8", hint: "A byte-level tokenizer takes any bytes." });
+    throw new TokenizerError({ offset: offset + firstInvalidByte(bytes) }, "not UTF-8, so it has no characters to encode.", {
+      code: "invalid-utf8",
+      hint: "A byte-level tokenizer takes any bytes.",
+    });
   }
   return decodeUtf8(bytes);
 }

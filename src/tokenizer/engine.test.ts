@@ -13,7 +13,10 @@ const pieceCases = fixture("pieces.json") as [text: string, ...lengths: number[]
 const tieCases = fixture("ties.json") as { documents: string[]; specialTokens: string[]; vocabSize: number; minFrequency: number; merges: string[] }[];
 const shakespeareCases = fixture("shakespeare.json") as {
   strings: string[];
-  trained: Record<PatternName, { vocabSize: number; merges: { count: number; sha256: string; everyHundredth: string[] }; text: { count: number; sha256: string }; strings: number[][] }>;
+  trained: Record<
+    PatternName,
+    { vocabSize: number; merges: { count: number; sha256: string; everyHundredth: string[] }; text: { count: number; sha256: string }; strings: number[][] }
+  >;
 };
 const shakespeare = readFileSync(new URL("../../data/tinyshakespeare.txt", import.meta.url), "utf8");
 
@@ -152,6 +155,24 @@ describe.skipIf(native === undefined)("native and reference engines", () => {
       }),
       { seed: 1, numRuns: 300 },
     );
+  });
+
+  it("agree on the class of every code point", () => {
+    // Merges of a letter, a digit and a mark with any byte: they happen where the character that follows is of the same class.
+    const letters = bytesInAlphabetOrder.map((byte) => Uint8Array.of(byte));
+    const pairs = ["a", "1", "!"].flatMap((first) => letters.map(([byte]) => Uint8Array.of(first.charCodeAt(0), byte)));
+    const idOf = (byte: number): number => bytesInAlphabetOrder.indexOf(byte);
+    const merges = Uint32Array.from(pairs.flatMap(([first, second], i) => [idOf(first), idOf(second), 256 + i]));
+    const encoders = engines.map((engine) => engine.createEncoder({ tokens: [...letters, ...pairs], merges, wholePieces: false }, "gpt2"));
+    // The planes that have characters.
+    for (const plane of [0, 1, 2, 3, 14]) {
+      for (let start = 0x10000 * plane; start < 0x10000 * (plane + 1); start += 0x1000) {
+        const points = Array.from({ length: 0x1000 }, (_, i) => String.fromCodePoint(start + i)).filter((point) => !/\p{Surrogate}/u.test(point));
+        const text = points.map((point) => `a${point} 1${point} !${point} `).join("");
+        const [one, two] = encoders.map((encoder) => Buffer.from(encoder.encode(text).buffer));
+        expect(two.equals(one), `from U+${start.toString(16)}`).toBe(true);
+      }
+    }
   });
 
   it("agree on bytes that are not UTF-8", async () => {

@@ -34,7 +34,8 @@ export const Tokenizer = {
     const marked = parsed.added.some((token) => token.special && token.content === endOfText);
     const given = boundaries.bosToken !== undefined || boundaries.eosToken !== undefined;
     const tokens = given || !marked ? boundaries : { bosToken: endOfText, eosToken: endOfText };
-    return parsed.kind === "char" ? new CharTokenizer(parsed.names, parsed.added, tokens) : new BpeTokenizer(parsed.model, parsed.added, { ...tokens, engine });
+    if (parsed.kind === "char") return new CharTokenizer(parsed.names, parsed.added, tokens);
+    return new BpeTokenizer(parsed.model, parsed.added, { ...tokens, engine });
   },
 
   /** Reads a folder with a `tokenizer.json` (and a `tokenizer_config.json`, which names the boundary tokens), or the file itself. */

@@ -14,14 +14,26 @@ import type { TrainingOptions } from "./train.js";
 type NativeEncoder = object & { readonly __nativeEncoder: unique symbol };
 type NativeCounter = object & { readonly __nativeCounter: unique symbol };
 
-/** The functions of native/napi/tokenizer.cc. `control` is two numbers shared with a running job: set the first to cancel, read the second for progress. */
+/** Byte strings one after another, and where each ends. */
+type FlatTokens = [bytes: Uint8Array, ends: Uint32Array];
+
+/**
+ * The functions of native/napi/tokenizer.cc. `control` is two numbers shared with a running job: set the first to cancel, read the second for
+ * progress.
+ */
 export interface NativeTokenizer {
-  createEncoder(byteTokens: Int32Array, merges: Uint32Array, wholePieces: boolean, tokenBytes: Uint8Array, tokenEnds: Uint32Array, pattern: number): NativeEncoder;
+  createEncoder(byteTokens: Int32Array, merges: Uint32Array, wholePieces: boolean, ...rest: [...tokens: FlatTokens, pattern: number]): NativeEncoder;
   encode(encoder: NativeEncoder, text: string | Uint8Array): Int32Array;
-  encodeDocuments(encoder: NativeEncoder, documents: readonly Uint8Array[], threads: number, width: 2 | 4, control: Int32Array): Promise<{ tokens: ArrayBuffer; ends: Float64Array }>;
+  encodeDocuments(
+    encoder: NativeEncoder,
+    documents: readonly Uint8Array[],
+    threads: number,
+    width: 2 | 4,
+    control: Int32Array,
+  ): Promise<{ tokens: ArrayBuffer; ends: Float64Array }>;
   createCounter(pattern: number): NativeCounter;
   feed(counter: NativeCounter, documents: readonly Uint8Array[], threads: number, control: Int32Array): Promise<void>;
-  train(counter: NativeCounter, tokenBytes: Uint8Array, tokenEnds: Uint32Array, vocabSize: number, minFrequency: number, control: Int32Array): Promise<Uint32Array>;
+  train(counter: NativeCounter, ...rest: [...tokens: FlatTokens, vocabSize: number, minFrequency: number, control: Int32Array]): Promise<Uint32Array>;
 }
 
 /** `Pattern` in native/tokenizer/pretokenize.h. */
@@ -58,8 +70,7 @@ function asTokenizerError(error: unknown): unknown {
     : error;
 }
 
-/** Byte strings one after another, and where each ends. */
-function flatten(tokens: readonly (Uint8Array | undefined)[]): [bytes: Uint8Array, ends: Uint32Array] {
+function flatten(tokens: readonly (Uint8Array | undefined)[]): FlatTokens {
   const parts = tokens.map((bytes) => bytes ?? new Uint8Array());
   let end = 0;
   return [concatBytes(parts), Uint32Array.from(parts, (bytes) => (end += bytes.length))];

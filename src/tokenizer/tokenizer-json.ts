@@ -24,14 +24,25 @@ const added = z.object({
   special: z.boolean().default(false),
 });
 
-const byteLevel = z.object({ type: z.literal("ByteLevel"), add_prefix_space: z.literal(false), trim_offsets: z.boolean().default(true), use_regex: z.boolean().default(true) });
-const split = z.object({ type: z.literal("Split"), pattern: z.object({ Regex: z.string() }), behavior: z.literal("Isolated"), invert: z.literal(false).default(false) });
+const byteLevel = z.object({
+  type: z.literal("ByteLevel"),
+  add_prefix_space: z.literal(false),
+  trim_offsets: z.boolean().default(true),
+  use_regex: z.boolean().default(true),
+});
+const split = z.object({
+  type: z.literal("Split"),
+  pattern: z.object({ Regex: z.string() }),
+  behavior: z.literal("Isolated"),
+  invert: z.literal(false).default(false),
+});
 const byteLevelDecoder = z.object({ type: z.literal("ByteLevel") });
 const noneOrEmpty = z.union([z.null(), z.literal("")]).optional();
 
 // Zod would copy the vocabulary key by key into an object of its own, which loses a token named `__proto__`; so it is taken as it stands and
 // checked below. The same goes for merges, of which there may be hundreds of thousands.
-const anyRecord = z.custom<Record<string, unknown>>((value) => typeof value === "object" && value !== null && !Array.isArray(value), "must be an object");
+const isRecord = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value);
+const anyRecord = z.custom<Record<string, unknown>>(isRecord, "must be an object");
 
 const bpeModel = z.object({
   type: z.literal("BPE").optional(),
@@ -112,7 +123,8 @@ export function parseTokenizerJson(json: unknown, file?: string): ParsedTokenize
   const { model } = check(z.object({ model: anyRecord }), json);
   if (model["type"] === "WordLevel") {
     const parsed = check(charFile, json);
-    if (parsed.pre_tokenizer.pattern.Regex !== everyCharacter) fail("pre_tokenizer.pattern.Regex", `not supported: ${quote(parsed.pre_tokenizer.pattern.Regex)}. A WordLevel model is read as characters.`);
+    const { Regex } = parsed.pre_tokenizer.pattern;
+    if (Regex !== everyCharacter) fail("pre_tokenizer.pattern.Regex", `not supported: ${quote(Regex)}. A WordLevel model is read as characters.`);
     const { names } = readVocabulary(parsed.model.vocab, parsed.added_tokens, fail);
     const isAdded = new Set(parsed.added_tokens.map((token) => token.id));
     for (const [id, name] of names.entries()) {
@@ -136,7 +148,11 @@ type Fail = (field: string, message: string) => never;
 type AddedJson = z.output<typeof added>;
 
 /** The tokens of the model by id, and the ids of all, checked; added tokens may repeat one, never contradict one. */
-function readVocabulary(vocab: Record<string, unknown>, addedTokens: readonly AddedJson[], fail: Fail): { names: (string | undefined)[]; idOf: ReadonlyMap<string, number> } {
+function readVocabulary(
+  vocab: Record<string, unknown>,
+  addedTokens: readonly AddedJson[],
+  fail: Fail,
+): { names: (string | undefined)[]; idOf: ReadonlyMap<string, number> } {
   const entries = Object.entries(vocab);
   const limit = maxIdFor(entries.length + addedTokens.length);
   const names: (string | undefined)[] = [];
@@ -182,16 +198,23 @@ function readMerges(list: readonly unknown[], idOf: ReadonlyMap<string, number>,
 }
 
 function readPattern(preTokenizer: z.output<typeof bpeFile>["pre_tokenizer"], fail: Fail): PatternName {
-  if (preTokenizer.type === "ByteLevel") return preTokenizer.use_regex ? "gpt2" : fail("pre_tokenizer.use_regex", "a ByteLevel pre-tokenizer without its pattern needs a Split before it.");
+  if (preTokenizer.type === "ByteLevel") {
+    if (!preTokenizer.use_regex) fail("pre_tokenizer.use_regex", "a ByteLevel pre-tokenizer without its pattern needs a Split before it.");
+    return "gpt2";
+  }
   const [{ pattern }, { use_regex }] = preTokenizer.pretokenizers;
   if (use_regex) fail("pre_tokenizer.pretokenizers[1].use_regex", "two patterns one after the other are not supported.");
-  const name = patternNames.find((known) => patterns[known] === pattern.Regex);
-  return name ?? fail("pre_tokenizer.pretokenizers[0].pattern.Regex", `not supported: ${quote(pattern.Regex)}. Known patterns are those of ${patternNames.join(", ")}.`);
+  const known = patternNames.find((name) => patterns[name] === pattern.Regex);
+  if (known !== undefined) return known;
+  return fail("pre_tokenizer.pretokenizers[0].pattern.Regex", `not supported: ${quote(pattern.Regex)}. Known are those of ${patternNames.join(", ")}.`);
 }
 
-const toAddedToken = ({ id, content, special, single_word, lstrip, rstrip, normalized }: AddedJson): AddedToken => ({ id, content, special, singleWord: single_word, lstrip, rstrip, normalized });
+const toAddedToken = ({ single_word, ...token }: AddedJson): AddedToken => ({ ...token, singleWord: single_word });
 
-const toAddedJson = ({ id, content, special, singleWord, lstrip, rstrip, normalized }: AddedToken): AddedJson => ({ id, content, single_word: singleWord, lstrip, rstrip, normalized, special });
+// The order of the keys is fixed, so that one tokenizer has one text, and one fingerprint.
+function toAddedJson({ id, content, special, singleWord, lstrip, rstrip, normalized }: AddedToken): AddedJson {
+  return { id, content, single_word: singleWord, lstrip, rstrip, normalized, special };
+}
 
 /** Tokens and their ids as an object that takes any key. */
 function toVocab(tokens: readonly (string | undefined)[]): Record<string, number> {
@@ -200,19 +223,27 @@ function toVocab(tokens: readonly (string | undefined)[]): Record<string, number
   return vocab;
 }
 
-const header = (addedTokens: readonly AddedToken[]) => ({ version: "1.0", truncation: null, padding: null, added_tokens: addedTokens.map(toAddedJson).sort((a, b) => a.id - b.id), normalizer: null });
+const header = (addedTokens: readonly AddedToken[]) => ({
+  version: "1.0",
+  truncation: null,
+  padding: null,
+  added_tokens: addedTokens.map(toAddedJson).sort((a, b) => a.id - b.id),
+  normalizer: null,
+});
+
+const splitStep = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false }) as const;
 
 export function writeBpeJson({ names, merges, wholePieces, pattern }: BpeSpelled, addedTokens: readonly AddedToken[]): TokenizerJson {
   const text = (id: number): string => names[id] ?? "";
-  const byteLevelStep = (use_regex: boolean) => ({ type: "ByteLevel" as const, add_prefix_space: false as const, trim_offsets: true, use_regex });
+  const byteLevelStep = (use_regex: boolean) => ({ type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex }) as const;
   return {
     ...header(addedTokens),
     pre_tokenizer:
       pattern === "gpt2"
         ? byteLevelStep(true)
-        : { type: "Sequence", pretokenizers: [{ type: "Split", pattern: { Regex: patterns[pattern] }, behavior: "Isolated", invert: false }, byteLevelStep(false)] },
+        : { type: "Sequence", pretokenizers: [splitStep(patterns[pattern]), byteLevelStep(false)] },
     post_processor: null,
-    decoder: { ...byteLevelStep(true) },
+    decoder: byteLevelStep(true),
     model: {
       type: "BPE",
       dropout: null,
@@ -234,7 +265,7 @@ const everyCharacter = String.raw`[\s\S]`;
 export function writeCharJson(names: readonly (string | undefined)[], addedTokens: readonly AddedToken[]): TokenizerJson {
   return {
     ...header(addedTokens),
-    pre_tokenizer: { type: "Split", pattern: { Regex: everyCharacter }, behavior: "Isolated", invert: false },
+    pre_tokenizer: splitStep(everyCharacter),
     post_processor: null,
     decoder: { type: "Fuse" },
     // WordLevel wants a name for what it does not know; not being in the vocabulary, it makes that an error there as it is here.

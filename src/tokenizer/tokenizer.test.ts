@@ -162,7 +162,10 @@ describe("character tokenizer", () => {
 
   it("encodes batches in parts, and special tokens where allowed", async () => {
     const tokenizer = await CharTokenizer.fromText("ab中", { specialTokens: [endOfText] });
+    // A pair of surrogates where the string is cut for conversion.
     const document = "ab中".repeat(800_000);
+    const pairs = await (await Tokenizer.train("x", { vocabSize: 257 })).encodeBatch([`a${"😀".repeat(600_000)}`]);
+    expect([pairs.tokens.length, new Set(pairs.tokens).size]).toEqual([2_400_001, 5]);
     const { tokens, ends } = await tokenizer.encodeBatch([document, "", Buffer.from("中")]);
     expect([...ends]).toEqual([2_400_000, 2_400_000, 2_400_001]);
     expect(Buffer.from(tokens.subarray(0, 2_400_000).buffer, 0, 4_800_000).equals(Buffer.from(Uint16Array.from(tokenizer.encode(document)).buffer))).toBe(true);

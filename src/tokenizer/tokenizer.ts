@@ -11,7 +11,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { DataError, TokenizerError, systemErrorCode } from "../errors.js";
 import { type AddedTokens, type AllowedSpecial, type Segment } from "./added-tokens.js";
-import { concatBytes, decodeUtf8, encodeUtf8, escapeBytes, unescapeBytes } from "./bytes.js";
+import { concatBytes, decodeUtf8, encodeDocuments, encodeUtf8, escapeBytes, unescapeBytes } from "./bytes.js";
 import type { EncodedDocuments, JobOptions } from "./engine.js";
 import { safeCut } from "./pretokenize.js";
 import type { TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.js";
@@ -100,11 +100,11 @@ export abstract class TokenizerBase implements Tokenizer {
 
   /**
    * @param names the tokens of the model by id, as `tokenizer.json` spells them
-   * @param bytesOf what such a spelling stands for
+   * @param bytes what each stands for
    */
   protected constructor(
     names: readonly (string | undefined)[],
-    bytesOf: (name: string) => Uint8Array,
+    bytes: readonly Uint8Array[],
     protected readonly added: AddedTokens,
     { bosToken, eosToken }: BoundaryTokens,
   ) {
@@ -114,7 +114,7 @@ export abstract class TokenizerBase implements Tokenizer {
       allNames[id] = content;
     }
     this.names = allNames;
-    this.bytes = allNames.map((name, id) => (name === undefined ? undefined : added.byId.has(id) ? encodeUtf8(name) : bytesOf(name)));
+    this.bytes = allNames.map((name, id) => (name === undefined ? undefined : added.byId.has(id) ? encodeUtf8(name) : bytes[id]));
     this.specialTokens = new Map(added.tokens.filter((token) => token.special).map((token) => [token.content, token.id]));
     this.bosId = this.boundaryId("bosToken", bosToken);
     this.eosId = this.boundaryId("eosToken", eosToken);
@@ -163,13 +163,15 @@ export abstract class TokenizerBase implements Tokenizer {
   async encodeBatch(documents: readonly (string | Uint8Array)[], options: BatchOptions = {}): Promise<EncodedDocuments> {
     const job = jobOptions(options);
     const split = this.added.splitter(options.allowedSpecial);
-    if (split === undefined) return this.encodePlainDocuments(documents.map((document) => (typeof document === "string" ? encodeUtf8(document) : document)), job);
+    if (split === undefined) return this.encodePlainDocuments(await encodeDocuments(documents), job);
 
     // Plain text between added tokens becomes documents of its own; then the ids go between.
     const segments = documents.map((document) => split(typeof document === "string" ? document : escapeBytes(document)));
     const isText = (segment: Segment): segment is string => typeof segment === "string";
-    const plain = await this.encodePlainDocuments(segments.flatMap((list, i) => list.filter(isText).map(typeof documents[i] === "string" ? encodeUtf8 : unescapeBytes)), job);
-    const tokens = new (this.tokenWidth === 2 ? Uint16Array : Uint32Array)(plain.tokens.length + segments.flat().filter((segment) => !isText(segment)).length);
+    const texts = segments.flatMap((list, i) => list.filter(isText).map(typeof documents[i] === "string" ? encodeUtf8 : unescapeBytes));
+    const plain = await this.encodePlainDocuments(texts, job);
+    const addedCount = segments.reduce((sum, list) => sum + list.length, 0) - texts.length;
+    const tokens = new (this.tokenWidth === 2 ? Uint16Array : Uint32Array)(plain.tokens.length + addedCount);
     const ends = new Float64Array(documents.length);
     let [next, offset, begin] = [0, 0, 0];
     for (const [i, list] of segments.entries()) {
@@ -257,7 +259,10 @@ export abstract class TokenizerBase implements Tokenizer {
   }
 
   private unknownId(id: number): never {
-    throw new TokenizerError({}, `token id ${id} is outside the vocabulary of ${this.vocabSize}.`, { code: "token-id", hint: "Is this the tokenizer of the model?" });
+    throw new TokenizerError({}, `token id ${id} is outside the vocabulary of ${this.vocabSize}.`, {
+      code: "token-id",
+      hint: "Is this the tokenizer of the model?",
+    });
   }
 
   async save(folder: string): Promise<void> {
