@@ -4,12 +4,12 @@ import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Corpus, builtinCorpus, type TokenDataset } from "./data/index.js";
-import { UsageError } from "./errors.js";
+import { DataError, UsageError } from "./errors.js";
 import { LanguageModel } from "./language-model.js";
 import { modelConfig } from "./model/index.js";
 import { CharTokenizer, Tokenizer, endOfText } from "./tokenizer/index.js";
 import { checkMemory, trainSettings } from "./train/index.js";
-import type { Recipe } from "./train/recipe.js";
+import { parseRecipe, type Recipe } from "./train/recipe.js";
 
 /** The recipes that ship: recipes/ beside src/, both as source and as built. */
 const recipesFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "recipes");
@@ -20,7 +20,10 @@ export function recipeNames(): string[] {
     .sort();
 }
 
-/** A recipe that ships, by name, or a module with one as its default export, by path. Throws UsageError where there is none. */
+/**
+ * A recipe that ships, by name, or a module with one as its default export, by path. Throws UsageError where there is none, ConfigError for one
+ * that cannot be.
+ */
 export async function loadRecipe(nameOrPath: string): Promise<Recipe> {
   const isPath = /[./\\]/.test(nameOrPath);
   const path = isPath ? resolve(nameOrPath) : [".js", ".ts"].map((ending) => join(recipesFolder, nameOrPath + ending)).find((file) => existsSync(file));
@@ -30,11 +33,15 @@ export async function loadRecipe(nameOrPath: string): Promise<Recipe> {
       hint: `There are ${recipeNames().join(", ")}; your own is given by its path (./my-recipe.js).`,
     });
   }
-  const module = (await import(pathToFileURL(path).href)) as { default?: Recipe };
-  if (module.default?.model === undefined || module.default.train === undefined) {
-    throw new UsageError(`${path} exports no recipe.`, { code: "no-recipe", hint: "Its default export is defineRecipe({ ... })." });
-  }
-  return module.default;
+  const module = (await import(pathToFileURL(path).href).catch((cause: unknown) => {
+    throw new UsageError(`${path} cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}.`, {
+      code: "bad-recipe",
+      hint: path.endsWith(".ts") ? "Compile it to JavaScript first." : "It is a JavaScript module (.js with \"type\": \"module\", or .mjs).",
+      cause,
+    });
+  })) as { default?: unknown };
+  if (module.default === undefined) throw new UsageError(`${path} exports no recipe.`, { code: "bad-recipe", hint: "Its default export is defineRecipe({ ... })." });
+  return parseRecipe(module.default);
 }
 
 export interface PrepareOptions {
@@ -51,7 +58,10 @@ export interface PrepareOptions {
 export async function prepareRecipe(recipe: Recipe, { text, tokenizer: given, seed = 0, signal }: PrepareOptions = {}): Promise<{ tokenizer: Tokenizer; data: TokenDataset; model: LanguageModel }> {
   const source = text ?? (typeof recipe.text === "string" ? undefined : recipe.text.path);
   const corpus = source === undefined ? await builtinCorpus(recipe.text as string) : await Corpus.fromText(source);
-  const tokenizer = given ?? (await makeTokenizer(recipe, corpus, signal));
+  const tokenizer = given ?? (await makeTokenizer(recipe, corpus, signal).catch((error: unknown) => {
+    // It was given documents, and cannot know from where.
+    throw error instanceof DataError && error.code === "empty-text" ? new DataError({ file: corpus.source }, "there is no text in it.", { code: "empty-text", hint: "Give a text to learn from.", cause: error }) : error;
+  }));
   const data = await corpus.tokenized(tokenizer, { validation: recipe.validation, ...(signal && { signal }) });
   const config = modelConfig({ ...recipe.model, vocabSize: tokenizer.vocabSize });
   checkMemory({ config }, trainSettings(recipe.train), { built: false });

@@ -247,7 +247,8 @@ async function entries(folder: string): Promise<string[]> {
 }
 
 async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(absent)) !== undefined;
+  // ENOTDIR: a part of the path is a file, so there is nothing below it.
+  return (await stat(path).catch((error: unknown) => (systemErrorCode(error) === "ENOTDIR" ? undefined : absent(error)))) !== undefined;
 }
 
 function absent(error: unknown): undefined {

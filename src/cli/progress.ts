@@ -19,7 +19,7 @@ export class Progress {
   readonly #losses: number[] = [];
   readonly #live = process.stdout.isTTY;
   readonly #started = performance.now();
-  #speed = 0;
+  #secondsPerToken = 0;
   #validation: number | undefined;
   #shown = 0;
   #drawnAt = 0;
@@ -32,22 +32,25 @@ export class Progress {
       console.log(JSON.stringify({ ...report, residentBytes: process.memoryUsage.rss() }));
       return;
     }
-    this.#firstStep ??= report.step;
+    const { step, validationLoss, bitsPerByte, sample } = report;
+    this.#firstStep ??= step;
     this.#losses.push(report.loss);
-    // The first steps touch fresh memory and say little about the rest.
+    // The first steps touch fresh memory and say little about the rest. Times are averaged, not speeds: reports may come in pairs.
     const weight = this.#losses.length <= 3 ? 1 : 0.05;
-    this.#speed += weight * (report.tokensPerSecond - this.#speed);
-    if (report.validationLoss !== undefined) this.#validation = report.validationLoss;
+    this.#secondsPerToken += weight * (1 / report.tokensPerSecond - this.#secondsPerToken);
+    this.#validation = validationLoss ?? this.#validation;
 
-    const isLast = report.step === this.options.steps;
-    if (report.validationLoss !== undefined || report.sample !== undefined) this.#clear();
-    if (report.validationLoss !== undefined) {
-      const perByte = report.bitsPerByte === undefined ? "" : pc.dim(`, ${report.bitsPerByte.toFixed(3)} bits per byte`);
-      console.log(`${pc.bold(`step ${report.step}`)}  validation loss ${pc.bold(report.validationLoss.toFixed(4))}${perByte}${this.#live ? "" : `, ${this.#line(report)}`}`);
-    } else if (!this.#live && (report.step === this.#firstStep || report.step % Math.max(1, Math.round(this.options.steps / 40)) === 0 || isLast)) {
-      console.log(this.#line(report));
+    const isLast = step === this.options.steps;
+    if (this.#live) {
+      if (validationLoss !== undefined || sample !== undefined) this.#clear();
+      if (validationLoss !== undefined) {
+        const perByte = bitsPerByte === undefined ? "" : pc.dim(`, ${bitsPerByte.toFixed(3)} bits per byte`);
+        console.log(`${pc.bold(`step ${step}`)}  validation loss ${pc.bold(validationLoss.toFixed(4))}${perByte}`);
+      }
+    } else if (validationLoss !== undefined || isLast || step === this.#firstStep || step % Math.max(1, Math.round(this.options.steps / 40)) === 0) {
+      console.log([...this.#line(report), this.#memory(report)].join("  "));
     }
-    if (report.sample !== undefined) console.log(pc.dim(indent(report.sample)));
+    if (sample !== undefined) console.log(pc.dim(indent(sample)));
     if (this.#live && (isLast || performance.now() - this.#drawnAt > 100)) this.#draw(report);
     if (isLast) this.#shown = 0;
   }
@@ -59,27 +62,32 @@ export class Progress {
     console.log(text);
   }
 
-  #line(report: StepReport): string {
+  #line(report: StepReport): string[] {
     const { steps, flopsPerToken, matmulRate } = this.options;
     const done = report.step - (this.#firstStep ?? 1) + 1;
     const left = ((performance.now() - this.#started) / 1000 / done) * (steps - report.step);
-    const share = (this.#speed * flopsPerToken) / matmulRate;
+    const speed = 1 / this.#secondsPerToken;
     return [
       `step ${String(report.step).padStart(String(steps).length)}/${steps}`,
       `loss ${report.loss.toFixed(4)}`,
       ...(this.#validation === undefined ? [] : [`validation ${this.#validation.toFixed(4)}`]),
-      `${compact(this.#speed)} tok/s`,
-      `${(100 * share).toFixed(0)}% of the matmul rate`,
-      `${duration(left)} left`,
-      `${bytes(process.memoryUsage.rss())} (peak of tensors ${bytes(report.peakBytes)})`,
-    ].join("  ");
+      ...(this.#live || report.bitsPerByte === undefined ? [] : [`${report.bitsPerByte.toFixed(3)} bits per byte`]),
+      `${compact(speed)} tok/s`,
+      `${((100 * speed * flopsPerToken) / matmulRate).toFixed(0)}% of matmul rate`,
+      ...(report.step < steps ? [`${duration(left)} left`] : [`${duration((performance.now() - this.#started) / 1000)} in all`]),
+    ];
+  }
+
+  #memory(report: StepReport): string {
+    return `${bytes(process.memoryUsage.rss())} (tensors at most ${bytes(report.peakBytes)})`;
   }
 
   #draw(report: StepReport): void {
     this.#clear();
-    const width = process.stdout.columns || 80;
-    const curve = `${sparkline(this.#losses, Math.min(48, width - 24))} ${this.#losses[0].toFixed(2)} → ${report.loss.toFixed(2)}`;
-    process.stdout.write(`${this.#line(report).slice(0, width - 1)}\n${pc.cyan(curve.slice(0, width - 1))}\n`);
+    const width = (process.stdout.columns || 80) - 1;
+    const numbers = `${this.#losses[0].toFixed(2)} → ${report.loss.toFixed(2)}  ${this.#memory(report)}`;
+    const curve = sparkline(this.#losses, Math.max(0, Math.min(48, width - numbers.length - 1)));
+    process.stdout.write(`${fitting(this.#line(report), width)}\n${pc.cyan(curve)} ${numbers.slice(0, width - curve.length - 1)}\n`);
     this.#shown = 2;
     this.#drawnAt = performance.now();
   }
@@ -88,6 +96,13 @@ export class Progress {
     if (this.#shown > 0) process.stdout.write(`\x1b[${this.#shown}A\x1b[0J`);
     this.#shown = 0;
   }
+}
+
+/** As many parts as a line takes: one that wraps could not be drawn over. */
+function fitting(parts: readonly string[], width: number): string {
+  let line = "";
+  for (const part of parts) if (line.length + 2 + part.length <= width) line += line === "" ? part : `  ${part}`;
+  return line;
 }
 
 function indent(text: string): string {

@@ -1,6 +1,6 @@
 /** @file How probable a model finds a text: its negative log-likelihood, and what is derived from it. */
 
-import { ConfigError, DataError } from "../errors.js";
+import { DataError, TokenizerError } from "../errors.js";
 import { ignoreIndex, type Decoder } from "../model/index.js";
 import { validationLoss } from "../train/validation.js";
 import type { FloatDType } from "../tensor/index.js";
@@ -21,7 +21,7 @@ export interface Likelihood {
 
 /**
  * The likelihood of token ids, in windows of the model's context that follow each other: every token but the first is predicted once.
- * Throws DataError for fewer than two tokens, ConfigError for an id outside the vocabulary.
+ * Throws DataError for fewer than two tokens, TokenizerError for an id outside the vocabulary.
  */
 export async function likelihood(
   model: Decoder,
@@ -32,7 +32,9 @@ export async function likelihood(
   const { contextLength, vocabSize } = model.config;
   if (ids.length < 2) throw new DataError({}, `${ids.length} tokens hold nothing to predict.`, { code: "text-too-short", hint: "Give at least two." });
   for (let i = 0; i < ids.length; i++) {
-    if (!(ids[i] >= 0 && ids[i] < vocabSize)) throw new ConfigError("ids", `token id ${ids[i]} (at ${i}) is outside the vocabulary of ${vocabSize}.`, { code: "token-id" });
+    if (!(Number.isInteger(ids[i]) && ids[i] >= 0 && ids[i] < vocabSize)) {
+      throw new TokenizerError({}, `token id ${ids[i]} at position ${i} is outside the model's vocabulary of ${vocabSize}.`, { code: "token-out-of-range", hint: `Ids go from 0 to ${vocabSize - 1}.` });
+    }
   }
   const time = Math.min(contextLength, ids.length - 1);
   const windows = async function* () {
@@ -49,6 +51,7 @@ export async function likelihood(
     }
   };
   const { loss, tokens } = await validationLoss(model, windows(), { dtype, signal });
+  signal?.throwIfAborted();
   const textBytes = tokenizer?.decodeBytes(Array.from(ids).slice(1)).length;
   return { tokens, nll: loss * tokens, loss, perplexity: Math.exp(loss), bitsPerByte: textBytes === undefined ? null : (loss * tokens) / Math.LN2 / textBytes };
 }

@@ -3,7 +3,10 @@
  * `recipes/`; `inkling train --recipe NAME` runs one.
  */
 
+import { z } from "zod";
+import { builtinCorpora } from "../data/index.js";
 import type { ModelOptions } from "../model/index.js";
+import { parseSettings } from "./parse.js";
 import type { TrainSettingsInput } from "./settings.js";
 
 export interface Recipe {
@@ -22,4 +25,19 @@ export interface Recipe {
 /** Only checks the types. */
 export function defineRecipe(recipe: Recipe): Recipe {
   return recipe;
+}
+
+/** The outline of a recipe; `model` and `train` are checked, field by field, where they are used. */
+const schema = z.strictObject({
+  description: z.string(),
+  text: z.union([z.enum(builtinCorpora), z.strictObject({ path: z.string().min(1) })], { error: `one of ${builtinCorpora.join(", ")}, or { path }, is expected` }),
+  validation: z.number().min(0).lt(1),
+  tokenizer: z.discriminatedUnion("kind", [z.strictObject({ kind: z.literal("characters") }), z.strictObject({ kind: z.literal("bpe"), vocabSize: z.number().int().positive() })]),
+  model: z.looseObject({}),
+  train: z.looseObject({ steps: z.number() }),
+});
+
+/** A recipe from a file that anyone may have written. Throws ConfigError, which names the field, for one that cannot be. */
+export function parseRecipe(value: unknown): Recipe {
+  return parseSettings(schema, value, "recipe") as unknown as Recipe;
 }

@@ -1,12 +1,13 @@
 /** @file `inkling evaluate`: how well a model predicts a text. */
 
-import { readFile } from "node:fs/promises";
 import { Command, Option } from "commander";
-import { DataError, UsageError, systemErrorCode } from "../../errors.js";
+import { readText } from "../../data/text.js";
+import { UsageError } from "../../errors.js";
 import { likelihood } from "../../evaluate/likelihood.js";
 import { LanguageModel } from "../../language-model.js";
 import type { FloatDType } from "../../tensor/index.js";
 import { table } from "../format.js";
+import { interruptible } from "../interrupt.js";
 import { tokenIds } from "../options.js";
 
 export function evaluateCommand(): Command {
@@ -22,17 +23,21 @@ export function evaluateCommand(): Command {
       if ((text === undefined) === (given === undefined)) throw new UsageError("Give --text or --ids.");
       const model = await LanguageModel.load(path);
       if (text !== undefined && model.tokenizer === undefined) throw new UsageError(`${path} has no tokenizer, so it cannot read a text.`, { hint: "Give --ids." });
-      const ids = given ?? model.tokenizer!.encode(await readText(text!));
-      const result = await likelihood(model, ids, { tokenizer: model.tokenizer, dtype });
+      const { signal, dispose } = interruptible();
+      let result;
+      try {
+        const ids = given ?? model.tokenizer!.encode(await whole(readText(text!, model.tokenizer!.needsValidText ? "error" : "replace")));
+        result = await likelihood(model, ids, { tokenizer: model.tokenizer, dtype, signal });
+      } finally {
+        dispose();
+      }
       if (json) console.log(JSON.stringify(result));
       else console.log(table(Object.entries(result).map(([name, value]) => [name, value === null ? "-" : Number.isInteger(value) ? String(value) : (value as number).toFixed(4)]), [1]));
     });
 }
 
-async function readText(file: string): Promise<string> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    throw new DataError({ file }, `the file cannot be read (${systemErrorCode(error) ?? "unknown error"}).`, { code: "no-such-file", cause: error });
-  }
+async function whole(parts: AsyncIterable<string>): Promise<string> {
+  let text = "";
+  for await (const part of parts) text += part;
+  return text;
 }

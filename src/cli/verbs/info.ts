@@ -5,6 +5,7 @@ import { Command } from "commander";
 import { readModelConfig, resolveModelFolder } from "../../checkpoint/model.js";
 import { fileDTypes } from "../../checkpoint/dtype.js";
 import { Safetensors } from "../../checkpoint/safetensors.js";
+import { parameterCount } from "../../model/index.js";
 import { bytes, compact, table } from "../format.js";
 
 export function infoCommand(): Command {
@@ -20,7 +21,8 @@ export function infoCommand(): Command {
       const tensors = [...file.tensors.values()].map(({ name, dtype, shape, byteLength, file: where }) => ({
         name, dtype, shape, parameters: byteLength / fileDTypes[dtype], bytes: byteLength, file: basename(where),
       }));
-      const parameters = tensors.reduce((sum, tensor) => sum + tensor.parameters, 0);
+      // The file may hold more: biases of zero, for an architecture that always has some.
+      const parameters = parameterCount(config);
       const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
       if (json) {
         console.log(JSON.stringify({ config, family: family.modelType, tensors, parameters, bytes: total }));
@@ -29,6 +31,6 @@ export function infoCommand(): Command {
       console.log(table(Object.entries(config).map(([name, value]) => [name, String(value)])));
       const rows = tensors.map((t) => [t.name, t.dtype, `[${t.shape.join(", ")}]`, compact(t.parameters), bytes(t.bytes), t.file]);
       console.log(`\n${table([["tensor", "dtype", "shape", "parameters", "bytes", "file"], ...rows], [3, 4])}`);
-      console.log(`\n${family.modelType}, ${compact(parameters)} parameters, ${bytes(total)}`);
+      console.log(`\n${family.modelType}, ${compact(parameters)} parameters, ${bytes(total)} in ${folder}`);
     });
 }

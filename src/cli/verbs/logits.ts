@@ -1,7 +1,7 @@
 /** @file `inkling logits`: the raw scores of the next token, for scripts and comparisons. */
 
 import { Command } from "commander";
-import { ConfigError } from "../../errors.js";
+import { TokenizerError } from "../../errors.js";
 import { LanguageModel } from "../../language-model.js";
 import { Tensor, noGrad, scope } from "../../tensor/index.js";
 import { tokenIds } from "../options.js";
@@ -18,7 +18,9 @@ export function logitsCommand(): Command {
       const model = await LanguageModel.load(path);
       const { vocabSize } = model.config;
       const outside = ids.find((id) => id >= vocabSize);
-      if (outside !== undefined) throw new ConfigError("ids", `token id ${outside} is outside the vocabulary of ${vocabSize}.`, { code: "token-id" });
+      if (outside !== undefined) {
+        throw new TokenizerError({}, `token id ${outside} is outside the model's vocabulary of ${vocabSize}.`, { code: "token-out-of-range", hint: `Ids go from 0 to ${vocabSize - 1}.` });
+      }
       const tensor = noGrad(() => scope(() => model.logits(Tensor.from(Int32Array.from(ids), { shape: [1, ids.length] }), { lastOnly: !all })));
       const flat = Array.from(await tensor.data());
       const rows = Array.from({ length: flat.length / vocabSize }, (_, i) => flat.slice(i * vocabSize, (i + 1) * vocabSize));

@@ -19,7 +19,7 @@ export function startCommand(): Command {
       // Without native kernels everything is a hundred times slower, so the model is that much smaller.
       const recipe = defaultDevice().name === "reference" ? "start-reference" : "start";
       const out = given ?? join("runs", recipe);
-      const model = (await isRunComplete(out)) ? await LanguageModel.load(out) : await runTraining({ recipe, out, seed: 0, resume: true, ...(steps && { steps }) });
+      const model = (await isRunComplete(out)) ? await LanguageModel.load(out) : await runTraining({ recipe, out, resume: true, ...(steps && { steps }) }, ["inkling start", ...(given ? ["--out", given] : []), ...(steps ? ["--steps", steps] : [])].join(" "));
       if (process.stdin.isTTY && process.stdout.isTTY) {
         await converse(model, { temperature: 0.8, maxTokens: 300 });
         return;

@@ -18,7 +18,7 @@ export interface TrainFlags {
   readonly data?: string;
   readonly out?: string;
   readonly steps?: number;
-  readonly seed: number;
+  readonly seed?: number;
   readonly dtype?: FloatDType;
   readonly resume?: boolean;
   readonly json?: boolean;
@@ -31,7 +31,7 @@ export function trainCommand(): Command {
     .option("--data <path>", "a text file or folder in place of the recipe's text")
     .option("--out <dir>", "where checkpoints and metrics go (default: runs/<recipe>)")
     .option("--steps <n>", "optimizer steps in all", wholeNumber(1))
-    .option("--seed <n>", "decides the initial weights and the order of the data", wholeNumber(), 0)
+    .option("--seed <n>", "decides the initial weights and the order of the data (default: the recipe's, or 0)", wholeNumber())
     .addOption(new Option("--dtype <dtype>", "of the computation; weights stay f32").choices(["f32", "bf16"]))
     .option("--resume", "go on from the last checkpoint in --out")
     .option("--json", "one JSON object a step, for scripts")
@@ -51,21 +51,27 @@ Ctrl-C saves and stops; a second one stops at once. OUT/last is the newest check
     });
 }
 
-/** Runs the recipe to its end and returns the trained model. Rejects with an AbortError after Ctrl-C has saved. */
-export async function runTraining(flags: TrainFlags): Promise<LanguageModel> {
-  const { json = false, seed, resume = false } = flags;
+/** Runs the recipe to its end and returns the trained model. Rejects with an AbortError after Ctrl-C has saved; `goOn` is the command that then goes on. */
+export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(flags)): Promise<LanguageModel> {
+  const { json = false, resume = false } = flags;
   const recipe = await loadRecipe(flags.recipe);
+  const { seed = recipe.train.seed ?? 0 } = flags;
   const out = flags.out ?? join("runs", flags.recipe.replace(/^.*[/\\]|\.\w+$/g, ""));
   const say = (text: string) => {
     if (!json) console.log(text);
   };
 
-  const { signal, dispose } = interruptible(() => say(pc.yellow("\nstopping after this step; Ctrl-C again stops at once")));
+  let progress: Progress | undefined;
+  const { signal, dispose } = interruptible(() => {
+    const text = pc.yellow("stopping after this step; Ctrl-C again stops at once");
+    if (progress === undefined) say(text);
+    else progress.say(text);
+  });
   try {
     const settings = trainSettings({ ...recipe.train, seed, ...(flags.steps && { steps: flags.steps }), ...(flags.dtype && { dtype: flags.dtype }) });
     const goesOn = resume && (await configOfRun(out)) !== undefined;
     const tokenizerOfRun = goesOn ? await Tokenizer.load(join(out, "last")) : undefined;
-    const { model, tokenizer, data } = await prepareRecipe(recipe, { seed, signal, ...(flags.data && { text: flags.data }), ...(tokenizerOfRun && { tokenizer: tokenizerOfRun }) });
+    const { model, tokenizer, data } = await prepareRecipe({ ...recipe, train: settings }, { seed, signal, ...(flags.data && { text: flags.data }), ...(tokenizerOfRun && { tokenizer: tokenizerOfRun }) });
     await using _data = data;
     const device = defaultDevice();
     const matmulRate = await measureMatmulRate(device, settings.dtype);
@@ -73,10 +79,10 @@ export async function runTraining(flags: TrainFlags): Promise<LanguageModel> {
     say(
       pc.dim(
         `${compact(model.numParameters)} parameters (${bytes(model.numBytes)}), vocabulary ${tokenizer.vocabSize}, ${compact(data.train.length)} tokens to learn from, ` +
-          `${compact(data.validation?.length ?? 0)} to validate; ${settings.dtype} on ${device.description}, ${compact(matmulRate)}FLOP/s in matmuls`,
+          `${compact(data.validation?.length ?? 0)} to validate; ${settings.dtype} on ${device.description}, ${(matmulRate / 1e9).toFixed(matmulRate < 1e10 ? 1 : 0)} GFLOP/s in matmuls`,
       ),
     );
-    const progress = new Progress({ steps: settings.steps, json, flopsPerToken: model.flopsPerToken(), matmulRate });
+    progress = new Progress({ steps: settings.steps, json, flopsPerToken: model.flopsPerToken(), matmulRate });
     let saved = join(out, "last");
     try {
       for await (const report of train(model, data, { ...settings, out, resume, tokenizer, signal })) {
@@ -85,7 +91,7 @@ export async function runTraining(flags: TrainFlags): Promise<LanguageModel> {
       }
     } catch (error) {
       if (signal.aborted) {
-        say(`saved in ${saved}; ${pc.bold(`inkling train --recipe ${flags.recipe} --out ${out} --resume`)} goes on`);
+        say(`saved in ${saved}; ${pc.bold(goOn)} goes on`);
         throw new DOMException("interrupted", "AbortError");
       }
       throw error;
@@ -95,4 +101,11 @@ export async function runTraining(flags: TrainFlags): Promise<LanguageModel> {
   } finally {
     dispose();
   }
+}
+
+/** The command that goes on with this run: whatever decides what a step computes must be said again. */
+function trainCommandLine({ recipe, data, out, steps, seed, dtype }: TrainFlags): string {
+  const given = Object.entries({ recipe, data, out, steps, seed, dtype }).flatMap(([flag, value]) => (value === undefined ? [] : [[flag, value] as const]));
+  const quoted = (value: string | number) => (/^[\w./:@-]+$/.test(String(value)) ? String(value) : `'${String(value).replaceAll("'", `'\\''`)}'`);
+  return `inkling train ${given.map(([flag, value]) => `--${flag} ${quoted(value)}`).join(" ")} --resume`;
 }
