@@ -1,10 +1,13 @@
 /** @file `npm run bench -- NAME [side ...]`: us and the peers in turns, medians and ratios. */
 
+import { benchTokenizer } from "./tokenizer.js";
 import { benchTraining, trainWorkloads } from "./train.js";
 
-const benches: Readonly<Record<string, (only: readonly string[]) => Promise<void>>> = Object.fromEntries(
-  Object.keys(trainWorkloads).map((name) => [name, (only: readonly string[]) => benchTraining(name, only)]),
-);
+const benches: Readonly<Record<string, (only: readonly string[]) => Promise<void>>> = {
+  ...Object.fromEntries(Object.keys(trainWorkloads).map((name) => [name, (only: readonly string[]) => benchTraining(name, only)])),
+  "tokenizer-encode": () => benchTokenizer("encode"),
+  "tokenizer-train": () => benchTokenizer("train"),
+};
 
 const [name, ...only] = process.argv.slice(2);
 if (name === undefined || !(name in benches)) {

@@ -34,10 +34,15 @@ export class Peer {
     await this.#answer();
   }
 
-  /** One measurement of N steps. Throws where the process ended instead. */
-  async run(steps: number): Promise<Measurement> {
-    this.#process.stdin.write(`run ${steps}\n`);
-    return (await this.#answer()) as Measurement;
+  /** One measurement of N training steps. Throws where the process ended instead. */
+  run(steps: number): Promise<Measurement> {
+    return this.ask(`run ${steps}`);
+  }
+
+  /** The answer to a line of its protocol. */
+  async ask<T>(line: string): Promise<T> {
+    this.#process.stdin.write(`${line}\n`);
+    return (await this.#answer()) as T;
   }
 
   /** The next line that is JSON. */
