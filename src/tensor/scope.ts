@@ -54,10 +54,14 @@ export function scope<T>(body: () => T): T {
 
 /** Takes a tensor out of its scope: the caller owns it from here, and disposes of it. */
 export function keep<T extends Tensor>(tensor: T): T {
-  for (let s = innermost; s !== undefined; s = s.parent) {
-    if (s.tensors.delete(tensor)) tensor.watch();
-  }
+  if (disown(tensor)) tensor.watch();
   return tensor;
+}
+
+/** Takes a tensor out of its scope, if it is in one, with nobody to own it after that. */
+export function disown(tensor: Tensor): boolean {
+  for (let s = innermost; s !== undefined; s = s.parent) if (s.tensors.delete(tensor)) return true;
+  return false;
 }
 
 /** The scope that will release this tensor, if any. */

@@ -7,7 +7,7 @@
  */
 
 import { InklingError } from "../errors.js";
-import { currentScope, keep } from "./scope.js";
+import { currentScope, disown, keep } from "./scope.js";
 import type { BufferId, BufferView, Device } from "./device.js";
 import { defaultDevice } from "./devices.js";
 import { bytesPerElement, fromBfloat16, rawArray, toBfloat16, type DType, type RawArray } from "./dtype.js";
@@ -215,10 +215,12 @@ export class Tensor implements BufferView {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    keep(this);
+    disown(this);
     this.grad?.dispose();
     this.grad = undefined;
     this.release();
+    // Should the tape still hold it: within a scope its node belongs to that, and outside this is the net.
+    if (currentScope() === undefined) this.watch();
   }
 
   /** Its holder owns it from here: dispose() gives up that reference, though an earlier owner gave up his by it. */

@@ -62,12 +62,12 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   const attributes = { scale: options.scale ?? 1 / Math.sqrt(d), causal: causal ? 1 : 0, window, softcap, p, seedLow, seedHigh, stream };
   const out = emptyLike(q, [batch, queries, heads, dv]);
   const logSumExp = emptyLike(q, [batch, heads, queries], "f32");
-  const inputs = { q, k, v, slopes, starts, mask };
-  launch("attention", { ...inputs, out, logSumExp }, attributes);
+  // Written out twice: each spread would make an object of a new shape, kilobytes that outlive the young generation.
+  launch("attention", { q, k, v, slopes, starts, mask, out, logSumExp }, attributes);
   const saved = [q, k, v, slopes, starts, mask, out, logSumExp].filter((tensor) => tensor !== undefined);
   record("attention", out, [q, k, v], saved, (dout, _needs, _into, place) => {
     const gradients = [q, k, v].map((input, i) => place(i) ?? emptyLike(input));
-    launch("attentionBackward", { ...inputs, out, logSumExp, dout, dq: gradients[0], dk: gradients[1], dv: gradients[2] }, attributes);
+    launch("attentionBackward", { q, k, v, slopes, starts, mask, out, logSumExp, dout, dq: gradients[0], dk: gradients[1], dv: gradients[2] }, attributes);
     return gradients;
   });
   logSumExp.dispose();

@@ -1,0 +1,66 @@
+/**
+ * Whether the event loop lives while a model trains, and whether memory is flat: trains a recipe with evaluation, samples and saves in between,
+ * prints how late a 10 ms timer was at most, and the resident size at step 50, 100, ...
+ *
+ *     npm run build && node scripts/check-event-loop.mjs [recipe=shakespeare-char] [steps=500] [dtype]
+ *
+ * Fails when the timer was more than 50 ms late, or when the resident size differs by more than 2% between step 50 and the last.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { loadRecipe, prepareRecipe, train } from "../dist/src/index.js";
+
+// As the command line does (src/cli/bin.ts).
+setFlagsFromString("--semi-space-growth-factor=1");
+
+const [name = "shakespeare-char", stepsGiven = "500", dtype] = process.argv.slice(2);
+const steps = Number(stepsGiven);
+const folder = mkdtempSync(join(tmpdir(), "inkling-event-loop-"));
+
+/** The lateness of a 10 ms timer, as a list of [when, how late], the worst first. */
+function watch() {
+  const late = [];
+  let due = performance.now() + 10;
+  const timer = setInterval(() => {
+    const now = performance.now();
+    late.push([now, now - due]);
+    due = now + 10;
+  }, 10);
+  return () => {
+    clearInterval(timer);
+    return late.sort((a, b) => b[1] - a[1]);
+  };
+}
+
+const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+let failed = false;
+try {
+  const recipe = await loadRecipe(name);
+  const settings = { ...recipe.train, steps, evaluateEvery: 100, saveEvery: 100, sampleEvery: 200, ...(dtype && { dtype }) };
+  const { model, data, tokenizer } = await prepareRecipe({ ...recipe, train: settings });
+  const resident = new Map();
+  const moments = [];
+  const stop = watch();
+  const start = performance.now();
+  for await (const { step, saved, sample, validationLoss } of train(model, data, { ...settings, tokenizer, out: join(folder, "run") })) {
+    moments.push([performance.now(), `step ${step}${validationLoss === undefined ? "" : ", evaluated"}${sample === undefined ? "" : ", sampled"}${saved === undefined ? "" : ", saved"}`]);
+    if (step % 50 === 0) {
+      resident.set(step, process.memoryUsage.rss());
+      console.log(`step ${String(step).padStart(5)}  resident ${megabytes(resident.get(step))} MB  ${((performance.now() - start) / 1000).toFixed(0)} s`);
+    }
+  }
+  const late = stop();
+  const during = (when) => moments.find(([end]) => end >= when)?.[1] ?? "after the last step";
+  console.log(`10 ms timer, ${late.length} times: at most ${late[0][1].toFixed(1)} ms late (before ${during(late[0][0])}); then ${late.slice(1, 6).map(([when, by]) => `${by.toFixed(1)} (${during(when)})`).join(", ")}`);
+  failed ||= late[0][1] > 50;
+  if (resident.size > 1) {
+    const [first, last] = [resident.get(50), [...resident.values()].at(-1)];
+    console.log(`resident size from step 50 to the last: ${megabytes(first)} to ${megabytes(last)} MB (${(100 * (last / first - 1)).toFixed(2)}%); peak ${megabytes(process.resourceUsage().maxRSS * 1024)} MB`);
+    failed ||= Math.abs(last / first - 1) > 0.02;
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+process.exitCode = failed ? 1 : 0;
