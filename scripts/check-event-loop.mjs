@@ -4,7 +4,7 @@
  *
  *     npm run build && node scripts/check-event-loop.mjs [recipe=shakespeare-char] [steps=500] [dtype]
  *
- * Fails when the timer was more than 50 ms late, or when the resident size differs by more than 2% between step 50 and the last.
+ * Fails when the timer was more than 50 ms late, or when the resident size of step 50 and a later one differ by more than 2%.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -38,7 +38,8 @@ const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 let failed = false;
 try {
   const recipe = await loadRecipe(name);
-  const settings = { ...recipe.train, steps, evaluateEvery: 100, saveEvery: 100, sampleEvery: 200, ...(dtype && { dtype }) };
+  // Out of step with the looks at memory: after an evaluation the activations of the next step are yet to be made.
+  const settings = { ...recipe.train, steps, evaluateEvery: 110, saveEvery: 110, sampleEvery: 220, ...(dtype && { dtype }) };
   const { model, data, tokenizer } = await prepareRecipe({ ...recipe, train: settings });
   const resident = new Map();
   const moments = [];
@@ -46,7 +47,7 @@ try {
   const start = performance.now();
   for await (const { step, saved, sample, validationLoss } of train(model, data, { ...settings, tokenizer, out: join(folder, "run") })) {
     moments.push([performance.now(), `step ${step}${validationLoss === undefined ? "" : ", evaluated"}${sample === undefined ? "" : ", sampled"}${saved === undefined ? "" : ", saved"}`]);
-    if (step % 50 === 0) {
+    if (step % 50 === 0 && step < steps) {
       resident.set(step, process.memoryUsage.rss());
       console.log(`step ${String(step).padStart(5)}  resident ${megabytes(resident.get(step))} MB  ${((performance.now() - start) / 1000).toFixed(0)} s`);
     }
@@ -55,10 +56,12 @@ try {
   const during = (when) => moments.find(([end]) => end >= when)?.[1] ?? "after the last step";
   console.log(`10 ms timer, ${late.length} times: at most ${late[0][1].toFixed(1)} ms late (before ${during(late[0][0])}); then ${late.slice(1, 6).map(([when, by]) => `${by.toFixed(1)} (${during(when)})`).join(", ")}`);
   failed ||= late[0][1] > 50;
-  if (resident.size > 1) {
-    const [first, last] = [resident.get(50), [...resident.values()].at(-1)];
-    console.log(`resident size from step 50 to the last: ${megabytes(first)} to ${megabytes(last)} MB (${(100 * (last / first - 1)).toFixed(2)}%); peak ${megabytes(process.resourceUsage().maxRSS * 1024)} MB`);
-    failed ||= Math.abs(last / first - 1) > 0.02;
+  const [first, ...later] = resident.values();
+  if (later.length > 0) {
+    const [least, most] = [Math.min(first, ...later), Math.max(first, ...later)];
+    const change = 100 * (Math.abs(most - first) > Math.abs(least - first) ? most / first - 1 : least / first - 1);
+    console.log(`resident size at step 50: ${megabytes(first)} MB, after that ${megabytes(least)} to ${megabytes(most)} MB (${change.toFixed(2)}%); peak ${megabytes(process.resourceUsage().maxRSS * 1024)} MB`);
+    failed ||= Math.abs(change) > 2;
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });
