@@ -115,6 +115,10 @@ export class Tensor implements BufferView {
     const shape = options.shape ?? listed?.shape ?? [flat.length];
     if (elementsOf(shape) !== flat.length) throw new RangeError(`${flat.length} numbers do not fill the shape [${shape.join(", ")}].`);
     const dtype = options.dtype ?? (flat instanceof Int32Array ? "i32" : flat instanceof Uint8Array ? "u8" : "f32");
+    // The write copies, so an array that is already as it will lie in memory needs no other.
+    if ((dtype === "i32" && flat instanceof Int32Array) || (dtype === "f32" && flat instanceof Float32Array)) {
+      return Tensor.fromRaw(flat as RawArray, shape, dtype, options.device);
+    }
     const raw = rawArray(dtype, new ArrayBuffer(flat.length * bytesPerElement[dtype]));
     if (dtype === "bf16") for (let i = 0; i < flat.length; i++) raw[i] = toBfloat16(flat[i]);
     else raw.set(flat);
