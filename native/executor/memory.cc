@@ -33,6 +33,14 @@ void systemFree(void* block) {
 
 }  // namespace
 
+Memory::Memory() {
+#if defined(__GLIBC__)
+  // What a save or a read of the weights leaves behind on the JavaScript side then goes back to the system when it is collected. By default
+  // glibc raises this bound with every large block that is freed, and keeps them all.
+  mallopt(M_MMAP_THRESHOLD, 64 << 10);
+#endif
+}
+
 Memory::~Memory() {
   for (auto& [block, size] : sizes_) systemFree(block);
 }

@@ -10,6 +10,7 @@ namespace inkling {
 
 class Memory {
  public:
+  Memory();
   ~Memory();
 
   // 64-byte aligned; throws std::bad_alloc when the system has no more.
