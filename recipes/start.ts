@@ -8,13 +8,13 @@ export default defineRecipe({
   tokenizer: { kind: "characters" },
   model: { numLayers: 6, numHeads: 6, hiddenSize: 192, contextLength: 128, bias: false },
   train: {
-    steps: 1000,
+    steps: 700,
     batchSize: 16,
     optimizer: { kind: "adamw", beta2: 0.99 },
     schedule: { kind: "cosine", rate: 2e-3, finalRate: 1e-4, warmup: 50 },
-    evaluateEvery: 200,
+    evaluateEvery: 140,
     evaluateTokens: 16_384,
-    saveEvery: 200,
-    sampleEvery: 200,
+    saveEvery: 140,
+    sampleEvery: 140,
   },
 });
