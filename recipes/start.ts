@@ -8,13 +8,13 @@ export default defineRecipe({
   tokenizer: { kind: "characters" },
   model: { numLayers: 6, numHeads: 6, hiddenSize: 192, contextLength: 128, bias: false },
   train: {
-    steps: 700,
+    steps: 900,
     batchSize: 16,
     optimizer: { kind: "adamw", beta2: 0.99 },
     schedule: { kind: "cosine", rate: 2e-3, finalRate: 1e-4, warmup: 50 },
-    evaluateEvery: 140,
+    evaluateEvery: 180,
     evaluateTokens: 16_384,
-    saveEvery: 140,
-    sampleEvery: 140,
+    saveEvery: 180,
+    sampleEvery: 180,
   },
 });
