@@ -2,6 +2,9 @@
 
 import "./methods.js";
 
+export {
+  blockFormatNames, blockFormatOfGgmlType, blockFormats, isWritten, rowBytes, writtenFormats, type BlockFormat, type BlockFormatSpec, type WrittenFormat,
+} from "./block-formats.js";
 export { CpuDevice, type CpuDeviceOptions } from "./cpu/device.js";
 export type { Activation } from "./contract.js";
 export type { BufferView, Device } from "./device.js";
