@@ -17,6 +17,7 @@ import { Tensor, launch, scope, type FloatDType } from "../tensor/index.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 import { readableFolder, writeFolderAtomically } from "./atomic.js";
 import { ConfigFile, families, type Family, type TensorPart, type TensorPlan } from "./families/index.js";
+import { fromFileOrder, toFileOrder } from "./row-order.js";
 import { Safetensors, writeSafetensorsFolder, type StoredTensor, type TensorToStore } from "./safetensors.js";
 
 /** How a model is meant to be sampled from: `generation_config.json`. */
@@ -95,13 +96,17 @@ function* storedTensors(model: Decoder, family: Family, dtype: FloatDType): Gene
   const parameters = model.parameters();
   for (const plan of family.tensors(model.config, shapesOf(parameters))) {
     for (const { part, window } of windowsOf(plan, parameters)) {
-      const { name, shape } = part;
-      yield { name, shape, dtype: dtype === "bf16" ? "BF16" : "F32", data: () => readWindow(shape, dtype, window) };
+      const { name, shape, rows } = part;
+      const data = async () => {
+        const bytes = await readWindow(shape, dtype, window);
+        return rows === undefined ? bytes : toFileOrder(bytes, rows);
+      };
+      yield { name, shape, dtype: dtype === "bf16" ? "BF16" : "F32", data };
     }
   }
 }
 
-async function readWindow(shape: readonly number[], dtype: FloatDType, window: (() => Tensor) | undefined): Promise<Uint8Array> {
+async function readWindow(shape: readonly number[], dtype: FloatDType, window: (() => Tensor) | undefined): Promise<Uint8Array<ArrayBuffer>> {
   if (window === undefined) return new Uint8Array(shape.reduce((a, b) => a * b, dtype === "bf16" ? 2 : 4));
   const dense = scope(() => {
     const x = window();
@@ -208,7 +213,7 @@ export async function loadWeights(folder: string, model: Decoder, { allowUnused 
     for (const { part, window } of windowsOf(plan, parameters)) {
       signal?.throwIfAborted();
       const values = await find(part.name)!.readFloat32();
-      if (window !== undefined) fill(window, values, part.shape);
+      if (window !== undefined) fill(window, part.rows === undefined ? values : fromFileOrder(values, part.rows), part.shape);
       else if (values.some((value) => value !== 0)) {
         throw new CheckpointError({ file: file.path, field: part.name }, "the configuration says that there are no biases, and this one is not zero.", {
           code: "bad-config",

@@ -10,6 +10,7 @@
 import { z } from "zod";
 import { CheckpointError } from "../../errors.js";
 import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import type { RowOrder } from "../row-order.js";
 
 export interface Family {
   /** `model_type` in config.json. */
@@ -43,6 +44,8 @@ export interface TensorPart {
   readonly shape: readonly number[];
   /** The file has columns where we have rows: GPT-2's `Conv1D` keeps [in, out]. */
   readonly transposed?: boolean;
+  /** The file has the rows of this part in another order than we do. Never with `transposed`. */
+  readonly rows?: RowOrder;
 }
 
 /** A parameter that is one tensor. */
