@@ -50,9 +50,9 @@ describe("reading", () => {
   });
 
   it("opens a folder that transformers saved, and reads parts of a tensor", async () => {
-    await using file = await Safetensors.open(fixture("tiny-gpt2"));
+    await using file = await Safetensors.open(fixture("families/gpt2"));
     const tensor = file.get("transformer.wte.weight");
-    expect(tensor).toMatchObject({ dtype: "F32", shape: [61, 24], byteLength: 61 * 24 * 4 });
+    expect(tensor).toMatchObject({ dtype: "BF16", shape: [41, 24], byteLength: 41 * 24 * 2 });
     const part = new Uint8Array(100);
     await tensor.readInto(part, 40);
     expect(part).toEqual((await tensor.read()).subarray(40, 140));
