@@ -18,7 +18,8 @@ import type { Tokenizer } from "../tokenizer/index.js";
 import { readableFolder, writeFolderAtomically } from "./atomic.js";
 import { ConfigFile, families, type Family, type TensorPart, type TensorPlan } from "./families/index.js";
 import { fromFileOrder, toFileOrder } from "./row-order.js";
-import { Safetensors, writeSafetensorsFolder, type StoredTensor, type TensorToStore } from "./safetensors.js";
+import { Safetensors, writeSafetensorsFolder, type TensorToStore } from "./safetensors.js";
+import type { StoredTensor } from "./stored-tensor.js";
 
 /** How a model is meant to be sampled from: `generation_config.json`. */
 export interface GenerationDefaults {

@@ -14,37 +14,23 @@
  * A large model is several files beside `model.safetensors.index.json`, which says in which file each tensor is.
  */
 import { createHash } from "node:crypto";
-import { open, readFile, stat, type FileHandle } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import { CheckpointError, systemErrorCode } from "../errors.js";
+import { CheckpointError } from "../errors.js";
 import { readableFolder, writeFileAtomically } from "./atomic.js";
-import { fileDTypes, isFileDType, toFloat32, type FileDType } from "./dtype.js";
+import { fileDTypes, isFileDType, type FileDType } from "./dtype.js";
+import { broken, cannotOpen, FileBytes, storedTensor, writeFully } from "./file-bytes.js";
+import type { StoredTensor, WeightFile } from "./stored-tensor.js";
 
 /** The reference implementation's own limit. */
 const maxHeaderBytes = 100_000_000;
-/** One read or write call moves at most 2 GiB; smaller pieces also keep hashing and copying in cache and memory low. */
+/** Pieces of this size keep hashing in cache and memory low. */
 const pieceBytes = 8 << 20;
 const hashKey = "inkling.sha256";
 const noHash = "0".repeat(64);
 export const singleFileName = "model.safetensors";
 export const indexFileName = "model.safetensors.index.json";
-
-/** One tensor of an open file. */
-export interface StoredTensor {
-  readonly name: string;
-  readonly dtype: FileDType;
-  readonly shape: readonly number[];
-  readonly byteLength: number;
-  /** The path of the file that holds it. */
-  readonly file: string;
-  /** All its bytes, row-major, little-endian, in a buffer of their own. */
-  read(): Promise<Uint8Array<ArrayBuffer>>;
-  /** Fills `target` with its bytes from `start` on, for reading a large tensor in parts or into memory that exists. */
-  readInto(target: Uint8Array, start?: number): Promise<void>;
-  /** Its elements as float32; see `toFloat32`. */
-  readFloat32(): Promise<Float32Array<ArrayBuffer>>;
-}
 
 /** A tensor to be written; `data` may be a function, called when its turn comes, so that a model need not be in memory twice. */
 export interface TensorToStore {
@@ -55,13 +41,13 @@ export interface TensorToStore {
 }
 
 /** The tensors of one file, or of all the files of a sharded checkpoint. Close it (or `await using`). */
-export class Safetensors implements AsyncDisposable {
+export class Safetensors implements WeightFile {
   readonly path: string;
-  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly tensors: ReadonlyMap<string, StoredTensor<FileDType>>;
   readonly metadata: Readonly<Record<string, string>>;
   readonly #files: readonly OpenFile[];
 
-  private constructor(path: string, tensors: ReadonlyMap<string, StoredTensor>, metadata: Readonly<Record<string, string>>, files: readonly OpenFile[]) {
+  private constructor(path: string, tensors: ReadonlyMap<string, StoredTensor<FileDType>>, metadata: Readonly<Record<string, string>>, files: readonly OpenFile[]) {
     this.path = path;
     this.tensors = tensors;
     this.metadata = metadata;
@@ -83,7 +69,7 @@ export class Safetensors implements AsyncDisposable {
   static async #openShards(indexPath: string): Promise<Safetensors> {
     const index = await readIndex(indexPath);
     const files = new Map<string, OpenFile>();
-    const tensors = new Map<string, StoredTensor>();
+    const tensors = new Map<string, StoredTensor<FileDType>>();
     try {
       for (const [name, fileName] of index) {
         const path = join(dirname(indexPath), fileName);
@@ -102,7 +88,7 @@ export class Safetensors implements AsyncDisposable {
   }
 
   /** @throws CheckpointError `no-such-tensor` */
-  get(name: string): StoredTensor {
+  get(name: string): StoredTensor<FileDType> {
     const tensor = this.tensors.get(name);
     if (tensor !== undefined) return tensor;
     const some = [...this.tensors.keys()].slice(0, 5).join(", ");
@@ -132,58 +118,35 @@ export class Safetensors implements AsyncDisposable {
 /** One open file with its header checked. */
 class OpenFile {
   readonly metadata: Readonly<Record<string, string>>;
-  readonly tensors: ReadonlyMap<string, StoredTensor>;
-  readonly #path: string;
-  readonly #handle: FileHandle;
+  readonly tensors: ReadonlyMap<string, StoredTensor<FileDType>>;
+  readonly #file: FileBytes;
   readonly #header: Uint8Array;
 
-  private constructor(path: string, handle: FileHandle, header: Uint8Array, fileBytes: number) {
-    const { metadata, entries } = parseHeader(path, header, fileBytes - 8 - header.length);
-    this.#path = path;
-    this.#handle = handle;
+  private constructor(file: FileBytes, header: Uint8Array) {
+    const dataStart = 8 + header.length;
+    const { metadata, entries } = parseHeader(file.path, header, file.size - dataStart);
+    this.#file = file;
     this.#header = header;
     this.metadata = metadata;
-    this.tensors = new Map(entries.map((entry) => [entry.name, this.#tensor(entry, 8 + header.length)]));
+    this.tensors = new Map(
+      entries.map(({ name, dtype, shape, begin, end }) => [name, storedTensor(file, { name, dtype, shape, begin: dataStart + begin, byteLength: end - begin })]),
+    );
   }
 
   static async open(path: string): Promise<OpenFile> {
-    const handle = await open(path, "r").catch((error: unknown) => {
-      throw cannotOpen(path, error);
-    });
+    const file = await FileBytes.open(path);
     try {
-      const { size } = await handle.stat();
+      const { size } = file;
       if (size < 8) throw broken({ file: path }, `the file has ${size} bytes, too few for a safetensors header: it is cut short or something else.`);
-      const lengthBytes = new Uint8Array(8);
-      await readFully(path, handle, lengthBytes, 0);
-      const length = new DataView(lengthBytes.buffer).getBigUint64(0, true);
+      const length = new DataView((await file.read(0, 8)).buffer).getBigUint64(0, true);
       if (length > BigInt(size - 8) || length > maxHeaderBytes) {
         throw broken({ file: path, offset: 0 }, `the header claims ${length} bytes and the file has ${size}: it is cut short, or no safetensors file.`);
       }
-      const header = new Uint8Array(Number(length));
-      await readFully(path, handle, header, 8);
-      return new OpenFile(path, handle, header, size);
+      return new OpenFile(file, await file.read(8, Number(length)));
     } catch (error) {
-      await handle.close();
+      await file.close();
       throw error;
     }
-  }
-
-  #tensor({ name, dtype, shape, begin, end }: HeaderEntry, dataStart: number): StoredTensor {
-    const path = this.#path;
-    const handle = this.#handle;
-    const byteLength = end - begin;
-    const readInto = async (target: Uint8Array, start = 0): Promise<void> => {
-      if (!(start >= 0 && start + target.length <= byteLength)) {
-        throw new RangeError(`Bytes ${start} to ${start + target.length} are not all in "${name}", which has ${byteLength}.`);
-      }
-      await readFully(path, handle, target, dataStart + begin + start);
-    };
-    const read = async (): Promise<Uint8Array<ArrayBuffer>> => {
-      const bytes = new Uint8Array(byteLength);
-      await readInto(bytes);
-      return bytes;
-    };
-    return { name, dtype, shape, byteLength, file: path, readInto, read, readFloat32: async () => toFloat32(dtype, await read()) };
   }
 
   async verify(): Promise<void> {
@@ -191,18 +154,18 @@ class OpenFile {
     if (expected === undefined) return;
     const hash = createHash("sha256");
     const piece = new Uint8Array(pieceBytes);
-    const { size } = await this.#handle.stat();
+    const { size, path } = this.#file;
     for (let at = 8 + this.#header.length; at < size; at += piece.length) {
       const part = piece.subarray(0, Math.min(piece.length, size - at));
-      await readFully(this.#path, this.#handle, part, at);
+      await this.#file.readInto(part, at);
       hash.update(part);
     }
     hash.update(withoutHash(this.#header, expected));
-    if (hash.digest("hex") !== expected) throw broken({ file: this.#path }, "its content is not what was written: the checksum differs.");
+    if (hash.digest("hex") !== expected) throw broken({ file: path }, "its content is not what was written: the checksum differs.");
   }
 
   close(): Promise<void> {
-    return this.#handle.close();
+    return this.#file.close();
   }
 }
 
@@ -309,23 +272,6 @@ async function findCheckpoint(path: string): Promise<string> {
     code: "no-such-file",
     hint: "Name the folder of a model that was saved or downloaded whole.",
   });
-}
-
-async function readFully(path: string, handle: FileHandle, target: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < target.length; ) {
-    const { bytesRead } = await handle.read(target, done, Math.min(target.length - done, 1 << 30), position + done);
-    if (bytesRead === 0) throw broken({ file: path, offset: position + done }, "the file ends here: it was cut short while being read.");
-    done += bytesRead;
-  }
-}
-
-function broken(place: { file: string; field?: string; offset?: number }, message: string): CheckpointError {
-  return new CheckpointError(place, message, { code: "bad-checkpoint", hint: "Download or save it again." });
-}
-
-function cannotOpen(path: string, error: unknown): CheckpointError {
-  if (systemErrorCode(error) === "ENOENT") return new CheckpointError({ file: path }, "there is no such file.", { code: "no-such-file", hint: "Check the path.", cause: error });
-  return new CheckpointError({ file: path }, `cannot be read (${error instanceof Error ? error.message : String(error)}).`, { code: "cannot-read", cause: error });
 }
 
 /**
@@ -436,13 +382,6 @@ function bytesOf({ dtype, shape }: { dtype: FileDType; shape: readonly number[] 
     throw new RangeError(`[${shape.join(", ")}] is not a shape that can be stored.`);
   }
   return bytes;
-}
-
-async function writeFully(file: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
-  for (let done = 0; done < bytes.length; ) {
-    done += (await file.write(bytes, done, Math.min(bytes.length - done, 1 << 30), position + done)).bytesWritten;
-  }
-  return position + bytes.length;
 }
 
 /** A header as it was hashed: with zeros where the hash stands now. */

@@ -6,7 +6,8 @@
  * were made from in its metadata.
  */
 import { z } from "zod";
-import { Safetensors, type StoredTensor } from "../checkpoint/safetensors.js";
+import { Safetensors } from "../checkpoint/safetensors.js";
+import type { StoredTensor } from "../checkpoint/stored-tensor.js";
 import { CheckpointError, DataError } from "../errors.js";
 import { BatchSampler, type BatchOptions, type TokenBatch } from "./sampler.js";
 

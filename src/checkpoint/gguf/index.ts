@@ -1,0 +1,3 @@
+export { Gguf } from "./gguf.js";
+export { gguf, GgufMetadata, GgufStrings, type GgufArray, type GgufNumberArray, type GgufType, type GgufValue } from "./metadata.js";
+export { writeGguf, type GgufTensorToStore, type GgufToWrite } from "./write.js";
