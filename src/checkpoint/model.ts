@@ -16,7 +16,7 @@ import { modelConfig, type Decoder, type ModelConfig, type ModelOptions } from "
 import { Tensor, launch, scope, type FloatDType } from "../tensor/index.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 import { readableFolder, writeFolderAtomically } from "./atomic.js";
-import { ConfigFile, families, type Family, type TensorPart, type TensorPlan } from "./families/index.js";
+import { ConfigFile, differences, families, type Family, type TensorPart, type TensorPlan } from "./families/index.js";
 import { fromFileOrder, toFileOrder } from "./row-order.js";
 import { Safetensors, writeSafetensorsFolder, type TensorToStore } from "./safetensors.js";
 import type { StoredTensor } from "./stored-tensor.js";
@@ -63,7 +63,7 @@ export async function writeModel(folder: string, { model, tokenizer, generation 
     eos_token_id: idOrIds(generation.stopIds) ?? tokenizer?.eosId ?? null,
   };
   const fields = { ...family.write(config), ...boundary };
-  const unsaid = differences(config, modelConfig(family.read(new ConfigFile("config.json", fields))));
+  const unsaid = unsaidBy(family.read(new ConfigFile("config.json", fields)), config);
   await writeJson(join(folder, "config.json"), {
     architectures: [family.architecture],
     model_type: family.modelType,
@@ -76,9 +76,20 @@ export async function writeModel(folder: string, { model, tokenizer, generation 
   await tokenizer?.save(folder);
 }
 
-/** The fields in which `config` is not `other`. */
-function differences(config: ModelConfig, other: ModelConfig): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(config).filter(([field, value]) => other[field as keyof ModelConfig] !== value));
+/** The fewest fields that make what a family says the whole configuration. */
+function unsaidBy(said: ModelOptions, config: ModelConfig): Partial<ModelConfig> {
+  let unsaid: Partial<ModelConfig> = config;
+  // From the last: what another field is the default of comes after it.
+  for (const field of (Object.keys(config) as (keyof ModelConfig)[]).toReversed()) {
+    const { [field]: _, ...fewer } = unsaid;
+    try {
+      if (differences(config, modelConfig({ ...said, ...fewer })).length === 0) unsaid = fewer;
+    } catch (error) {
+      // It cannot be built without this field.
+      if (!(error instanceof ConfigError)) throw error;
+    }
+  }
+  return unsaid;
 }
 
 function idOrIds(ids: readonly number[] | undefined): number | readonly number[] | undefined {
@@ -197,10 +208,9 @@ export interface LoadOptions {
 export async function loadWeights(folder: string, model: Decoder, { allowUnused = false, signal }: LoadOptions = {}): Promise<void> {
   const { config, family } = await readModelConfig(folder);
   // Dropout is a matter of training, not of what the weights mean.
-  const [difference] = Object.entries(differences({ ...config, dropout: model.config.dropout }, model.config));
-  if (difference !== undefined) {
-    const [field, value] = difference;
-    throw new CheckpointError({ file: folder, field }, `the model here has ${JSON.stringify(value)}, and the one to load into ${JSON.stringify(model.config[field as keyof ModelConfig])}.`, {
+  const field = differences(config, model.config).find((field) => field !== "dropout");
+  if (field !== undefined) {
+    throw new CheckpointError({ file: folder, field }, `the model here has ${JSON.stringify(config[field])}, and the one to load into ${JSON.stringify(model.config[field])}.`, {
       code: "other-model",
     });
   }
@@ -218,7 +228,7 @@ export async function loadWeights(folder: string, model: Decoder, { allowUnused 
       else if (values.some((value) => value !== 0)) {
         throw new CheckpointError({ file: file.path, field: part.name }, "the configuration says that there are no biases, and this one is not zero.", {
           code: "bad-config",
-          hint: 'Remove "bias" from "inkling" in config.json to load the model with biases.',
+          hint: 'Remove what "inkling" in config.json says of biases to load the model with them.',
         });
       }
       // Otherwise what is read could pile up faster than the device takes it.

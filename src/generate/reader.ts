@@ -74,7 +74,7 @@ export class Reader {
       ids.set(row.ids, i * longest + starts[i]);
       for (let t = 0; t < row.ids.length; t++) positions[i * longest + starts[i] + t] = t;
     }
-    return this.#forward(ids, positions, rows.length);
+    return this.#forward(ids, positions, rows);
   }
 
   /** The last token of each, on top of what the cache holds. */
@@ -86,19 +86,20 @@ export class Reader {
       this.#held = places.map((place) => this.#held[place]);
     }
     for (const entry of this.#held) entry.length++;
-    return this.#forward(Int32Array.from(rows, (row) => row.ids[row.ids.length - 1]), Int32Array.from(rows, (row) => row.ids.length - 1), rows.length);
+    return this.#forward(Int32Array.from(rows, (row) => row.ids[row.ids.length - 1]), Int32Array.from(rows, (row) => row.ids.length - 1), rows);
   }
 
   /** ids and positions [rows, time] to the logits of the last column, [rows, 1, vocabSize]. */
-  #forward(ids: Int32Array, positions: Int32Array, rows: number): Tensor {
+  #forward(ids: Int32Array, positions: Int32Array, rows: readonly Sequence[]): Tensor {
     const { device } = this.model;
-    const shape = [rows, ids.length / rows];
+    const shape = [rows.length, ids.length / rows.length];
     return scope(() =>
       noGrad(() =>
         this.model.logits(Tensor.from(ids, { shape, device }), {
           lastOnly: true,
           dtype: this.options.dtype,
           positions: Tensor.from(positions, { shape, device }),
+          lengths: rows.map((row) => row.ids.length),
           ...(this.#starts && { starts: Tensor.from(this.#starts, { device }) }),
           ...(this.#cache && { cache: this.#cache }),
         }),

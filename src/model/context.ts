@@ -31,6 +31,8 @@ export interface ForwardContext {
   readonly dtype: FloatDType;
   /** [batch, time], i32: where each token stands in its sequence. */
   readonly positions: Tensor;
+  /** [batch]: how long each sequence is by now, earlier tokens included; above each of its positions. RoPE's angles may depend on it. */
+  readonly lengths: readonly number[];
   /** [batch], i32: the first key that belongs to each sequence, where shorter ones are padded on the left. */
   readonly starts?: Tensor;
   readonly cache?: KeyValueCache;

@@ -23,8 +23,11 @@ export interface DecoderOptions {
   readonly weights?: "random" | "none";
 }
 
-/** The parts of a forward pass that a caller chooses; the rest follows from the ids. */
-export type ForwardOptions = Partial<Omit<ForwardContext, "positions">> & { readonly positions?: Tensor };
+/**
+ * The parts of a forward pass that a caller chooses; the rest follows from the ids. Positions are by default 0, 1, 2, ... Who gives others says with
+ * `lengths` how long the sequences are; they are taken to fill the context otherwise.
+ */
+export type ForwardOptions = Partial<ForwardContext>;
 
 /** A target that does not count. */
 export const ignoreIndex = -1;
@@ -34,8 +37,9 @@ export class Decoder extends Module {
   /** [vocabSize, hiddenSize]. */
   readonly embed: Tensor;
   readonly positions: AbsolutePositions | undefined;
+  readonly embeddingNorm: Norm | undefined;
   readonly blocks: readonly Block[];
-  /** Only with pre-norm; a post-norm block ends in one. */
+  /** None with post-norm, where a block ends in one. */
   readonly finalNorm: Norm | undefined;
   /** [vocabSize, hiddenSize]; the embedding itself when they are tied. */
   readonly unembed: Tensor;
@@ -50,9 +54,12 @@ export class Decoder extends Module {
       config.position === "learned" ? new LearnedPositions(init, config, initializerStd)
       : config.position === "sinusoidal" ? new SinusoidalPositions(config, device)
       : undefined;
-    const rotary = config.position === "rope" ? new Rotary(config, device) : undefined;
-    this.blocks = Array.from({ length: config.numLayers }, (_, layer) => new Block(init, config, layer, rotary, device));
-    this.finalNorm = config.normPlacement === "pre" ? makeNorm(init, config, "ln_final") : undefined;
+    this.embeddingNorm = config.embeddingNorm ? makeNorm(init, config, "ln_embed") : undefined;
+    const rotary = config.position === "rope" ? new Rotary(config, { device }) : undefined;
+    const localRotary = rotary && config.localRopeTheta > 0 ? new Rotary(config, { local: true, device }) : rotary;
+    const rotaryOf = (layer: number) => (config.ropeLayers[layer] ? (config.layerTypes[layer] === "sliding" ? localRotary : rotary) : undefined);
+    this.blocks = Array.from({ length: config.numLayers }, (_, layer) => new Block(init, config, layer, rotaryOf(layer), device));
+    this.finalNorm = config.normPlacement === "post" ? undefined : makeNorm(init, config, "ln_final");
     this.unembed = config.tieEmbeddings ? this.embed : init.normal([config.vocabSize, config.hiddenSize], initializerStd);
   }
 
@@ -64,8 +71,11 @@ export class Decoder extends Module {
   hidden(ids: Tensor, options: ForwardOptions = {}): Tensor {
     return scope(() => {
       const context = this.#context(ids, options);
-      let x = tap(context, "", "hook_embed", embedding(this.embed, ids, { dtype: context.dtype }));
+      const { embeddingScale } = this.config;
+      const embedded = embedding(this.embed, ids, { dtype: context.dtype });
+      let x = tap(context, "", "hook_embed", embeddingScale === 1 ? embedded : embedded.mul(embeddingScale));
       if (this.positions !== undefined) x = x.add(tap(context, "", "hook_pos_embed", this.positions.forward(context)));
+      if (this.embeddingNorm !== undefined) x = this.embeddingNorm.forward(x, context);
       if (context.dropout !== undefined && this.config.dropout > 0) x = dropout(x, this.config.dropout, dropoutKey(context.dropout, 0));
       for (const block of this.blocks) {
         // A scope a block: what only its forward pass needed is gone before the next begins.
@@ -80,7 +90,9 @@ export class Decoder extends Module {
   logits(ids: Tensor, { lastOnly = false, ...options }: ForwardOptions & { readonly lastOnly?: boolean } = {}): Tensor {
     return scope(() => {
       const hidden = this.hidden(ids, options);
-      return linear(lastOnly ? hidden.slice(1, -1) : hidden, this.unembed, undefined, { dtype: "f32" });
+      const { logitSoftcap: cap } = this.config;
+      const logits = linear(this.#scaled(lastOnly ? hidden.slice(1, -1) : hidden), this.unembed, undefined, { dtype: "f32" });
+      return cap === 0 ? logits : logits.div(cap).tanh().mul(cap);
     });
   }
 
@@ -88,8 +100,14 @@ export class Decoder extends Module {
   loss(ids: Tensor, targets: Tensor, options: ForwardOptions = {}): Tensor {
     return scope(() => {
       const hidden = this.hidden(ids, options);
-      return linearCrossEntropy(hidden.reshape([-1, this.config.hiddenSize]), this.unembed, targets.reshape([-1]), { ignoreIndex });
+      const { hiddenSize, logitSoftcap: softcap } = this.config;
+      return linearCrossEntropy(this.#scaled(hidden.reshape([-1, hiddenSize])), this.unembed, targets.reshape([-1]), { ignoreIndex, softcap });
     });
+  }
+
+  /** The logits' scale, on the smaller side of the unembedding. */
+  #scaled(hidden: Tensor): Tensor {
+    return this.config.logitScale === 1 ? hidden : hidden.mul(this.config.logitScale);
   }
 
   #context(ids: Tensor, options: ForwardOptions): ForwardContext {
@@ -100,7 +118,8 @@ export class Decoder extends Module {
     }
     const dtype: FloatDType = options.dtype ?? "f32";
     const positions = options.positions ?? Tensor.arange(time, { dtype: "i32", device: ids.device }).reshape([1, time]).expand([batch, time]);
-    return { ...options, dtype, positions };
+    const lengths = options.lengths ?? Array<number>(batch).fill(options.positions === undefined ? time : this.config.contextLength);
+    return { ...options, dtype, positions, lengths };
   }
 
   /** Number of parameters; tied ones count once. */

@@ -1,6 +1,7 @@
 /** @file The model room: one configurable decoder and its configuration. */
 
-export { modelConfig, parameterCount, type ModelConfig, type ModelOptions } from "./config.js";
+export { isGated, modelConfig, parameterCount, rotaryWidth, type ModelConfig, type ModelOptions } from "./config.js";
 export type { DropoutSource, ForwardContext, KeyValueCache, Taps } from "./context.js";
 export { Decoder, ignoreIndex, type DecoderOptions, type ForwardOptions } from "./decoder.js";
 export { Module } from "./module.js";
+export { completedRopeScaling, yarnAttentionFactor, type RopeScaling } from "./positions/rope-scaling.js";

@@ -49,7 +49,10 @@ export class Initializer {
     return this.#make(shape, (place) => Tensor.zeros(shape, place));
   }
   ones(shape: readonly number[]): Tensor {
-    return this.#make(shape, (place) => Tensor.ones(shape, place));
+    return this.constant(shape, 1);
+  }
+  constant(shape: readonly number[], value: number): Tensor {
+    return this.#make(shape, (place) => Tensor.full(shape, value, place));
   }
 
   #make(shape: readonly number[], fill: (place: { device?: Device }) => Tensor): Tensor {

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { freemem, totalmem } from "node:os";
 import { ConfigError } from "../errors.js";
-import { parameterCount, type ModelConfig } from "../model/index.js";
+import { isGated, parameterCount, type ModelConfig } from "../model/index.js";
 import { Tensor, type Device, type FloatDType } from "../tensor/index.js";
 import type { TrainSettings } from "./settings.js";
 
@@ -39,12 +39,12 @@ export interface MemoryEstimate {
  * and everything that goes with the weights. An estimate from above, within a third for the models in recipes/.
  */
 export function estimateMemory({ config }: { readonly config: ModelConfig }, settings: TrainSettings): MemoryEstimate {
-  const { hiddenSize, intermediateSize, numHeads, numKeyValueHeads, headSize, numLayers, vocabSize, feedForward } = config;
+  const { hiddenSize, intermediateSize, numHeads, numKeyValueHeads, headSize, numLayers, vocabSize } = config;
   const numBytes = 4 * parameterCount(config);
   const width = settings.dtype === "bf16" ? 2 : 4;
   const tokens = settings.batchSize * (settings.contextLength ?? config.contextLength);
   const heads = numHeads + 2 * numKeyValueHeads;
-  const perBlock = 5 * hiddenSize + 2 * heads * headSize + numHeads * headSize + (feedForward === "swiglu" ? 3 : 2) * intermediateSize;
+  const perBlock = 5 * hiddenSize + 2 * heads * headSize + numHeads * headSize + (isGated(config) ? 3 : 2) * intermediateSize;
   const saved = settings.recompute ? numLayers * hiddenSize + perBlock : numLayers * perBlock;
   // Gradients on the way back are about one block more; the logits come in pieces of about 32 MB, with their gradient.
   const logits = Math.min(tokens * vocabSize * 4, 32 << 20) * 2;

@@ -4,12 +4,13 @@
  *
  * A family need not be able to say everything: what differs between a model's configuration and that which its `config.json` gives back stands
  * in a field of its own there, `"inkling": {...}`, which other programs ignore (see `model.ts`). What it must be able to say, because
- * another program would compute something else otherwise, is up to `describes`.
+ * another program would compute something else otherwise, is up to `describes`; for most, all that bears on the numbers (`canSay`).
  */
 
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
-import { CheckpointError } from "../../errors.js";
-import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import { CheckpointError, ConfigError } from "../../errors.js";
+import { modelConfig, type ModelConfig, type ModelOptions } from "../../model/index.js";
 import type { RowOrder } from "../row-order.js";
 
 export interface Family {
@@ -51,6 +52,33 @@ export interface TensorPart {
 /** A parameter that is one tensor. */
 export function whole(parameter: string, name: string, shape: readonly number[]): TensorPlan {
   return { parameter, parts: [{ name, shape }] };
+}
+
+/** The fields in which two configurations differ. */
+export function differences(a: ModelConfig, b: ModelConfig): (keyof ModelConfig)[] {
+  return (Object.keys(a) as (keyof ModelConfig)[]).filter((field) => !isDeepStrictEqual(a[field], b[field]));
+}
+
+/** Fields that decide nothing about the numbers of a trained model of this configuration. */
+function idle(config: ModelConfig): (keyof ModelConfig)[] {
+  const { position, layerTypes } = config;
+  return [
+    "dropout",
+    ...(position === "learned" || position === "sinusoidal" ? [] : (["contextLength"] as const)),
+    ...(position === "rope" ? [] : (["ropeTheta", "ropeScaling", "localRopeTheta", "ropeInterleaved", "rotaryFraction"] as const)),
+    ...(layerTypes.includes("sliding") ? [] : (["slidingWindow", "localRopeTheta"] as const)),
+  ];
+}
+
+/** Whether what a family writes of a configuration gives back, when read, one that computes the same; `besides` names fields that need not come back. */
+export function canSay(family: Pick<Family, "read" | "write">, config: ModelConfig, besides: readonly (keyof ModelConfig)[] = []): boolean {
+  try {
+    const said = modelConfig(family.read(new ConfigFile("config.json", family.write(config))));
+    return differences(config, said).every((field) => besides.includes(field) || idle(config).includes(field));
+  } catch (error) {
+    if (error instanceof CheckpointError || error instanceof ConfigError) return false;
+    throw error;
+  }
 }
 
 /** A parsed config.json, read field by field; each complaint names the file and the field. */

@@ -3,7 +3,7 @@
  * `Conv1D`s, [in, out]. Biases are part of the architecture, so a model without them is saved with zeros.
  */
 
-import { whole, type Family, type TensorPlan } from "./family.js";
+import { canSay, whole, type Family, type TensorPlan } from "./family.js";
 
 /** transformers' names of activations; the first of each is the one written. */
 const activations = { geluTanh: ["gelu_new", "gelu_pytorch_tanh", "gelu_fast"], gelu: ["gelu"], relu: ["relu"], silu: ["silu", "swish"] } as const;
@@ -17,14 +17,9 @@ export const gpt2: Family = {
   ignored: /\.attn\.(masked_)?bias$|^lm_head\.weight$/,
 
   describes: (config) =>
-    config.position === "learned" &&
-    config.norm === "layernorm" &&
-    config.normPlacement === "pre" &&
     config.feedForward in activations &&
-    config.numKeyValueHeads === config.numHeads &&
     config.numHeads * config.headSize === config.hiddenSize &&
-    !config.qkNorm &&
-    config.slidingWindow === 0,
+    canSay(gpt2, config, ["bias", "queryKeyValueBias", "attentionOutputBias", "mlpBias", "normBias"]),
 
   read(json) {
     json.only("scale_attn_weights", true);
@@ -68,11 +63,11 @@ export const gpt2: Family = {
     initializer_range: 0.02,
   }),
 
-  tensors(config) {
+  tensors(config, parameters) {
     const { vocabSize, hiddenSize: n, intermediateSize, contextLength } = config;
     const withBias = (ours: string, theirs: string, weight: Pick<TensorPlan["parts"][number], "shape" | "transposed">, biasSize: number): TensorPlan[] => [
       { parameter: `${ours}.weight`, parts: [{ name: `${theirs}.weight`, ...weight }] },
-      { parameter: config.bias ? `${ours}.bias` : undefined, parts: [{ name: `${theirs}.bias`, shape: [biasSize] }] },
+      { parameter: parameters.has(`${ours}.bias`) ? `${ours}.bias` : undefined, parts: [{ name: `${theirs}.bias`, shape: [biasSize] }] },
     ];
     const conv1d = (ours: string, theirs: string, inSize: number, outSize: number) => withBias(ours, theirs, { shape: [inSize, outSize], transposed: true }, outSize);
     const norm = (ours: string, theirs: string) => withBias(ours, theirs, { shape: [n] }, n);

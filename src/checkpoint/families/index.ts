@@ -7,4 +7,4 @@ import { llama } from "./llama.js";
 
 export const families: readonly Family[] = [gpt2, llama, inkling];
 
-export { ConfigFile, type Family, type TensorPart, type TensorPlan } from "./family.js";
+export { ConfigFile, differences, type Family, type TensorPart, type TensorPlan } from "./family.js";

@@ -3,7 +3,7 @@
  * (i, i + headSize / 2), as here. Queries, keys and values are three tensors in files and one parameter here, as are gate and up.
  */
 
-import { whole, type ConfigFile, type Family, type TensorPlan } from "./family.js";
+import { canSay, whole, type ConfigFile, type Family, type TensorPlan } from "./family.js";
 
 export const llama: Family = {
   modelType: "llama",
@@ -12,19 +12,11 @@ export const llama: Family = {
   // Old checkpoints keep RoPE's frequencies, and some a copy of a tied head.
   ignored: /\.rotary_emb\.inv_freq$|^lm_head\.weight$/,
 
-  describes: (config) =>
-    config.position === "rope" &&
-    config.rotaryFraction === 1 &&
-    config.norm === "rmsnorm" &&
-    config.normPlacement === "pre" &&
-    config.feedForward === "swiglu" &&
-    !config.qkNorm &&
-    config.slidingWindow === 0,
+  describes: (config) => canSay(llama, config),
 
   read(json) {
     json.only("hidden_act", "silu");
-    const [attentionBias, mlpBias] = [json.flag("attention_bias", false), json.flag("mlp_bias", false)];
-    if (attentionBias !== mlpBias) json.unsupported("mlp_bias", "biases are in all projections or in none");
+    const attentionBias = json.flag("attention_bias", false);
     const numHeads = json.count("num_attention_heads");
     const hiddenSize = json.count("hidden_size");
     return {
@@ -42,7 +34,9 @@ export const llama: Family = {
       ropeTheta: ropeTheta(json),
       feedForward: "swiglu",
       tieEmbeddings: json.flag("tie_word_embeddings", false),
-      bias: attentionBias,
+      queryKeyValueBias: attentionBias,
+      attentionOutputBias: attentionBias,
+      mlpBias: json.flag("mlp_bias", false),
     };
   },
 
@@ -61,19 +55,19 @@ export const llama: Family = {
     rope_parameters: { rope_theta: config.ropeTheta, rope_type: "default" },
     hidden_act: "silu",
     tie_word_embeddings: config.tieEmbeddings,
-    attention_bias: config.bias,
-    mlp_bias: config.bias,
+    attention_bias: config.queryKeyValueBias,
+    mlp_bias: config.mlpBias,
     attention_dropout: config.dropout,
     initializer_range: 0.02,
   }),
 
-  tensors(config) {
+  tensors(config, parameters) {
     const { vocabSize, hiddenSize: n, intermediateSize, numHeads, numKeyValueHeads, headSize } = config;
     const [queries, keys] = [numHeads * headSize, numKeyValueHeads * headSize];
     /** One of our projections from several tensors, each with so many rows. */
     const stacked = (ours: string, inSize: number, parts: Record<string, number>): TensorPlan[] => [
       { parameter: `${ours}.weight`, parts: Object.entries(parts).map(([name, rows]) => ({ name: `${name}.weight`, shape: [rows, inSize] })) },
-      ...(config.bias ? [{ parameter: `${ours}.bias`, parts: Object.entries(parts).map(([name, rows]) => ({ name: `${name}.bias`, shape: [rows] })) }] : []),
+      ...(parameters.has(`${ours}.bias`) ? [{ parameter: `${ours}.bias`, parts: Object.entries(parts).map(([name, rows]) => ({ name: `${name}.bias`, shape: [rows] })) }] : []),
     ];
     return [
       whole("embed", "model.embed_tokens.weight", [vocabSize, n]),

@@ -7,7 +7,7 @@ import { Tensor, attention, dropout, where, type Device } from "../../tensor/ind
 import type { ModelConfig } from "../config.js";
 import { dropoutKey, tap, tapped, type ForwardContext } from "../context.js";
 import { Linear, Module, type Initializer } from "../module.js";
-import { RmsNorm } from "../norms/norm.js";
+import { makeQkNorm, type Norm } from "../norms/norm.js";
 import { alibiSlopes } from "../positions/alibi.js";
 import type { Rotary } from "../positions/rotary.js";
 
@@ -15,11 +15,14 @@ export class Attention extends Module {
   /** Queries, keys and values in one projection: [(numHeads + 2 numKeyValueHeads) headSize, hiddenSize]. */
   readonly queryKeyValue: Linear;
   readonly output: Linear;
-  readonly queryNorm: RmsNorm | undefined;
-  readonly keyNorm: RmsNorm | undefined;
+  readonly queryNorm: Norm | undefined;
+  readonly keyNorm: Norm | undefined;
   /** Of ALiBi, [numHeads]. */
   readonly slopes: Tensor | undefined;
+  /** How many keys a query sees; 0 is all. */
+  readonly window: number;
 
+  /** `rotary`: none in layers without RoPE. */
   constructor(
     init: Initializer,
     private readonly config: ModelConfig,
@@ -30,12 +33,13 @@ export class Attention extends Module {
     device?: Device,
   ) {
     super();
-    const { hiddenSize, numHeads, numKeyValueHeads, headSize, bias } = config;
-    this.queryKeyValue = new Linear(init, hiddenSize, (numHeads + 2 * numKeyValueHeads) * headSize, { bias, std });
-    this.output = new Linear(init, numHeads * headSize, hiddenSize, { bias, std: residualStd });
-    this.queryNorm = config.qkNorm ? new RmsNorm(init, `${this.name}.q_norm`, headSize, config.normEps) : undefined;
-    this.keyNorm = config.qkNorm ? new RmsNorm(init, `${this.name}.k_norm`, headSize, config.normEps) : undefined;
+    const { hiddenSize, numHeads, numKeyValueHeads, headSize } = config;
+    this.queryKeyValue = new Linear(init, hiddenSize, (numHeads + 2 * numKeyValueHeads) * headSize, { bias: config.queryKeyValueBias, std });
+    this.output = new Linear(init, numHeads * headSize, hiddenSize, { bias: config.attentionOutputBias, std: residualStd });
+    this.queryNorm = makeQkNorm(init, config, `${this.name}.q_norm`, numHeads);
+    this.keyNorm = makeQkNorm(init, config, `${this.name}.k_norm`, numKeyValueHeads);
     this.slopes = config.position === "alibi" ? Tensor.from(alibiSlopes(numHeads), { ...(device && { device }) }) : undefined;
+    this.window = config.layerTypes[layer] === "sliding" ? config.slidingWindow : 0;
   }
 
   get name(): string {
@@ -49,8 +53,8 @@ export class Attention extends Module {
 
     const heads = this.queryKeyValue.forward(x).reshape([batch, time, numHeads + 2 * numKeyValueHeads, headSize]);
     let [q, k, v] = heads.split([numHeads, numKeyValueHeads, numKeyValueHeads], 2);
-    q = tap(context, this.name, "hook_q", this.queryNorm?.forward(q, context) ?? q);
-    k = tap(context, this.name, "hook_k", this.keyNorm?.forward(k, context) ?? k);
+    q = tap(context, this.name, "hook_q", this.#normalized(q, this.queryNorm, context));
+    k = tap(context, this.name, "hook_k", this.#normalized(k, this.keyNorm, context));
     v = tap(context, this.name, "hook_v", v);
     if (this.rotary !== undefined) {
       q = tap(context, this.name, "hook_rot_q", this.rotary.rotate(q, context));
@@ -62,13 +66,21 @@ export class Attention extends Module {
     return this.output.forward(tap(context, this.name, "hook_z", z).reshape([batch, time, numHeads * headSize]));
   }
 
-  /** softmax(q k^T / sqrt(headSize)) v in one kernel, which never holds the whole matrix of weights. */
+  /** x [batch, time, heads, headSize]; its norm is over a head, or over all at once. */
+  #normalized(x: Tensor, norm: Norm | undefined, context: ForwardContext): Tensor {
+    if (norm === undefined) return x;
+    return this.config.qkNorm === "whole" ? norm.forward(x.reshape([...x.shape.slice(0, 2), -1]), context).reshape(x.shape) : norm.forward(x, context);
+  }
+
+  /** softmax(scale q k^T) v in one kernel, which never holds the whole matrix of weights. */
   #fused(q: Tensor, k: Tensor, v: Tensor, context: ForwardContext): Tensor {
-    const { slidingWindow: window, dropout: p } = this.config;
+    const { attentionScale: scale, attentionSoftcap: softcap, dropout: p } = this.config;
     const { starts, dropout: source } = context;
     return attention(q, k, v, {
       causal: true,
-      window,
+      window: this.window,
+      scale,
+      softcap,
       ...(this.slopes && { slopes: this.slopes }),
       ...(starts && { starts }),
       ...(source && p > 0 && { dropout: { p, key: dropoutKey(source, this.site) } }),
@@ -77,7 +89,7 @@ export class Attention extends Module {
 
   /** The same numbers step by step, for those who want to see the weights: scores and pattern [batch, heads, queries, keys]. */
   #openly(q: Tensor, k: Tensor, v: Tensor, context: ForwardContext): Tensor {
-    const { numHeads, numKeyValueHeads, headSize, slidingWindow, dropout: p } = this.config;
+    const { numHeads, numKeyValueHeads, attentionScale, attentionSoftcap, dropout: p } = this.config;
     const device = q.device;
     const [queries, keys] = [q.shape[1], k.shape[1]];
     const byHead = (x: Tensor, groups: number) => {
@@ -86,13 +98,14 @@ export class Attention extends Module {
       return repeated.reshape([batch, n * groups, time, width]).cast("f32");
     };
     const groups = numHeads / numKeyValueHeads;
-    let scores = byHead(q, 1).matmul(byHead(k, groups).transpose(-1, -2)).mul(headSize ** -0.5);
+    let scores = byHead(q, 1).matmul(byHead(k, groups).transpose(-1, -2)).mul(attentionScale);
+    if (attentionSoftcap > 0) scores = scores.div(attentionSoftcap).tanh().mul(attentionSoftcap);
 
     const key = Tensor.arange(keys, { device });
     const distance = Tensor.arange(queries, { start: keys - queries, device }).reshape([queries, 1]).sub(key);
     if (this.slopes !== undefined) scores = scores.sub(distance.cast("f32").mul(this.slopes.reshape([numHeads, 1, 1])));
     scores = where(distance.less(0), -Infinity, scores);
-    if (slidingWindow > 0) scores = where(distance.greaterEqual(slidingWindow), -Infinity, scores);
+    if (this.window > 0) scores = where(distance.greaterEqual(this.window), -Infinity, scores);
     if (context.starts !== undefined) scores = where(key.less(context.starts.reshape([-1, 1, 1, 1])), -Infinity, scores);
     scores = tap(context, this.name, "hook_attn_scores", scores);
     let pattern = tap(context, this.name, "hook_pattern", scores.softmax(-1));

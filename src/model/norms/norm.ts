@@ -31,10 +31,10 @@ export class LayerNorm extends Norm {
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
 
-  constructor(init: Initializer, name: string, size: number, protected readonly eps: number, hasBias: boolean) {
+  constructor(init: Initializer, name: string, shape: readonly number[], protected readonly eps: number, hasBias: boolean) {
     super(name);
-    this.weight = init.ones([size]);
-    this.bias = hasBias ? init.zeros([size]) : undefined;
+    this.weight = init.ones(shape);
+    this.bias = hasBias ? init.zeros(shape) : undefined;
   }
 
   protected normalize(x: Tensor): Tensor {
@@ -49,29 +49,47 @@ export class LayerNorm extends Norm {
   }
 }
 
-/** y = x / sqrt(mean(x^2) + eps) * weight. */
+/** y = x / sqrt(mean(x^2) + eps) * (weight + offset). */
 export class RmsNorm extends Norm {
   readonly weight: Tensor;
 
-  constructor(init: Initializer, name: string, size: number, protected readonly eps: number) {
+  constructor(init: Initializer, name: string, size: number, protected readonly eps: number, private readonly offset = 0) {
     super(name);
-    this.weight = init.ones([size]);
+    this.weight = init.constant([size], 1 - offset);
   }
 
   protected normalize(x: Tensor): Tensor {
-    return rmsNorm(x, this.weight, { eps: this.eps });
+    return rmsNorm(x, this.weight, { eps: this.eps, offset: this.offset });
   }
   protected center(x: Tensor): Tensor {
     return x;
   }
   protected stretch(x: Tensor): Tensor {
-    return x.mul(this.weight);
+    return x.mul(this.offset === 0 ? this.weight : this.weight.add(this.offset));
+  }
+}
+
+/** LayerNorm over each head of x [..., heads, headSize], with a weight for each head and no bias. */
+class HeadsLayerNorm extends LayerNorm {
+  constructor(init: Initializer, name: string, heads: number, headSize: number, eps: number) {
+    super(init, name, [heads, headSize], eps, false);
+  }
+
+  protected override normalize(x: Tensor): Tensor {
+    return this.stretch(layerNorm(x, undefined, undefined, this.eps).cast("f32")).cast(x.dtype);
   }
 }
 
 /** The norm that the configuration names. */
 export function makeNorm(init: Initializer, config: ModelConfig, name: string): Norm {
-  return config.norm === "layernorm"
-    ? new LayerNorm(init, name, config.hiddenSize, config.normEps, config.bias)
-    : new RmsNorm(init, name, config.hiddenSize, config.normEps);
+  const { norm, hiddenSize, normEps } = config;
+  return norm === "layernorm" ? new LayerNorm(init, name, [hiddenSize], normEps, config.normBias) : new RmsNorm(init, name, hiddenSize, normEps, config.normOffset);
+}
+
+/** The norm of queries or keys; none where it has none. */
+export function makeQkNorm(init: Initializer, config: ModelConfig, name: string, heads: number): Norm | undefined {
+  const { qkNorm, headSize, normEps, normOffset } = config;
+  if (qkNorm === "none") return undefined;
+  if (qkNorm === "heads") return new HeadsLayerNorm(init, name, heads, headSize, normEps);
+  return new RmsNorm(init, name, qkNorm === "whole" ? heads * headSize : headSize, normEps, normOffset);
 }
