@@ -5,7 +5,7 @@
  */
 
 export * from "./errors.js";
-export { Corpus, TokenDataset, builtinCorpora, builtinCorpus, type CorpusDocument, type TextOptions, type TokenBatch, type TokenizeOptions } from "./data/index.js";
+export { ChatTemplate, Corpus, TokenDataset, builtinCorpora, builtinCorpus, type ChatMessage, type CorpusDocument, type TextOptions, type TokenBatch, type TokenizeOptions } from "./data/index.js";
 export { Tokenizer, CharTokenizer, BpeTokenizer, endOfText, type DecodeStream, type EncodeOptions, type TrainTokenizerOptions } from "./tokenizer/index.js";
 export { LanguageModel, type GenerateTextOptions, type LanguageModelOptions } from "./language-model.js";
 export { Decoder, Module, modelConfig, type ForwardOptions, type ModelConfig, type ModelOptions, type Taps } from "./model/index.js";

@@ -10,7 +10,7 @@ import { mkdir, open, readFile, rename, rm, writeFile, type FileHandle } from "n
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { DataError, TokenizerError, systemErrorCode } from "../errors.js";
-import { type AddedTokens, type AllowedSpecial, type Segment } from "./added-tokens.js";
+import { type AddedToken, type AddedTokens, type AllowedSpecial, type Segment } from "./added-tokens.js";
 import { concatBytes, decodeUtf8, encodeDocuments, encodeUtf8, escapeBytes, unescapeBytes } from "./bytes.js";
 import type { EncodedDocuments, JobOptions } from "./engine.js";
 import { safeCut } from "./pretokenize.js";
@@ -19,9 +19,14 @@ import type { TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.js";
 export interface EncodeOptions {
   /** Special tokens that the text may contain as such; by default none, and their letters are plain text. */
   readonly allowedSpecial?: AllowedSpecial;
+  /**
+   * A character that is left out of the text, and across which no added token is found: who builds a text of trusted and untrusted parts
+   * breaks with it the tokens that the untrusted ones spell.
+   */
+  readonly barrier?: string;
 }
 
-export interface BatchOptions extends EncodeOptions, Partial<JobOptions> {}
+export interface BatchOptions extends Omit<EncodeOptions, "barrier">, Partial<JobOptions> {}
 
 export interface DecodeOptions {
   /** Leave special tokens out. */
@@ -40,6 +45,8 @@ export interface Tokenizer {
   /** One more than the largest id. */
   readonly vocabSize: number;
   readonly specialTokens: ReadonlyMap<string, number>;
+  /** The tokens outside the model's own, special or not. */
+  readonly addedTokens: readonly AddedToken[];
   /** The ids that begin and end a text, where the tokenizer has such. */
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
@@ -54,7 +61,7 @@ export interface Tokenizer {
    */
   encode(text: string, options?: EncodeOptions): Int32Array;
   /** Ids of UTF-8 text, or of any bytes where the tokenizer works on bytes. */
-  encodeBytes(bytes: Uint8Array, options?: EncodeOptions): Int32Array;
+  encodeBytes(bytes: Uint8Array, options?: Omit<EncodeOptions, "barrier">): Int32Array;
   /** Ids of many documents, strings or UTF-8, on several threads. Memory of byte documents must stay as it is until then. */
   encodeBatch(documents: readonly (string | Uint8Array)[], options?: BatchOptions): Promise<EncodedDocuments>;
   /** Ids of one text file, a few million at a time, in bounded memory (whole, where special tokens are to be found). */
@@ -133,17 +140,23 @@ export abstract class TokenizerBase implements Tokenizer {
     return this.bytes.length;
   }
 
+  get addedTokens(): readonly AddedToken[] {
+    return this.added.tokens;
+  }
+
   /** Bytes a token takes in bulk results. */
   protected get tokenWidth(): 2 | 4 {
     return this.vocabSize <= 65_536 ? 2 : 4;
   }
 
-  encode(text: string, { allowedSpecial }: EncodeOptions = {}): Int32Array {
+  encode(text: string, { allowedSpecial, barrier = "" }: EncodeOptions = {}): Int32Array {
     const split = this.added.splitter(allowedSpecial);
-    return split === undefined ? this.encodePlain(text) : this.encodeSegments(split(text));
+    const plain = (part: string): string => (barrier === "" ? part : part.replaceAll(barrier, ""));
+    if (split === undefined) return this.encodePlain(plain(text));
+    return this.encodeSegments(split(text).map((segment) => (typeof segment === "number" ? segment : plain(segment))));
   }
 
-  encodeBytes(bytes: Uint8Array, { allowedSpecial }: EncodeOptions = {}): Int32Array {
+  encodeBytes(bytes: Uint8Array, { allowedSpecial }: Omit<EncodeOptions, "barrier"> = {}): Int32Array {
     const split = this.added.splitter(allowedSpecial);
     if (split === undefined) return this.encodePlain(bytes);
     return this.encodeSegments(split(escapeBytes(bytes)).map((segment) => (typeof segment === "number" ? segment : unescapeBytes(segment))));
