@@ -2,13 +2,13 @@
  * @file What a user of the library holds: a decoder that can be loaded, saved, and asked to go on with a text.
  */
 
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
-import { loadModel, resolveModelFolder, saveModel, type GenerationDefaults, type ModelToSave } from "./checkpoint/model.js";
+import type { GenerationDefaults } from "./checkpoint/folder.js";
+import { loadModel, saveModel, type ModelToSave } from "./checkpoint/model.js";
+import { openModel } from "./checkpoint/model-source.js";
 import { generate, generateBatch, generateText, type Generation, type GenerationSettingsInput, type Piece, type Prompt, type TextCodec } from "./generate/index.js";
 import { Decoder, type DecoderOptions, type ModelOptions } from "./model/index.js";
 import type { Device } from "./tensor/index.js";
-import { Tokenizer } from "./tokenizer/index.js";
+import type { Tokenizer } from "./tokenizer/index.js";
 
 export interface LanguageModelOptions extends DecoderOptions {
   /** Used wherever none is given. */
@@ -40,15 +40,15 @@ export class LanguageModel extends Decoder {
   }
 
   /**
-   * Loads a folder that Inkling or transformers saved, with its tokenizer where it has one; of a training run's, the best checkpoint.
+   * Loads a model with its tokenizer where it has one: a folder that Inkling or transformers saved; of a training run's, the best checkpoint; a
+   * `.safetensors` file with its config.json beside it; a llama2.c `.bin`.
    *
-   * @throws CheckpointError saying which file is wrong and how (see `loadWeights`); TokenizerError for the tokenizer's.
+   * @throws CheckpointError saying which file is wrong and how (see `openModel` and `loadWeights`); TokenizerError for the tokenizer's.
    */
   static async load(path: string, { device, signal }: { device?: Device; signal?: AbortSignal } = {}): Promise<LanguageModel> {
-    const folder = await resolveModelFolder(path);
-    const tokenizerFile = join(folder, "tokenizer.json");
-    const tokenizer = (await stat(tokenizerFile).catch(() => undefined)) === undefined ? undefined : await Tokenizer.load(tokenizerFile);
-    return loadModel(folder, ({ config, generation }) => new LanguageModel(config, { weights: "none", tokenizer, generation, ...(device && { device }) }), { signal });
+    await using source = await openModel(path);
+    const tokenizer = await source.tokenizer();
+    return await loadModel(source, ({ config, generation }) => new LanguageModel(config, { weights: "none", tokenizer, generation, ...(device && { device }) }), { signal });
   }
 
   /**

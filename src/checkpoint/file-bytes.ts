@@ -3,7 +3,7 @@
  */
 
 import { open, stat, type FileHandle } from "node:fs/promises";
-import { CheckpointError, systemErrorCode } from "../errors.js";
+import { CheckpointError, systemErrorCode, type FilePlace } from "../errors.js";
 import { storedFloat32, type StoredDType, type StoredTensor } from "./stored-tensor.js";
 
 /** One read or write moves at most 2 GiB. */
@@ -53,7 +53,7 @@ export class FileBytes implements AsyncDisposable {
 }
 
 /** A file that is not what it should be. */
-export function broken(place: { file: string; field?: string; offset?: number }, message: string): CheckpointError {
+export function broken(place: FilePlace, message: string): CheckpointError {
   return new CheckpointError(place, message, { code: "bad-checkpoint", hint: "Download or save it again." });
 }
 

@@ -7,7 +7,9 @@ import { LanguageModel } from "../language-model.js";
 import { Decoder, type ModelOptions } from "../model/index.js";
 import { Random, Tensor } from "../tensor/index.js";
 import { CharTokenizer } from "../tokenizer/index.js";
-import { loadModel, loadWeights, readModelConfig, saveModel } from "./model.js";
+import { readModelConfig } from "./folder.js";
+import { loadModel, loadWeights, saveModel } from "./model.js";
+import { openModel } from "./model-source.js";
 import { Safetensors, writeSafetensors, type TensorToStore } from "./safetensors.js";
 
 let folder: string;
@@ -146,7 +148,7 @@ describe("what cannot be loaded is said", () => {
     await rm(target(), { recursive: true });
     await expectError("no-such-file", target());
     await writeFile(target(), "");
-    await expectError("not-a-model", "is a file");
+    await expectError("not-a-model", "no file that holds a model");
     await rm(target());
     await mkdir(target());
     await expectError("not-a-model", "config.json");
@@ -196,7 +198,8 @@ describe("what cannot be loaded is said", () => {
     await randomModel(llama).save(target());
     await changeTensors(target(), (tensor) => tensor, [{ name: "model.layers.0.self_attn.q_proj.bias", dtype: "F32", shape: [12], data: new Uint8Array(48) }]);
     await expectError("unexpected-tensor", "model.layers.0.self_attn.q_proj.bias");
-    await loadModel(target(), ({ config }) => new Decoder(config, { weights: "none" }), { allowUnused: true });
+    await using source = await openModel(target());
+    await loadModel(source, ({ config }) => new Decoder(config, { weights: "none" }), { allowUnused: true });
   });
 
   it("a file that is cut short, or has one bit changed", async () => {

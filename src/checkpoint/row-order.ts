@@ -34,6 +34,15 @@ export function headOrder(heads: readonly number[], headSize: number): RowOrder 
   return Uint32Array.from({ length: heads.length * headSize }, (_, row) => heads[Math.floor(row / headSize)] * headSize + (row % headSize));
 }
 
+/** Of a file in which RoPE turns neighbours (2i, 2i + 1) of a head; ours are (i, i + headSize / 2). llama2.c and GGUF's Llama have it so. */
+export function neighbouringPairs(numHeads: number, headSize: number): RowOrder {
+  const half = headSize / 2;
+  return Uint32Array.from({ length: numHeads * headSize }, (_, row) => {
+    const i = row % headSize;
+    return row - i + (i < half ? 2 * i : 2 * (i - half) + 1);
+  });
+}
+
 /**
  * Of a file with, for each key head, the query heads that share it, the key head and the value head (GPT-NeoX and BLOOM with one query
  * head for each, Falcon 40B with several). Ours are all query heads, all key heads, all value heads.

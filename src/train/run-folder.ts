@@ -14,7 +14,8 @@ import { mkdir, open, readFile, writeFile, type FileHandle } from "node:fs/promi
 import { join } from "node:path";
 import { z } from "zod";
 import { lockFolder, readableFolder, writeError, writeFolderAtomically, type FolderLock } from "../checkpoint/atomic.js";
-import { loadWeights, readModelConfig, writeModel } from "../checkpoint/model.js";
+import { readModelConfig } from "../checkpoint/folder.js";
+import { loadWeights, writeModel } from "../checkpoint/model.js";
 import { Safetensors, writeSafetensors } from "../checkpoint/safetensors.js";
 import { samplerStateSchema } from "../data/index.js";
 import { CheckpointError, systemErrorCode } from "../errors.js";

@@ -2,7 +2,7 @@
 
 import { basename } from "node:path";
 import { Command } from "commander";
-import { readModelConfig, resolveModelFolder } from "../../checkpoint/model.js";
+import { readModelConfig, resolveModelFolder } from "../../checkpoint/folder.js";
 import { fileDTypes } from "../../checkpoint/dtype.js";
 import { Safetensors } from "../../checkpoint/safetensors.js";
 import { parameterCount } from "../../model/index.js";

@@ -1,0 +1,152 @@
+/**
+ * @file A model as it lies in files, whatever they are: a folder of Hugging Face's, a training run, a GGUF file, a llama2.c `.bin`. Opening one reads
+ * its configuration and the heads of its files; weights are read when a model is filled from it (`loadWeights`).
+ *
+ * What a file is, its first bytes say, not its name; where the two disagree, that is an error, since something went wrong before.
+ */
+
+import { stat } from "node:fs/promises";
+import { dirname, extname, join } from "node:path";
+import { CheckpointError } from "../errors.js";
+import type { ModelConfig } from "../model/index.js";
+import { Tokenizer } from "../tokenizer/index.js";
+import { readableFolder } from "./atomic.js";
+import type { Family, TensorPlan } from "./families/index.js";
+import { llama } from "./families/llama.js";
+import { FileBytes, cannotOpen } from "./file-bytes.js";
+import { openFolderWeights, pickleError, readModelConfig, resolveModelFolder, type GenerationDefaults } from "./folder.js";
+import { Gguf } from "./gguf/index.js";
+import { Llama2c } from "./llama2c.js";
+import { Safetensors, indexFileName } from "./safetensors.js";
+import type { StoredTensor, WeightFile } from "./stored-tensor.js";
+
+export interface ModelSource extends AsyncDisposable {
+  /** The folder or file. */
+  readonly path: string;
+  readonly format: ModelFormat;
+  readonly config: ModelConfig;
+  readonly family: Family;
+  readonly generation: GenerationDefaults;
+  readonly weights: WeightFile;
+  /** Where each parameter lies in `weights`, of a model with these. */
+  plans(parameters: ReadonlyMap<string, readonly number[]>): TensorPlan[];
+  /** The tensor that a plan names. */
+  find(name: string): StoredTensor | undefined;
+  /** Tensors that may be there beside those of the plans. */
+  readonly ignored: RegExp | undefined;
+  /** The tokenizer that lies with it. Throws TokenizerError for one that cannot be read. */
+  tokenizer(): Promise<Tokenizer | undefined>;
+}
+
+const formats = { folder: "a model's folder", safetensors: "safetensors", gguf: "GGUF", llama2c: "a llama2.c checkpoint" } as const;
+export type ModelFormat = Exclude<keyof typeof formats, "safetensors">;
+
+/**
+ * Opens a model: a folder that transformers or Inkling saved, a training run (its best checkpoint, else its last), a `.safetensors` file with its
+ * `config.json` beside it, a GGUF file, a llama2.c `.bin` with its tokenizer beside it. Close it (or `await using`).
+ *
+ * @throws CheckpointError `no-such-file`, `not-a-model`; `pickle`; `not-what-it-says` for a name that says another format than the content;
+ * `unknown-architecture`, naming those that are known; `bad-config`, `unsupported-config`, `unsupported-format`; `bad-checkpoint`.
+ */
+export async function openModel(path: string): Promise<ModelSource> {
+  const place = await readableFolder(path);
+  const info = await stat(place).catch((error: unknown) => {
+    throw cannotOpen(path, error);
+  });
+  if (info.isDirectory()) return openFolder(await resolveModelFolder(place));
+  switch (await recognise(place)) {
+    case "llama2c":
+      return openLlama2c(place);
+    case "safetensors":
+      return openFolder(dirname(place), place);
+    case "folder":
+      return openFolder(dirname(place));
+    case "gguf":
+      return openGguf(place);
+  }
+}
+
+/** What a file is. Throws CheckpointError for what is nothing that holds a model, or nothing that its name says. */
+async function recognise(path: string): Promise<keyof typeof formats> {
+  await using file = await FileBytes.open(path);
+  const start = await file.read(0, Math.min(file.size, 28));
+  const extension = extname(path).toLowerCase();
+  const found = formatOf(start, file.size);
+  const named = ({ ".safetensors": "safetensors", ".gguf": "gguf", ".json": "folder" } as const)[extension];
+  if (found !== undefined && (named === undefined || named === found)) return found;
+  if (isPickle(start)) throw pickleError(path);
+  if (found !== undefined && named !== undefined) {
+    throw new CheckpointError({ file: path }, `its name says ${formats[named]}, and its content is ${formats[found]}.`, {
+      code: "not-what-it-says",
+      hint: "Give it the name of what it is, or look where it came from.",
+    });
+  }
+  // A file by such a name that is none, or is damaged: opening it says more.
+  if (named === "safetensors" || named === "gguf") return named;
+  if (extension === ".bin" && Llama2c.isPlausible(start)) return "llama2c";
+  if (/^\.(bin|pt|pth|ckpt|pkl)$/.test(extension)) throw pickleError(path);
+  throw new CheckpointError({ file: path }, `this is no file that holds a model: neither ${Object.values(formats).slice(1).join(", nor ")}.`, { code: "not-a-model" });
+}
+
+function formatOf(start: Uint8Array, fileBytes: number): keyof typeof formats | undefined {
+  const text = Buffer.from(start).toString("latin1");
+  if (text.startsWith("GGUF")) return "gguf";
+  if (start.length >= 9 && text[8] === "{" && new DataView(start.buffer).getBigUint64(0, true) <= BigInt(fileBytes - 8)) return "safetensors";
+  if (/^\s*\{/.test(text)) return "folder";
+  return Llama2c.recognises(start, fileBytes) ? "llama2c" : undefined;
+}
+
+/** torch.save makes zip files, and, long ago, bare pickles (protocol 2 and later begin with 0x80). */
+function isPickle(start: Uint8Array): boolean {
+  return Buffer.from(start.subarray(0, 4)).equals(Buffer.from("PK\x03\x04")) || (start[0] === 0x80 && start[1] >= 2 && start[1] <= 5);
+}
+
+/** A folder, or one safetensors file of it. */
+async function openFolder(folder: string, file?: string): Promise<ModelSource> {
+  const { config, family, generation } = await readModelConfig(folder);
+  // One shard is not the model.
+  const isShard = file !== undefined && (await stat(join(folder, indexFileName)).catch(() => undefined)) !== undefined;
+  const weights = file === undefined || isShard ? await openFolderWeights(folder) : await Safetensors.open(file);
+  return {
+    path: folder,
+    format: "folder",
+    config,
+    family,
+    generation,
+    weights,
+    plans: (parameters) => family.tensors(config, parameters),
+    find: (name) => weights.tensors.get(name) ?? weights.tensors.get(name.startsWith(family.prefix) ? name.slice(family.prefix.length) : name),
+    ignored: family.ignored,
+    tokenizer: () => tokenizerIn(folder),
+    [Symbol.asyncDispose]: () => weights.close(),
+  };
+}
+
+async function openGguf(path: string): Promise<ModelSource> {
+  await using file = await Gguf.open(path);
+  const architecture = file.metadata.text("general.architecture");
+  throw new CheckpointError({ file: path, field: "general.architecture" }, `the architecture ${JSON.stringify(architecture)} is not one of those known here.`, { code: "unknown-architecture" });
+}
+
+async function openLlama2c(path: string): Promise<ModelSource> {
+  const weights = await Llama2c.open(path);
+  return {
+    path,
+    format: "llama2c",
+    config: weights.config,
+    family: llama,
+    // Its tokenizers are Llama's, where 2 ends a text, and its stories end with 1, which begins the next.
+    generation: { stopIds: [1, 2] },
+    weights,
+    plans: (parameters) => weights.plans(parameters),
+    find: (name) => weights.tensors.get(name),
+    ignored: undefined,
+    tokenizer: () => tokenizerIn(dirname(path)),
+    [Symbol.asyncDispose]: () => weights.close(),
+  };
+}
+
+async function tokenizerIn(folder: string): Promise<Tokenizer | undefined> {
+  const file = join(folder, "tokenizer.json");
+  return (await stat(file).catch(() => undefined)) === undefined ? undefined : Tokenizer.load(file);
+}
