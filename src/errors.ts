@@ -100,6 +100,17 @@ export class TokenizerError extends FileError {}
 /** A checkpoint that is truncated, altered, locked by another run, or could not be written. */
 export class CheckpointError extends FileError {}
 
+/** Something that could not be had from the model hub: it does not exist, is not open to us, cannot be reached, or is not what was promised. */
+export class HubError extends InklingError {
+  /** The HTTP status, where the hub answered. */
+  readonly status?: number;
+
+  constructor(message: string, { status, ...details }: ErrorDetails & { readonly status?: number | undefined } = {}) {
+    super(message, { code: "hub", ...details });
+    if (status !== undefined) this.status = status;
+  }
+}
+
 function describePlace({ file, line, field, offset }: FilePlace): string {
   const where = [
     file === undefined ? "" : line === undefined ? file : `${file}:${line}`,

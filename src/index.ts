@@ -14,6 +14,7 @@ export { train, trainSettings, estimateMemory, type StepReport, type TrainOption
 export { defineRecipe, type Recipe } from "./train/recipe.js";
 export { loadRecipe, prepareRecipe, recipeNames } from "./recipes.js";
 export { likelihood, type Likelihood } from "./evaluate/likelihood.js";
+export { pullModel, type PulledModel, type PullOptions, type PullProgress } from "./checkpoint/hub/index.js";
 /** Tensors, their ops and devices: `tensor.Tensor`, `tensor.matmul`, `tensor.scope`. */
 export * as tensor from "./tensor/index.js";
 export { Tensor, backward, noGrad, scope } from "./tensor/index.js";

@@ -10,6 +10,7 @@ import { evaluateCommand } from "./verbs/evaluate.js";
 import { generateCommand } from "./verbs/generate.js";
 import { infoCommand } from "./verbs/info.js";
 import { logitsCommand } from "./verbs/logits.js";
+import { pullCommand } from "./verbs/pull.js";
 import { startCommand } from "./verbs/start.js";
 import { tokenizerCommand } from "./verbs/tokenizer.js";
 import { trainCommand } from "./verbs/train.js";
@@ -23,7 +24,7 @@ export async function main(args: readonly string[]): Promise<number> {
     .version(version())
     .showHelpAfterError("(--help shows the options, with examples)")
     .exitOverride();
-  const commands = [startCommand, trainCommand, generateCommand, logitsCommand, evaluateCommand, tokenizerCommand, infoCommand];
+  const commands = [startCommand, trainCommand, generateCommand, logitsCommand, evaluateCommand, tokenizerCommand, infoCommand, pullCommand];
   for (const command of commands) program.addCommand(inherit(command()));
   try {
     await program.parseAsync(args, { from: "user" });

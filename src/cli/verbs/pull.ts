@@ -1,0 +1,85 @@
+/** @file `inkling pull`: a model from the hub into the cache. */
+
+import { Command } from "commander";
+import pc from "picocolors";
+import { parseRepo, pullModel, type PullProgress } from "../../checkpoint/hub/index.js";
+import { bytes, duration } from "../format.js";
+import { interruptible } from "../interrupt.js";
+
+interface PullFlags {
+  revision: string;
+  out?: string;
+  json?: boolean;
+}
+
+export function pullCommand(): Command {
+  return new Command("pull")
+    .description("Download a model from the Hugging Face Hub, and say where it lies.")
+    .argument("<org/name[:file]>", "a repository; of one with GGUF files, which: a file's name, or a part of it that only one has")
+    .option("--revision <revision>", "a branch, tag or commit", "main")
+    .option("--out <folder>", "copy it to this folder as well")
+    .option("--json", "print {path, repo, commit, files, downloadedBytes, offline}")
+    .addHelpText(
+      "after",
+      `
+Files are checked against the hub's checksums and kept in $INKLING_CACHE/hub (~/.cache/inkling/hub). A download that was cut goes on where it
+stopped. Without a network, what is in the cache is used. HF_TOKEN is the token for gated and private models; HF_ENDPOINT another hub;
+HTTPS_PROXY and NO_PROXY count.
+
+Examples:
+  inkling pull HuggingFaceTB/SmolLM2-135M-Instruct
+  inkling pull unsloth/gemma-3-270m-it-GGUF:Q4_K_M
+  inkling chat $(inkling pull HuggingFaceTB/SmolLM2-135M-Instruct)`,
+    )
+    .action(async (name: string, { revision, out, json = false }: PullFlags) => {
+      const { repo, file } = parseRepo(name);
+      const { signal, dispose } = interruptible();
+      const progress = new DownloadProgress(json);
+      try {
+        const pulled = await pullModel({ repo, file, revision, out, signal, onProgress: (at) => progress.update(at), onNotice: (text) => progress.say(text) });
+        progress.clear();
+        if (!json) console.error(pc.dim(`${pulled.files.length === 1 ? "1 file" : `${pulled.files.length} files`}, ${bytes(pulled.files.reduce((sum, file) => sum + file.bytes, 0))}, at ${pulled.commit.slice(0, 12)}${pulled.downloadedBytes === 0 ? ", from the cache" : ""}`));
+        // The path alone on stdout, so that a shell can use it.
+        console.log(json ? JSON.stringify(pulled) : pulled.path);
+      } finally {
+        progress.clear();
+        dispose();
+      }
+    });
+}
+
+/** On stderr: a live line on a terminal, elsewhere a line at each tenth. */
+class DownloadProgress {
+  readonly #live = process.stderr.isTTY;
+  #shown = false;
+  #drawnAt = 0;
+  #tenth = 0;
+
+  constructor(private readonly quiet: boolean) {}
+
+  update({ file, bytes: have, totalBytes, bytesPerSecond, secondsLeft }: PullProgress): void {
+    if (this.quiet) return;
+    const done = have >= totalBytes;
+    const tenth = Math.floor((10 * have) / totalBytes);
+    if (this.#live ? performance.now() - this.#drawnAt < 100 && !done : tenth === this.#tenth) return;
+    this.#tenth = tenth;
+    this.#drawnAt = performance.now();
+    const share = Math.floor((100 * have) / totalBytes);
+    const line = `${share}%  ${bytes(have)} of ${bytes(totalBytes)}  ${bytes(Math.round(bytesPerSecond))}/s  ${done ? "" : `${duration(secondsLeft)} left  `}${file}`;
+    if (!this.#live) console.error(line);
+    else {
+      process.stderr.write(`\r\x1b[K${line.slice(0, (process.stderr.columns || 80) - 1)}`);
+      this.#shown = true;
+    }
+  }
+
+  say(text: string): void {
+    this.clear();
+    if (!this.quiet) console.error(pc.yellow(text));
+  }
+
+  clear(): void {
+    if (this.#shown) process.stderr.write("\r\x1b[K");
+    this.#shown = false;
+  }
+}
