@@ -31,7 +31,7 @@ interface Expected {
 
 const fixtures = fileURLToPath(new URL("fixtures/families", import.meta.url));
 /** Families whose names are still to be written. */
-const pending = new Set("llama-bias llama-linear llama-dynamic llama-yarn llama-llama3 mistral qwen2 qwen3 gemma2 gemma3 phi3 phi3-longrope smollm3 olmo2 granite cohere cohere-qknorm cohere2 gpt_neox gpt_neox-sequential falcon-7b falcon-40b falcon-rw bloom".split(" "));
+const pending = new Set("llama-linear llama-dynamic llama-yarn llama-llama3 mistral qwen2 qwen3 phi3 phi3-longrope smollm3 olmo2 granite".split(" "));
 const names = (await readdir(fixtures)).filter((name) => !pending.has(name));
 
 const reference = new ReferenceDevice();
@@ -152,15 +152,38 @@ describe.each(names)("%s", (name) => {
     for (const change of slightlyOff(model.config)) {
       const other = new LanguageModel({ ...model.config, ...change }, { weights: "none", device });
       for (const [parameter, tensor] of other.parameters()) tensor.write((await model.parameters().get(parameter)!.data()));
-      expect(largestDifference(await logitsOf(other, expected.ids), logitsIn(expected)), JSON.stringify(change)).toBeGreaterThan(3e-4);
+      expect(largestDifference(await logitsOf(other, expected.ids), logitsIn(expected)), JSON.stringify(change)).toBeGreaterThan(5e-4);
       other.dispose();
     }
     model.dispose();
   });
 });
 
-/** Configurations with the same parameters that compute something else. */
+/** Configurations with the same parameters, or some of them, that compute something else: of each, one setting is a little off, or a term is forgotten. */
 function slightlyOff(config: ModelConfig): Partial<ModelOptions>[] {
-  const { normEps, ropeTheta } = config;
-  return [{ normEps: 2 * normEps }, ...(config.position === "rope" ? [{ ropeTheta: 1.1 * ropeTheta }] : [])];
+  const { numLayers, norm, normOffset, parallelBlock, position, ropeLayers, ropeScaling, layerTypes, slidingWindow } = config;
+  const off: Partial<ModelOptions>[] = [{ normEps: 2 * config.normEps }];
+  for (const field of ["embeddingScale", "residualScale", "logitScale", "attentionScale"] as const) off.push({ [field]: 1.02 * config[field] });
+  for (const field of ["logitSoftcap", "attentionSoftcap"] as const) off.push({ [field]: config[field] > 0 ? 0 : 30 });
+  for (const field of ["queryKeyValueBias", "attentionOutputBias", "mlpBias", "normBias", "embeddingNorm"] as const) if (config[field]) off.push({ [field]: false });
+  if (config.qkNorm !== "none") off.push({ qkNorm: "none" });
+  if (norm === "rmsnorm") off.push({ normOffset: normOffset + 0.01 });
+  if (parallelBlock === "twoNorms") off.push({ parallelBlock: "none" });
+  const twins = { gelu: "geluTanh", geluTanh: "gelu", geglu: "gegluTanh", gegluTanh: "geglu", swiglu: "geglu", relu: "gelu", silu: "gelu" } as const;
+  off.push({ feedForward: twins[config.feedForward] });
+
+  const layers = Array.from({ length: numLayers }, (_, layer) => layer);
+  if (position === "alibi") off.push({ alibiScale: 1.02 * config.alibiScale });
+  if (position === "rope") {
+    off.push({ ropeTheta: 1.05 * config.ropeTheta }, { ropeInterleaved: !config.ropeInterleaved });
+    if (config.rotaryFraction < 1) off.push({ rotaryFraction: 1, ropeScaling: { kind: "none" } });
+    if (config.localRopeTheta > 0) off.push({ localRopeTheta: 1.05 * config.localRopeTheta });
+    if (ropeScaling.kind !== "none") off.push({ ropeScaling: { kind: "none" } });
+    for (const layer of layers) off.push({ ropeLayers: ropeLayers.with(layer, !ropeLayers[layer]) });
+  }
+  if (slidingWindow > 0) {
+    off.push({ slidingWindow: slidingWindow + 1 });
+    for (const layer of layers) off.push({ layerTypes: layerTypes.with(layer, layerTypes[layer] === "full" ? "sliding" : "full") });
+  }
+  return off;
 }

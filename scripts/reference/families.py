@@ -30,12 +30,12 @@ OPTIMIZER = {"learningRate": 3e-3, "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8,
 
 ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
 SIZES = {"vocab_size": 41, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 6, **ENDS}
-LLAMA = {**SIZES, "num_key_value_heads": 2, "intermediate_size": 29, "max_position_embeddings": 64, "rms_norm_eps": 3e-5, "tie_word_embeddings": False}
+LLAMA = {**SIZES, "num_key_value_heads": 2, "intermediate_size": 29, "max_position_embeddings": 64, "rms_norm_eps": 1e-3, "tie_word_embeddings": False}
 WIDE = {**LLAMA, "head_dim": 10}
 EVEN = {**LLAMA, "hidden_size": 32, "num_attention_heads": 4}  # for those whose heads are hidden_size / num_attention_heads wide
-COHERE = {**{k: v for k, v in LLAMA.items() if k not in ("rms_norm_eps", "tie_word_embeddings")}, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 23, "layer_norm_eps": 3e-5, "logit_scale": 0.3}
+COHERE = {**{k: v for k, v in LLAMA.items() if k not in ("rms_norm_eps", "tie_word_embeddings")}, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 23, "layer_norm_eps": 1e-3, "logit_scale": 0.3}
 GEMMA = {**LLAMA, "head_dim": 6, "tie_word_embeddings": True, "query_pre_attn_scalar": 17, "sliding_window": 7, "num_hidden_layers": 4}
-FALCON = {**SIZES, "hidden_size": 30, "num_attention_heads": 5, "layer_norm_epsilon": 3e-5, "ffn_hidden_size": 31, "max_position_embeddings": 64}
+FALCON = {**SIZES, "hidden_size": 30, "num_attention_heads": 5, "layer_norm_epsilon": 1e-3, "ffn_hidden_size": 31, "max_position_embeddings": 64}
 
 
 def rope(kind, **parameters):
@@ -43,7 +43,7 @@ def rope(kind, **parameters):
 
 
 FAMILIES = {
-    "gpt2": {"vocab_size": 41, "n_embd": 24, "n_head": 3, "n_layer": 3, "n_inner": 29, "n_positions": 64, "layer_norm_epsilon": 3e-5, **ENDS},
+    "gpt2": {"vocab_size": 41, "n_embd": 24, "n_head": 3, "n_layer": 3, "n_inner": 29, "n_positions": 64, "layer_norm_epsilon": 1e-3, **ENDS},
     "llama": {**LLAMA},
     # Everything that a Llama may have besides: a tied head, biases, heads that are not hidden_size / num_attention_heads wide.
     "llama-bias": {**WIDE, "attention_bias": True, "tie_word_embeddings": True},
@@ -74,15 +74,15 @@ FAMILIES = {
     "cohere-qknorm": {**COHERE, "use_qk_norm": True},
     "cohere2": {**COHERE, "num_hidden_layers": 5, "sliding_window": 7, "sliding_window_pattern": 3},
     "gpt_neox": {
-        **SIZES, "hidden_size": 30, "num_attention_heads": 3, "intermediate_size": 29, "max_position_embeddings": 64, "layer_norm_eps": 3e-5,
+        **SIZES, "hidden_size": 30, "num_attention_heads": 3, "intermediate_size": 29, "max_position_embeddings": 64, "layer_norm_eps": 1e-3,
         **rope("default", partial_rotary_factor=0.6),
     },
-    "gpt_neox-sequential": {**SIZES, "intermediate_size": 29, "max_position_embeddings": 64, "use_parallel_residual": False, "attention_bias": False, **rope("default", partial_rotary_factor=1.0)},
+    "gpt_neox-sequential": {**SIZES, "intermediate_size": 29, "max_position_embeddings": 64, "layer_norm_eps": 1e-3, "use_parallel_residual": False, "attention_bias": False, **rope("default", partial_rotary_factor=1.0)},
     "falcon-7b": {**FALCON, "multi_query": True, "parallel_attn": True},
     "falcon-40b": {**FALCON, "hidden_size": 36, "num_attention_heads": 6, "num_kv_heads": 2, "new_decoder_architecture": True, "bias": True},
     # transformers rounds the slopes and the biases to bfloat16 here; with four heads and a short text both are exact.
     "falcon-rw": {**FALCON, "hidden_size": 24, "num_attention_heads": 4, "multi_query": False, "parallel_attn": False, "alibi": True, "bias": True},
-    "bloom": {"vocab_size": 41, "hidden_size": 24, "n_head": 6, "n_layer": 3, "layer_norm_epsilon": 3e-5, "seq_length": 64, **ENDS},
+    "bloom": {"vocab_size": 41, "hidden_size": 24, "n_head": 6, "n_layer": 3, "layer_norm_epsilon": 1e-3, "seq_length": 64, **ENDS},
 }
 MODEL_TYPES = {"gemma3": "gemma3_text"}
 # transformers' eager attention adds Falcon's ALiBi twice, once with the mask; sdpa, which it runs by default, adds it once.

@@ -58,6 +58,8 @@ const schema = z.strictObject({
   logitSoftcap: z.number().min(0).default(0),
 
   position: z.enum(["learned", "sinusoidal", "rope", "alibi", "none"]).default("learned"),
+  /** ALiBi's slopes are multiplied by it (Falcon: 1 / sqrt(headSize)). */
+  alibiScale: positive.default(1),
   /** The base of RoPE's angles. */
   ropeTheta: positive.default(10_000),
   /** How RoPE's angles are stretched over a longer context than the model learned them on. */

@@ -66,6 +66,7 @@ function idle(config: ModelConfig): (keyof ModelConfig)[] {
     "dropout",
     ...(position === "learned" || position === "sinusoidal" ? [] : (["contextLength"] as const)),
     ...(position === "rope" ? [] : (["ropeTheta", "ropeScaling", "localRopeTheta", "ropeInterleaved", "rotaryFraction"] as const)),
+    ...(position === "alibi" ? [] : (["alibiScale"] as const)),
     ...(layerTypes.includes("sliding") ? [] : (["slidingWindow", "localRopeTheta"] as const)),
   ];
 }
@@ -104,6 +105,10 @@ export class ConfigFile {
   }
   flag(field: string, fallback?: boolean): boolean {
     return this.#parse(field, z.boolean(), fallback);
+  }
+  /** A list, each of its items parsed; undefined where there is none. */
+  list<T>(field: string, item: z.ZodType<T>): T[] | undefined {
+    return this.has(field) ? this.#parse(field, z.array(item), undefined) : undefined;
   }
   /** A nested object, empty where there is none. */
   object(field: string): ConfigFile {

@@ -3,11 +3,8 @@
  * `Conv1D`s, [in, out]. Biases are part of the architecture, so a model without them is saved with zeros.
  */
 
+import { activationName, readActivation } from "./activations.js";
 import { canSay, whole, type Family, type TensorPlan } from "./family.js";
-
-/** transformers' names of activations; the first of each is the one written. */
-const activations = { geluTanh: ["gelu_new", "gelu_pytorch_tanh", "gelu_fast"], gelu: ["gelu"], relu: ["relu"], silu: ["silu", "swish"] } as const;
-type Activation = keyof typeof activations;
 
 export const gpt2: Family = {
   modelType: "gpt2",
@@ -17,7 +14,6 @@ export const gpt2: Family = {
   ignored: /\.attn\.(masked_)?bias$|^lm_head\.weight$/,
 
   describes: (config) =>
-    config.feedForward in activations &&
     config.numHeads * config.headSize === config.hiddenSize &&
     canSay(gpt2, config, ["bias", "queryKeyValueBias", "attentionOutputBias", "mlpBias", "normBias"]),
 
@@ -25,9 +21,6 @@ export const gpt2: Family = {
     json.only("scale_attn_weights", true);
     json.only("scale_attn_by_inverse_layer_idx", false);
     json.only("add_cross_attention", false);
-    const activation = json.text("activation_function", "gelu_new");
-    const feedForward = (Object.keys(activations) as Activation[]).find((ours) => (activations[ours] as readonly string[]).includes(activation));
-    if (feedForward === undefined) json.unsupported("activation_function", `it knows ${Object.values(activations).flat().join(", ")}`);
     const hiddenSize = json.count("n_embd");
     return {
       vocabSize: json.count("vocab_size"),
@@ -39,7 +32,7 @@ export const gpt2: Family = {
       norm: "layernorm",
       normEps: json.number("layer_norm_epsilon", 1e-5),
       position: "learned",
-      feedForward,
+      feedForward: readActivation(json, "activation_function", "gelu_new"),
       tieEmbeddings: json.flag("tie_word_embeddings", true),
       bias: true,
       // One rate for all three places; those of the outputs and the embedding are the same in every checkpoint that we know.
@@ -55,7 +48,7 @@ export const gpt2: Family = {
     n_inner: config.intermediateSize,
     n_positions: config.contextLength,
     layer_norm_epsilon: config.normEps,
-    activation_function: activations[config.feedForward as Activation][0],
+    activation_function: activationName(config),
     tie_word_embeddings: config.tieEmbeddings,
     embd_pdrop: config.dropout,
     attn_pdrop: config.dropout,

@@ -1,10 +1,16 @@
 /** @file All families. Of those that describe a configuration, the first is the one it is saved as. */
 
+import { bloom } from "./bloom.js";
+import { cohere, cohere2 } from "./cohere.js";
+import { falcon } from "./falcon.js";
 import type { Family } from "./family.js";
+import { gemma2 } from "./gemma2.js";
+import { gemma3 } from "./gemma3.js";
+import { gptNeoX } from "./gpt-neox.js";
 import { gpt2 } from "./gpt2.js";
 import { inkling } from "./inkling.js";
 import { llama } from "./llama.js";
 
-export const families: readonly Family[] = [gpt2, llama, inkling];
+export const families: readonly Family[] = [gpt2, llama, gemma2, gemma3, cohere, cohere2, gptNeoX, falcon, bloom, inkling];
 
 export { ConfigFile, differences, type Family, type TensorPart, type TensorPlan } from "./family.js";

@@ -38,7 +38,7 @@ export class Attention extends Module {
     this.output = new Linear(init, numHeads * headSize, hiddenSize, { bias: config.attentionOutputBias, std: residualStd });
     this.queryNorm = makeQkNorm(init, config, `${this.name}.q_norm`, numHeads);
     this.keyNorm = makeQkNorm(init, config, `${this.name}.k_norm`, numKeyValueHeads);
-    this.slopes = config.position === "alibi" ? Tensor.from(alibiSlopes(numHeads), { ...(device && { device }) }) : undefined;
+    this.slopes = config.position === "alibi" ? Tensor.from(alibiSlopes(numHeads).map((slope) => slope * config.alibiScale), { ...(device && { device }) }) : undefined;
     this.window = config.layerTypes[layer] === "sliding" ? config.slidingWindow : 0;
   }
 

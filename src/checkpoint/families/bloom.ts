@@ -1,0 +1,58 @@
+/**
+ * @file BLOOM (BigScience 2022): ALiBi, a LayerNorm on the embedding and before each half of a block, an MLP four times as wide, biases
+ * everywhere. Queries, keys and values are one matrix, head by head.
+ */
+
+import { canSay, type Family } from "./family.js";
+import { blocks, layer, megatronBlock, same } from "./plans.js";
+
+export const bloom: Family = {
+  modelType: "bloom",
+  architecture: "BloomForCausalLM",
+  prefix: "transformer.",
+  ignored: /^lm_head\.weight$/,
+
+  describes: (config) => canSay(bloom, config),
+
+  read(json) {
+    json.only("apply_residual_connection_post_layernorm", false);
+    return {
+      vocabSize: json.count("vocab_size"),
+      // The first models name it as GPT-2 does.
+      hiddenSize: json.has("n_embed") ? json.count("n_embed") : json.count("hidden_size"),
+      numLayers: json.has("num_hidden_layers") ? json.count("num_hidden_layers") : json.count("n_layer"),
+      numHeads: json.has("num_attention_heads") ? json.count("num_attention_heads") : json.count("n_head"),
+      contextLength: json.count("seq_length", 2048),
+      norm: "layernorm",
+      normEps: json.number("layer_norm_epsilon", 1e-5),
+      embeddingNorm: true,
+      position: "alibi",
+      feedForward: "geluTanh",
+      tieEmbeddings: json.flag("tie_word_embeddings", true),
+      bias: true,
+      dropout: json.number("hidden_dropout", 0),
+    };
+  },
+
+  write: (config) => ({
+    vocab_size: config.vocabSize,
+    hidden_size: config.hiddenSize,
+    n_layer: config.numLayers,
+    n_head: config.numHeads,
+    seq_length: config.contextLength,
+    layer_norm_epsilon: config.normEps,
+    apply_residual_connection_post_layernorm: false,
+    tie_word_embeddings: config.tieEmbeddings,
+    attention_dropout: config.dropout,
+    hidden_dropout: config.dropout,
+    initializer_range: 0.02,
+  }),
+
+  tensors: (config, parameters) => [
+    ...same(parameters, "embed", "transformer.word_embeddings.weight"),
+    ...layer(parameters, "embeddingNorm", "transformer.word_embeddings_layernorm"),
+    ...blocks(config, (ours, i) => megatronBlock(config, parameters, ours, `transformer.h.${i}`)),
+    ...layer(parameters, "finalNorm", "transformer.ln_f"),
+    ...same(parameters, "unembed", "lm_head.weight"),
+  ],
+};

@@ -1,0 +1,95 @@
+/**
+ * @file Command R (Cohere 2024): attention and feed-forward side by side from one LayerNorm without bias, RoPE on pairs (2i, 2i + 1), scaled
+ * logits, in larger ones a LayerNorm of each head of queries and keys. Cohere 2 (Command R7B) has layers that see a window, and RoPE in these alone.
+ */
+
+import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import { canSay, type ConfigFile, type Family } from "./family.js";
+import { layerTypeNames, readLayerTypes } from "./layer-types.js";
+import { blocks, layer, llamaBlock, same, type Parameters } from "./plans.js";
+import { readRope, writeRope } from "./rope.js";
+
+export const cohere: Family = {
+  modelType: "cohere",
+  architecture: "CohereForCausalLM",
+  prefix: "model.",
+  ignored: /\.rotary_emb\.inv_freq$|^lm_head\.weight$/,
+
+  describes: (config) => canSay(cohere, config),
+  read: (json) => ({ ...readCohere(json), ...readRope(json, { theta: 500_000 }), qkNorm: json.flag("use_qk_norm", false) ? "heads" : "none" }),
+  write: (config) => ({ ...writeCohere(config), use_qk_norm: config.qkNorm === "heads" }),
+  tensors: cohereTensors,
+};
+
+export const cohere2: Family = {
+  modelType: "cohere2",
+  architecture: "Cohere2ForCausalLM",
+  prefix: "model.",
+  ignored: /\.rotary_emb\.inv_freq$|^lm_head\.weight$/,
+
+  describes: (config) => canSay(cohere2, config),
+
+  read(json) {
+    const given = readCohere(json);
+    const layerTypes = readLayerTypes(json, given.numLayers, 4);
+    return { ...given, ...readRope(json), slidingWindow: json.count("sliding_window", 4096), layerTypes, ropeLayers: layerTypes.map((type) => type === "sliding") };
+  },
+
+  write: (config) => ({ ...writeCohere(config), sliding_window: config.slidingWindow > 0 ? config.slidingWindow : 4096, layer_types: layerTypeNames(config) }),
+  tensors: cohereTensors,
+};
+
+function readCohere(json: ConfigFile): ModelOptions {
+  json.only("hidden_act", "silu");
+  const numHeads = json.count("num_attention_heads");
+  const attentionBias = json.flag("attention_bias", false);
+  return {
+    vocabSize: json.count("vocab_size"),
+    hiddenSize: json.count("hidden_size"),
+    numLayers: json.count("num_hidden_layers"),
+    numHeads,
+    numKeyValueHeads: json.count("num_key_value_heads", numHeads),
+    intermediateSize: json.count("intermediate_size"),
+    contextLength: json.count("max_position_embeddings", 8192),
+    norm: "layernorm",
+    normEps: json.number("layer_norm_eps", 1e-5),
+    parallelBlock: "sharedNorm",
+    position: "rope",
+    ropeInterleaved: true,
+    logitScale: json.number("logit_scale", 0.0625),
+    feedForward: "swiglu",
+    tieEmbeddings: json.flag("tie_word_embeddings", true),
+    queryKeyValueBias: attentionBias,
+    attentionOutputBias: attentionBias,
+    mlpBias: false,
+    normBias: false,
+    dropout: json.number("attention_dropout", 0),
+  };
+}
+
+const writeCohere = (config: ModelConfig): Record<string, unknown> => ({
+  vocab_size: config.vocabSize,
+  hidden_size: config.hiddenSize,
+  num_hidden_layers: config.numLayers,
+  num_attention_heads: config.numHeads,
+  num_key_value_heads: config.numKeyValueHeads,
+  intermediate_size: config.intermediateSize,
+  max_position_embeddings: config.contextLength,
+  layer_norm_eps: config.normEps,
+  ...writeRope(config),
+  logit_scale: config.logitScale,
+  hidden_act: "silu",
+  tie_word_embeddings: config.tieEmbeddings,
+  attention_bias: config.queryKeyValueBias,
+  attention_dropout: config.dropout,
+  initializer_range: 0.02,
+});
+
+function cohereTensors(config: ModelConfig, parameters: Parameters) {
+  return [
+    ...same(parameters, "embed", "model.embed_tokens.weight"),
+    ...blocks(config, (ours, i) => llamaBlock(config, parameters, ours, `model.layers.${i}`, { norm1: "input_layernorm" })),
+    ...layer(parameters, "finalNorm", "model.norm"),
+    ...same(parameters, "unembed", "lm_head.weight"),
+  ];
+}

@@ -1,0 +1,71 @@
+/**
+ * @file GPT-NeoX and Pythia (Black et al. 2022; Biderman et al. 2023): LayerNorm, an MLP, biases, RoPE on a part of each head; attention and
+ * feed-forward side by side, each from a norm of its own. Queries, keys and values are one matrix, head by head.
+ */
+
+import { activationName, readActivation } from "./activations.js";
+import { canSay, type Family } from "./family.js";
+import { blocks, layer, megatronBlock, same } from "./plans.js";
+import { readRope, writeRope } from "./rope.js";
+
+export const gptNeoX: Family = {
+  modelType: "gpt_neox",
+  architecture: "GPTNeoXForCausalLM",
+  prefix: "gpt_neox.",
+  // Old checkpoints keep their causal masks and RoPE's frequencies.
+  ignored: /\.attention\.(masked_)?bias$|\.rotary_emb\.inv_freq$/,
+
+  describes: (config) => canSay(gptNeoX, config),
+
+  read(json) {
+    const attentionBias = json.flag("attention_bias", true);
+    return {
+      vocabSize: json.count("vocab_size"),
+      hiddenSize: json.count("hidden_size"),
+      numLayers: json.count("num_hidden_layers"),
+      numHeads: json.count("num_attention_heads"),
+      intermediateSize: json.count("intermediate_size"),
+      contextLength: json.count("max_position_embeddings"),
+      norm: "layernorm",
+      normEps: json.number("layer_norm_eps", 1e-5),
+      parallelBlock: json.flag("use_parallel_residual", true) ? "twoNorms" : "none",
+      position: "rope",
+      ...readRope(json, { theta: json.number("rotary_emb_base", 10_000), fraction: json.number("rotary_pct", 0.25) }),
+      feedForward: readActivation(json, "hidden_act", "gelu"),
+      tieEmbeddings: json.flag("tie_word_embeddings", false),
+      queryKeyValueBias: attentionBias,
+      attentionOutputBias: attentionBias,
+      mlpBias: true,
+      normBias: true,
+      dropout: json.number("hidden_dropout", 0),
+    };
+  },
+
+  write: (config) => ({
+    vocab_size: config.vocabSize,
+    hidden_size: config.hiddenSize,
+    num_hidden_layers: config.numLayers,
+    num_attention_heads: config.numHeads,
+    intermediate_size: config.intermediateSize,
+    max_position_embeddings: config.contextLength,
+    layer_norm_eps: config.normEps,
+    use_parallel_residual: config.parallelBlock === "twoNorms",
+    rotary_emb_base: config.ropeTheta,
+    rotary_pct: config.rotaryFraction,
+    // Without a fraction here transformers 5 takes a quarter.
+    rope_parameters: { ...writeRope(config).rope_parameters, partial_rotary_factor: config.rotaryFraction },
+    hidden_act: activationName(config),
+    tie_word_embeddings: config.tieEmbeddings,
+    attention_bias: config.queryKeyValueBias,
+    attention_dropout: config.dropout,
+    hidden_dropout: config.dropout,
+    initializer_range: 0.02,
+  }),
+
+  tensors: (config, parameters) => [
+    ...same(parameters, "embed", "gpt_neox.embed_in.weight"),
+    ...blocks(config, (ours, i) => megatronBlock(config, parameters, ours, `gpt_neox.layers.${i}`, { attention: "attention" })),
+    ...layer(parameters, "finalNorm", "gpt_neox.final_layer_norm"),
+    ...same(parameters, "unembed", "embed_out.weight"),
+  ],
+};

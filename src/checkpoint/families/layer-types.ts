@@ -1,0 +1,19 @@
+/** @file Which layers see everything and which a sliding window, as transformers says it: a list, or in older files every how many layers one sees everything. */
+
+import { z } from "zod";
+import type { ModelConfig } from "../../model/index.js";
+import type { ConfigFile } from "./family.js";
+
+type LayerType = ModelConfig["layerTypes"][number];
+const names = { full_attention: "full", sliding_attention: "sliding" } as const;
+
+/** `pattern`: every how many layers one is full where the file does not say. */
+export function readLayerTypes(json: ConfigFile, numLayers: number, pattern: number): LayerType[] {
+  const period = json.count("sliding_window_pattern", pattern);
+  const listed = json.list("layer_types", z.enum(["full_attention", "sliding_attention"]));
+  return listed?.map((name) => names[name]) ?? Array.from({ length: numLayers }, (_, i) => ((i + 1) % period === 0 ? "full" : "sliding"));
+}
+
+export function layerTypeNames({ layerTypes }: Pick<ModelConfig, "layerTypes">): string[] {
+  return layerTypes.map((type) => (type === "full" ? "full_attention" : "sliding_attention"));
+}
