@@ -130,8 +130,10 @@ describe("a run that is stopped", () => {
   it("without saving (kill -9) loses only the steps since the last checkpoint, and metrics.jsonl keeps one line a step", async () => {
     const [whole, out] = [join(folder, "whole"), join(folder, "killed")];
     const expected = (await run(whole)).map(numbers);
-    await run(out, {}, makeModel(), ({ step }) => step === 3); // before the first checkpoint
+    await run(out, { saveEvery: 0 }, makeModel(), ({ step }) => step === 3); // before any checkpoint
     expect(await configOfRun(out)).toBeUndefined();
+    await run(out, { resume: true }, makeModel(), ({ step }) => step === 3); // after the one of step 1
+    expect((await checkpoint(out)).step).toBe(1);
     await run(out, { resume: true }, makeModel(), ({ step }) => step === 7); // after the one of step 4
     expect((await metrics(out)).length).toBeGreaterThan(6);
     expect((await checkpoint(out)).step).toBe(4);

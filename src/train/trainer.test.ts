@@ -59,11 +59,11 @@ describe("train", () => {
       expect(report.peakBytes).toBeGreaterThan(model.numBytes);
       expect(report.saved).toBeUndefined();
     }
-    expect(reports.filter(({ validationLoss }) => validationLoss !== undefined).map(({ step, validationTokens }) => [step, validationTokens])).toEqual([[15, 64], [30, 64], [40, data.validation!.length - 1]]);
+    expect(reports.filter(({ validationLoss }) => validationLoss !== undefined).map(({ step, validationTokens }) => [step, validationTokens])).toEqual([[1, 64], [15, 64], [30, 64], [40, data.validation!.length - 1]]);
     const last = reports[39];
     // One character is one byte here.
     expect(last.bitsPerByte).toBeCloseTo(last.validationLoss! / Math.LN2, 6);
-    expect(reports.filter(({ sample }) => sample !== undefined).map(({ step, sample }) => [step, sample!.length])).toEqual([[20, 10], [40, 10]]);
+    expect(reports.filter(({ sample }) => sample !== undefined).map(({ step, sample }) => [step, sample!.length])).toEqual([[1, 10], [20, 10], [40, 10]]);
   });
 
   it("looks at the whole validation split at the end, each token predicted once, from those before it in its window", async () => {

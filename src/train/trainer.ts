@@ -9,7 +9,7 @@ import type { Decoder } from "../model/index.js";
 import { Tensor, backward, memory, scope } from "../tensor/index.js";
 import { randomKey } from "../tensor/random.js";
 import type { Tokenizer } from "../tokenizer/index.js";
-import type { SamplerState, TokenBatch, TokenDataset } from "../data/index.js";
+import type { BatchSampler, SamplerState, TokenBatch, TokenDataset } from "../data/index.js";
 import { clipScale } from "./clip.js";
 import { checkMemory } from "./machine.js";
 import { makeOptimizer, type Optimizer } from "./optimizers/index.js";
@@ -73,7 +73,7 @@ export interface StepReport {
 export async function* train(model: Decoder, source: TokenDataset | Promise<TokenDataset>, options: TrainOptions): AsyncGenerator<StepReport, void, void> {
   const { out, resume = false, tokenizer, signal, ...input } = options;
   const { contextLength = model.config.contextLength } = input;
-  const settings = trainSettings({ ...input, contextLength });
+  const settings = { ...trainSettings({ ...input, contextLength }), contextLength };
   if (contextLength > model.config.contextLength) {
     throw new ConfigError("contextLength", `the model's context is ${model.config.contextLength} tokens, which ${contextLength} exceeds.`);
   }
@@ -87,126 +87,173 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
   const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order });
   checkMemory(model, settings);
 
-  const parameters = model.parameters();
-  const optimizer = makeOptimizer(settings.optimizer, parameters);
   const folder = out === undefined ? undefined : await RunFolder.open(out, { resume });
+  const run = new Run(model, data, batches, settings, folder, tokenizer, signal);
   try {
-    const resumed = folder?.resumed;
-    if (resumed !== undefined) {
-      const before = { ...resumed.settings, fingerprint: resumed.dataFingerprint, dropout: (await configOfRun(folder!.path))?.dropout };
-      checkResumable(before, { ...settings, fingerprint: data.train.fingerprint, dropout: model.config.dropout });
-      await folder?.restore(model, optimizer);
-    }
-    const { schedule } = settings;
-    if (resumed !== undefined) batches.restore(resumed.data);
-    let best = resumed?.bestValidationLoss ?? Infinity;
-    let lastTime = performance.now();
-    memory.peak = memory.live;
+    yield* run.steps();
+  } finally {
+    run.dispose();
+    await folder?.close();
+  }
+}
 
-    /** Waits for a step and reports it. `atRest`: no later step is queued, so the weights are this step's, to be looked at and saved. */
-    const finish = async ({ step, queued, dataState, batch }: Pending, atRest: boolean): Promise<StepReport> => {
-      const [loss, gradNorm] = await queued;
-      if (!Number.isFinite(loss)) throw new TrainingError(step, `The loss of step ${step} is ${loss}.`);
-      if (!Number.isFinite(gradNorm)) throw new TrainingError(step, `The gradient of step ${step} is not finite (its norm is ${gradNorm}, the loss ${loss}).`);
-      const now = performance.now();
-      const seconds = (now - lastTime) / 1000;
-      const stepTokens = settings.batchSize * contextLength * settings.accumulation;
-      const report: StepReport = {
-        step, loss, gradNorm,
-        learningRate: learningRate(schedule, step - 1, settings.steps),
-        tokens: step * stepTokens,
-        seconds,
-        tokensPerSecond: stepTokens / seconds,
-        peakBytes: memory.peak,
-      };
-      if (!atRest) {
-        await folder?.record(report);
-        lastTime = now;
-        return report;
-      }
-      if (savesAfter(step)) {
-        // The loss was that of the weights before the update; those after it must be good as well, to be saved over the last ones.
-        const { loss: next } = await validationLoss(model, [batch], { dtype: settings.dtype });
-        if (!Number.isFinite(next)) throw new TrainingError(step, `After step ${step} the loss is ${next}, so its weights are not saved.`);
-      }
-      return look(report, dataState);
-    };
+/** One run of `train`, from its first step or the one it was stopped at to its last. */
+class Run {
+  readonly #parameters: Map<string, Tensor>;
+  readonly #optimizer: Optimizer;
+  #best = Infinity;
+  /** When the last step ended. */
+  #lastTime = 0;
 
-    const due = (every: number, step: number) => every > 0 && step % every === 0;
-    const savesAfter = (step: number) => folder !== undefined && (step === settings.steps || due(settings.saveEvery, step) || signal?.aborted === true);
+  constructor(
+    private readonly model: Decoder,
+    private readonly data: TokenDataset,
+    private readonly batches: BatchSampler,
+    private readonly settings: TrainSettings & { readonly contextLength: number },
+    private readonly folder: RunFolder | undefined,
+    private readonly tokenizer: Tokenizer | undefined,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    this.#parameters = model.parameters();
+    this.#optimizer = makeOptimizer(settings.optimizer, this.#parameters);
+  }
 
-    /** Looks up from the work after a step: evaluates, samples, records and saves, each where it is due. */
-    const look = async (trained: StepReport, dataState: SamplerState): Promise<StepReport> => {
-      let report = trained;
-      const { step } = report;
-      const isLast = step === settings.steps;
-      let cutShort = false;
-      if (data.validation !== undefined && (isLast || due(settings.evaluateEvery, step))) {
-        const windows = data.validation.windows({ contextLength, batchSize: settings.batchSize });
-        const { loss, tokens } = await validationLoss(model, windows, { dtype: settings.dtype, signal, ...(!isLast && { limit: settings.evaluateTokens }) });
-        cutShort = signal?.aborted === true;
-        if (!cutShort) report = { ...report, validationLoss: loss, validationTokens: tokens, bitsPerByte: loss / Math.LN2 / data.validation.bytesPerToken };
-      }
-      if (tokenizer !== undefined && due(settings.sampleEvery, step) && signal?.aborted !== true) {
-        const { samplePrompt: prompt, sampleTokens: maxTokens, seed, dtype } = settings;
-        const { text } = await generateText(model, { prompt, tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype, onContextFull: "slide" });
-        report = { ...report, sample: text };
-      }
-      if (folder !== undefined) {
-        const { sample: _sample, ...numbers } = report;
-        // A look that an abort cut short is taken again when the run goes on.
-        if (!cutShort) await folder.record(numbers);
-        if (report.validationLoss !== undefined && report.validationLoss < best) {
-          best = report.validationLoss;
-          await folder.saveBest(model, tokenizer);
-        }
-        if (savesAfter(step)) {
-          await folder.saveLast(model, tokenizer, optimizer, {
-            step, settings, data: dataState, bestValidationLoss: Number.isFinite(best) ? best : null, dataFingerprint: data.train.fingerprint,
-            ...(cutShort && { unfinished: trained }),
-          });
-          report = { ...report, saved: `${folder.path}/last` };
-        }
-      }
-      // Evaluations and saves are not the step's time.
-      lastTime = performance.now();
-      return report;
-    };
+  dispose(): void {
+    dropGradients(this.#parameters.values());
+    this.#optimizer.dispose();
+  }
 
-    /** Whether something looks at the weights after this step, so that the next must not be queued before. */
-    const needsRest = (step: number) =>
-      step === settings.steps || signal?.aborted === true || [settings.evaluateEvery, settings.saveEvery, settings.sampleEvery].some((every) => due(every, step));
-
-    if (resumed?.unfinished !== undefined) {
-      yield await look(resumed.unfinished, resumed.data);
+  /** While the device works on one step the next is queued; unless something is to look at the weights between them. */
+  async *steps(): AsyncGenerator<StepReport, void, void> {
+    const { settings, signal } = this;
+    const begin = await this.#begin();
+    if (begin.unfinished !== undefined) {
+      yield await this.#look(begin.unfinished, this.batches.state);
       signal?.throwIfAborted();
     }
     let waiting: Pending | undefined;
-    for (let step = (resumed?.step ?? 0) + 1; step <= settings.steps; step++) {
-      const micro = [];
-      for (let i = 0; i < settings.accumulation; i++) micro.push(await batches.next());
-      const dataState = batches.state;
-      const queued = queueStep(model, optimizer, parameters.values(), micro, {
-        settings,
-        rate: learningRate(schedule, step - 1, settings.steps),
-        step,
-      });
-      if (waiting !== undefined) yield await finish(waiting, false);
-      const pending: Pending = { step, queued, dataState, batch: micro[0] };
+    for (let step = begin.step + 1; step <= settings.steps; step++) {
+      const pending = await this.#queue(step);
+      if (waiting !== undefined) yield await this.#finish(waiting, { atRest: false });
       waiting = pending;
-      if (needsRest(step)) {
+      if (this.#needsRest(step)) {
         waiting = undefined;
-        yield await finish(pending, true);
+        yield await this.#finish(pending, { atRest: true });
         signal?.throwIfAborted();
       }
     }
-  } finally {
-    for (const parameter of parameters.values()) {
-      parameter.grad?.dispose();
-      parameter.grad = undefined;
+  }
+
+  /** Where the run stands: at step 0, or restored from its last checkpoint, whose look may have been cut short. */
+  async #begin(): Promise<{ readonly step: number; readonly unfinished?: StepReport | undefined }> {
+    const { model, data, settings, folder } = this;
+    const resumed = folder?.resumed;
+    if (folder !== undefined && resumed !== undefined) {
+      const before = { ...resumed.settings, fingerprint: resumed.dataFingerprint, dropout: (await configOfRun(folder.path))?.dropout };
+      checkResumable(before, { ...settings, fingerprint: data.train.fingerprint, dropout: model.config.dropout });
+      await folder.restore(model, this.#optimizer);
+      this.batches.restore(resumed.data);
+      this.#best = resumed.bestValidationLoss ?? Infinity;
     }
-    optimizer.dispose();
-    await folder?.close();
+    this.#lastTime = performance.now();
+    memory.peak = memory.live;
+    return { step: resumed?.step ?? 0, unfinished: resumed?.unfinished };
+  }
+
+  async #queue(step: number): Promise<Pending> {
+    const { model, batches, settings } = this;
+    const micro: TokenBatch[] = [];
+    for (let i = 0; i < settings.accumulation; i++) micro.push(await batches.next());
+    const dataState = batches.state;
+    const rate = learningRate(settings.schedule, step - 1, settings.steps);
+    return { step, queued: queueStep(model, this.#optimizer, this.#parameters.values(), micro, { settings, rate, step }), dataState, batch: micro[0] };
+  }
+
+  /** Waits for a step and reports it. `atRest`: no later step is queued, so the weights are this step's, to be looked at and saved. */
+  async #finish({ step, queued, dataState, batch }: Pending, { atRest }: { atRest: boolean }): Promise<StepReport> {
+    const { model, settings } = this;
+    const [loss, gradNorm] = await queued;
+    if (!Number.isFinite(loss)) throw new TrainingError(step, `The loss of step ${step} is ${loss}.`);
+    if (!Number.isFinite(gradNorm)) throw new TrainingError(step, `The gradient of step ${step} is not finite (its norm is ${gradNorm}, the loss ${loss}).`);
+    const now = performance.now();
+    const seconds = (now - this.#lastTime) / 1000;
+    const stepTokens = settings.batchSize * settings.contextLength * settings.accumulation;
+    const report: StepReport = {
+      step, loss, gradNorm,
+      learningRate: learningRate(settings.schedule, step - 1, settings.steps),
+      tokens: step * stepTokens,
+      seconds,
+      tokensPerSecond: stepTokens / seconds,
+      peakBytes: memory.peak,
+    };
+    if (!atRest) {
+      await this.folder?.record(report);
+      this.#lastTime = now;
+      return report;
+    }
+    if (this.#savesAfter(step)) {
+      // The loss was that of the weights before the update; those after it must be good as well, to be saved over the last ones.
+      const { loss: next } = await validationLoss(model, [batch], { dtype: settings.dtype });
+      if (!Number.isFinite(next)) throw new TrainingError(step, `After step ${step} the loss is ${next}, so its weights are not saved.`);
+    }
+    return this.#look(report, dataState);
+  }
+
+  /** Looks up from the work after a step: evaluates, samples, records and saves, each where it is due. */
+  async #look(trained: StepReport, dataState: SamplerState): Promise<StepReport> {
+    const { model, data, settings, folder, tokenizer, signal } = this;
+    const { step } = trained;
+    const isLast = step === settings.steps;
+    let report = trained;
+    let cutShort = false;
+    if (data.validation !== undefined && (isLast || this.#isDue(settings.evaluateEvery, step))) {
+      const windows = data.validation.windows({ contextLength: settings.contextLength, batchSize: settings.batchSize });
+      const { loss, tokens } = await validationLoss(model, windows, { dtype: settings.dtype, signal, ...(!isLast && { limit: settings.evaluateTokens }) });
+      cutShort = signal?.aborted === true;
+      if (!cutShort) report = { ...report, validationLoss: loss, validationTokens: tokens, bitsPerByte: loss / Math.LN2 / data.validation.bytesPerToken };
+    }
+    if (tokenizer !== undefined && this.#isDue(settings.sampleEvery, step) && signal?.aborted !== true) {
+      const { samplePrompt: prompt, sampleTokens: maxTokens, seed, dtype } = settings;
+      const { text } = await generateText(model, { prompt, tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype, onContextFull: "slide" });
+      report = { ...report, sample: text };
+    }
+    if (folder !== undefined) {
+      const { sample: _sample, ...numbers } = report;
+      // A look that an abort cut short is taken again when the run goes on.
+      if (!cutShort) await folder.record(numbers);
+      if (report.validationLoss !== undefined && report.validationLoss < this.#best) {
+        this.#best = report.validationLoss;
+        await folder.saveBest(model, tokenizer);
+      }
+      if (this.#savesAfter(step)) {
+        await folder.saveLast(model, tokenizer, this.#optimizer, {
+          step, settings, data: dataState, bestValidationLoss: Number.isFinite(this.#best) ? this.#best : null, dataFingerprint: data.train.fingerprint,
+          ...(cutShort && { unfinished: trained }),
+        });
+        report = { ...report, saved: `${folder.path}/last` };
+      }
+    }
+    // Evaluations and saves are not the step's time.
+    this.#lastTime = performance.now();
+    return report;
+  }
+
+  /**
+   * After every so many steps, and after the first: what it starts from is seen, and a folder that cannot be written to, or an evaluation that
+   * does not fit the memory, is known at once rather than in an hour.
+   */
+  #isDue(every: number, step: number): boolean {
+    return every > 0 && (step === 1 || step % every === 0);
+  }
+
+  #savesAfter(step: number): boolean {
+    return this.folder !== undefined && (step === this.settings.steps || this.#isDue(this.settings.saveEvery, step) || this.signal?.aborted === true);
+  }
+
+  /** Whether something looks at the weights after this step, so that the next must not be queued before. */
+  #needsRest(step: number): boolean {
+    const { steps, evaluateEvery, saveEvery, sampleEvery } = this.settings;
+    return step === steps || this.signal?.aborted === true || [evaluateEvery, saveEvery, sampleEvery].some((every) => this.#isDue(every, step));
   }
 }
 
@@ -246,10 +293,7 @@ function queueStep(
     const all = [...parameters];
     const { norm, scale } = clipScale(all, settings.clip > 0 ? settings.clip : Infinity, device);
     optimizer.step({ rate, gradScale: scale });
-    for (const parameter of all) {
-      parameter.grad?.dispose();
-      parameter.grad = undefined;
-    }
+    dropGradients(all);
     return [loss!.mul(1 / batches.length), norm];
   });
   // The reads take their place in the queue here, before the next step does.
@@ -258,6 +302,13 @@ function queueStep(
   // Whoever waits for the step hears of its failure; until then it is not unhandled.
   values.catch(() => undefined);
   return values as Promise<[number, number]>;
+}
+
+function dropGradients(parameters: Iterable<Tensor>): void {
+  for (const parameter of parameters) {
+    parameter.grad?.dispose();
+    parameter.grad = undefined;
+  }
 }
 
 /** All that decides what a step computes. (Weights of another shape are refused when they are read.) */
