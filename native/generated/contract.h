@@ -5,7 +5,7 @@
 
 namespace inkling {
 
-constexpr const char* contractFingerprint = "cc495b73279fc577";
+constexpr const char* contractFingerprint = "97a7226abd762f09";
 
 enum class UnaryOp : int32_t { neg, abs, exp, log, sqrt, rsqrt, reciprocal, square, sin, cos, tanh, sigmoid, erf, relu, gelu, geluTanh, silu, softplus, sign, floor, isFinite };
 
@@ -14,6 +14,8 @@ enum class BinaryOp : int32_t { add, sub, mul, div, pow, maximum, minimum, equal
 enum class ReduceOp : int32_t { sum, mean, max, min, prod, variance, norm2 };
 
 enum class Activation : int32_t { none, relu, gelu, geluTanh, silu };
+
+enum class BlockFormat : int32_t { f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4 };
 
 enum class Opcode : int32_t {
   copy,
@@ -38,6 +40,11 @@ enum class Opcode : int32_t {
   embeddingBackward,
   matmul,
   columnSum,
+  dequantize,
+  quantize,
+  interleave,
+  quantizedMatmul,
+  quantizedEmbedding,
   softmax,
   softmaxBackward,
   layerNorm,
@@ -53,8 +60,8 @@ enum class Opcode : int32_t {
   adamw,
   sgd,
 };
-constexpr int32_t opcodeCount = 36;
-constexpr const char* opcodeNames[] = {"copy", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "conv1d", "conv1dBackward", "crossEntropy", "adamw", "sgd"};
+constexpr int32_t opcodeCount = 41;
+constexpr const char* opcodeNames[] = {"copy", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "dequantize", "quantize", "interleave", "quantizedMatmul", "quantizedEmbedding", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "conv1d", "conv1dBackward", "crossEntropy", "adamw", "sgd"};
 
 // y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0.
 struct CopyParams {
@@ -227,6 +234,48 @@ struct ColumnSumParams {
   TensorView x;  // in: float [m, n], rows
   TensorView y;  // inout: f32 [n], dense
   int32_t accumulate;
+};
+
+// y = the numbers that the blocks stand for, rounded to y's dtype.
+struct DequantizeParams {
+  TensorView w;  // in: u8 [rows, rowBytes], dense
+  TensorView y;  // out: float [rows, n], rows
+  BlockFormat format;
+  int32_t interleaved;
+};
+
+// w = x in blocks of a format that is written, by the search of `reference/quantizers.ts`, in float64 and the same to the bit on every device. A block with a number that is not finite is an error.
+struct QuantizeParams {
+  TensorView x;  // in: float [rows, n], rows
+  TensorView w;  // out: u8 [rows, rowBytes], dense
+  BlockFormat format;
+};
+
+// rearranges the bytes of each panel of 16 rows so that a vector holds the same part of 16 rows (`reference/interleave.ts`), or with `inverse` back. Rows beyond the last whole panel stay as they are, as do formats with blocks of one.
+struct InterleaveParams {
+  TensorView w;  // inout: u8 [rows, rowBytes], dense
+  BlockFormat format;
+  int32_t inverse;
+};
+
+// c = activation(a w^T + bias). Each run of 32 of a row of a is first rounded to whole numbers q = round(a / s), s = max |a| / 127, so that the products are of small integers; a run with a number that is not finite makes its row NaN, and one below 2^-100 throughout counts as 0. With f16 and bf16 weights nothing is rounded.
+struct QuantizedMatmulParams {
+  TensorView a;  // in: float [m, k], rows
+  TensorView w;  // in: u8 [n, rowBytes], dense
+  TensorView bias;  // in, optional: f32 [n], dense
+  TensorView c;  // out: float [m, n], rows
+  BlockFormat format;
+  int32_t interleaved;
+  Activation activation;
+};
+
+// y[i] = row ids[i] of the table, de-quantised and rounded to y's dtype. An id outside [0, rows) is an error that names it.
+struct QuantizedEmbeddingParams {
+  TensorView table;  // in: u8 [rows, rowBytes], dense
+  TensorView ids;  // in: i32 [m], dense
+  TensorView y;  // out: float [m, n], dense
+  BlockFormat format;
+  int32_t interleaved;
 };
 
 // y = softmax(x) over the last axis, or its logarithm when `log`. A row of -Infinity gives 0 (log: -Infinity).
@@ -436,6 +485,11 @@ INKLING_KERNEL void embedding(const EmbeddingParams&, Context&);
 INKLING_KERNEL void embeddingBackward(const EmbeddingBackwardParams&, Context&);
 INKLING_KERNEL void matmul(const MatmulParams&, Context&);
 INKLING_KERNEL void columnSum(const ColumnSumParams&, Context&);
+INKLING_KERNEL void dequantize(const DequantizeParams&, Context&);
+INKLING_KERNEL void quantize(const QuantizeParams&, Context&);
+INKLING_KERNEL void interleave(const InterleaveParams&, Context&);
+INKLING_KERNEL void quantizedMatmul(const QuantizedMatmulParams&, Context&);
+INKLING_KERNEL void quantizedEmbedding(const QuantizedEmbeddingParams&, Context&);
 INKLING_KERNEL void softmax(const SoftmaxParams&, Context&);
 INKLING_KERNEL void softmaxBackward(const SoftmaxBackwardParams&, Context&);
 INKLING_KERNEL void layerNorm(const LayerNormParams&, Context&);
@@ -475,6 +529,11 @@ struct KernelTable {
   void (*embeddingBackward)(const EmbeddingBackwardParams&, Context&);
   void (*matmul)(const MatmulParams&, Context&);
   void (*columnSum)(const ColumnSumParams&, Context&);
+  void (*dequantize)(const DequantizeParams&, Context&);
+  void (*quantize)(const QuantizeParams&, Context&);
+  void (*interleave)(const InterleaveParams&, Context&);
+  void (*quantizedMatmul)(const QuantizedMatmulParams&, Context&);
+  void (*quantizedEmbedding)(const QuantizedEmbeddingParams&, Context&);
   void (*softmax)(const SoftmaxParams&, Context&);
   void (*softmaxBackward)(const SoftmaxBackwardParams&, Context&);
   void (*layerNorm)(const LayerNormParams&, Context&);
@@ -492,7 +551,7 @@ struct KernelTable {
 };
 
 inline KernelTable kernelTable() {
-  return {kernels::copy, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::adamw, kernels::sgd};
+  return {kernels::copy, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::dequantize, kernels::quantize, kernels::interleave, kernels::quantizedMatmul, kernels::quantizedEmbedding, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::adamw, kernels::sgd};
 }
 
 // Reads one command's operands and attributes, in the contract's order, and calls the kernel. `Reader` has tensor(), i32() and f32().
@@ -692,6 +751,53 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.y = reader.tensor();
       p.accumulate = reader.i32();
       if (reader.good()) kernels.columnSum(p, context);
+      break;
+    }
+    case Opcode::dequantize: {
+      DequantizeParams p;
+      p.w = reader.tensor();
+      p.y = reader.tensor();
+      p.format = static_cast<BlockFormat>(reader.i32());
+      p.interleaved = reader.i32();
+      if (reader.good()) kernels.dequantize(p, context);
+      break;
+    }
+    case Opcode::quantize: {
+      QuantizeParams p;
+      p.x = reader.tensor();
+      p.w = reader.tensor();
+      p.format = static_cast<BlockFormat>(reader.i32());
+      if (reader.good()) kernels.quantize(p, context);
+      break;
+    }
+    case Opcode::interleave: {
+      InterleaveParams p;
+      p.w = reader.tensor();
+      p.format = static_cast<BlockFormat>(reader.i32());
+      p.inverse = reader.i32();
+      if (reader.good()) kernels.interleave(p, context);
+      break;
+    }
+    case Opcode::quantizedMatmul: {
+      QuantizedMatmulParams p;
+      p.a = reader.tensor();
+      p.w = reader.tensor();
+      p.bias = reader.tensor();
+      p.c = reader.tensor();
+      p.format = static_cast<BlockFormat>(reader.i32());
+      p.interleaved = reader.i32();
+      p.activation = static_cast<Activation>(reader.i32());
+      if (reader.good()) kernels.quantizedMatmul(p, context);
+      break;
+    }
+    case Opcode::quantizedEmbedding: {
+      QuantizedEmbeddingParams p;
+      p.table = reader.tensor();
+      p.ids = reader.tensor();
+      p.y = reader.tensor();
+      p.format = static_cast<BlockFormat>(reader.i32());
+      p.interleaved = reader.i32();
+      if (reader.good()) kernels.quantizedEmbedding(p, context);
       break;
     }
     case Opcode::softmax: {

@@ -339,6 +339,60 @@ INKLING_INLINE Vec widenBf16(HalfLanes a) {
 #endif
 }
 
+// Halves of IEEE 754, exactly: denormals, infinities and NaN included.
+INKLING_INLINE Vec widenF16(HalfLanes a) {
+#if defined(INKLING_AVX512)
+  return {_mm512_cvtph_ps((__m256i)a)};
+#elif defined(INKLING_AVX2) && defined(__F16C__)
+  return {_mm256_cvtph_ps((__m128i)a)};
+#else
+  const WordLanes word = __builtin_convertvector(a, WordLanes);
+  const WordLanes magnitude = word & 0x7fff;
+  const Ints exponent = {(IntLanes)(magnitude >> 10)};
+  const Vec denormal = toFloat(Ints{(IntLanes)magnitude}) * set1(0x1p-24f);
+  // The bias of float is larger by 112, and so is, once more, the exponent of infinity and NaN.
+  const Ints normal = {(IntLanes)((magnitude << 13) + (112u << 23))};
+  const Ints extreme = {(IntLanes)((magnitude << 13) + (224u << 23))};
+  const Vec finite = select(toFloat(exponent) < set1(1.0f), denormal, fromBits(normal));
+  const Vec value = select(toFloat(exponent) > set1(30.0f), fromBits(extreme), finite);
+  return fromBits(bitsOf(value) | Ints{(IntLanes)((word & 0x8000) << 16)});
+#endif
+}
+
+// To nearest even; what is too large becomes infinite, and a NaN stays one.
+INKLING_INLINE uint16_t toF16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00);
+  if (magnitude >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7c00);
+  if (magnitude < 0x38800000) {
+    // A unit of the smallest halves is the last bit of a float between 0.5 and 1, so that the sum with 0.5 rounds to it.
+    float shifted;
+    std::memcpy(&shifted, &magnitude, sizeof shifted);
+    shifted += 0.5f;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    return static_cast<uint16_t>(sign | (bits - 0x3f000000));
+  }
+  return static_cast<uint16_t>(sign | (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13);
+}
+INKLING_INLINE float fromF16(uint16_t half) {
+  HalfLanes lanes = {};
+  lanes[0] = half;
+  return widenF16(lanes).v[0];
+}
+INKLING_INLINE HalfLanes roundToF16(Vec a) {
+#if defined(INKLING_AVX512)
+  return (HalfLanes)_mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(INKLING_AVX2) && defined(__F16C__)
+  return (HalfLanes)_mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT);
+#else
+  HalfLanes half;
+  for (int i = 0; i < W; i++) half[i] = toF16(a.v[i]);
+  return half;
+#endif
+}
+
 // A whole vector, or its first n lanes: the last argument of load and store, so that one loop body serves both.
 struct All {};
 struct First {

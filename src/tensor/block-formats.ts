@@ -7,6 +7,9 @@
  */
 
 import { ShapeError } from "../errors.js";
+import { blockFormatNames, type BlockFormat } from "./contract.js";
+
+export { blockFormatNames, type BlockFormat };
 
 export interface BlockFormatSpec {
   /** The number that GGUF gives the type. */
@@ -19,7 +22,7 @@ export interface BlockFormatSpec {
   readonly written: boolean;
 }
 
-/** By the names that llama.cpp and its users give them, in lower case. The order is the code on the command stream. */
+/** By the names that llama.cpp and its users give them, in lower case. */
 export const blockFormats = {
   f16: { ggmlType: 1, blockSize: 1, blockBytes: 2, written: true },
   bf16: { ggmlType: 30, blockSize: 1, blockBytes: 2, written: true },
@@ -36,13 +39,11 @@ export const blockFormats = {
   iq4_nl: { ggmlType: 20, blockSize: 32, blockBytes: 18, written: false },
   iq4_xs: { ggmlType: 23, blockSize: 256, blockBytes: 136, written: false },
   mxfp4: { ggmlType: 39, blockSize: 32, blockBytes: 17, written: false },
-} as const satisfies Record<string, BlockFormatSpec>;
+} as const satisfies Record<BlockFormat, BlockFormatSpec>;
 
-export type BlockFormat = keyof typeof blockFormats;
 /** A format that Inkling can quantise to. */
 export type WrittenFormat = { [F in BlockFormat]: (typeof blockFormats)[F]["written"] extends true ? F : never }[BlockFormat];
 
-export const blockFormatNames = Object.keys(blockFormats) as BlockFormat[];
 export const writtenFormats = blockFormatNames.filter(isWritten);
 
 export function isWritten(format: BlockFormat): format is WrittenFormat {

@@ -51,3 +51,27 @@ export function fromBfloat16(bits: number): number {
   word[0] = bits << 16;
   return asFloat[0];
 }
+
+/** float32 to IEEE 754 half-precision bits, to nearest even; what is too large becomes infinite, and a NaN stays a NaN. */
+export function toFloat16(value: number): number {
+  asFloat[0] = value;
+  const sign = (word[0] >>> 16) & 0x8000;
+  const magnitude = word[0] & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7e00;
+  if (magnitude >= 0x477ff000) return sign | 0x7c00; // 65520, half way to what would be the next
+  if (magnitude < 0x38800000) {
+    // Below the smallest normal half a unit is 2^-24, and the sum with 0.5, whose last bit is that, rounds to it.
+    asFloat[0] = Math.abs(value) + 0.5;
+    return sign | (word[0] - 0x3f000000);
+  }
+  return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
+}
+
+export function fromFloat16(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >>> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}

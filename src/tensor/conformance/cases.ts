@@ -5,10 +5,11 @@ import { kernelNames } from "../contract.js";
 import type { Case } from "./generator.js";
 import { Generator } from "./generator.js";
 import { layerCases } from "./layer-cases.js";
+import { quantizedCases } from "./quantized-cases.js";
 import type { CaseMaker } from "./tensor-cases.js";
 import { tensorCases } from "./tensor-cases.js";
 
-const makers: { readonly [K in KernelName]: CaseMaker<K> } = { ...tensorCases, ...layerCases };
+const makers: { readonly [K in KernelName]: CaseMaker<K> } = { ...tensorCases, ...layerCases, ...quantizedCases };
 
 /** Case `index` of a kernel: always the same. */
 export function makeCase<K extends KernelName>(kernel: K, index: number): Case<K> {

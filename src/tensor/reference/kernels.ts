@@ -9,6 +9,7 @@ import { columnSum, matmul } from "./matmul.js";
 import { arange, copy, dropout, fill, randomNormal, randomUniform } from "./moving.js";
 import { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, softmax, softmaxBackward } from "./normalization.js";
 import { adamw, sgd } from "./optimizer.js";
+import { dequantize, interleave, quantize, quantizedEmbedding, quantizedMatmul } from "./quantized.js";
 import { argReduce, cumsum, reduce, topK } from "./reduction.js";
 import { rope } from "./rope.js";
 import type { Kernels } from "./view.js";
@@ -19,6 +20,7 @@ export const kernels: Kernels = {
   reduce, argReduce, cumsum, topK,
   gather, scatterAdd, embedding, embeddingBackward,
   matmul, columnSum,
+  dequantize, quantize, interleave, quantizedMatmul, quantizedEmbedding,
   softmax, softmaxBackward, layerNorm, layerNormBackward, rmsNorm, rmsNormBackward,
   rope, attention, attentionBackward, conv1d, conv1dBackward, crossEntropy,
   adamw, sgd,
