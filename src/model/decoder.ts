@@ -6,7 +6,7 @@
  */
 
 import { ConfigError, ShapeError } from "../errors.js";
-import { Tensor, dropout, embedding, linear, linearCrossEntropy, recompute, scope, type Device, type FloatDType } from "../tensor/index.js";
+import { QuantizedTensor, Tensor, dropout, embedding, linear, linearCrossEntropy, recompute, scope, type Device, type FloatDType, type Weight } from "../tensor/index.js";
 import { Block, initializerStd } from "./block.js";
 import { modelConfig, type ModelConfig, type ModelOptions } from "./config.js";
 import { dropoutKey, tap, type ForwardContext } from "./context.js";
@@ -35,14 +35,14 @@ export const ignoreIndex = -1;
 export class Decoder extends Module {
   readonly config: ModelConfig;
   /** [vocabSize, hiddenSize]. */
-  readonly embed: Tensor;
+  readonly embed: Weight;
   readonly positions: AbsolutePositions | undefined;
   readonly embeddingNorm: Norm | undefined;
   readonly blocks: readonly Block[];
   /** None with post-norm, where a block ends in one. */
   readonly finalNorm: Norm | undefined;
   /** [vocabSize, hiddenSize]; the embedding itself when they are tied. */
-  readonly unembed: Tensor;
+  readonly unembed: Weight;
 
   /** Throws ConfigError when the configuration cannot be built. */
   constructor(options: ModelOptions, { seed = 0, device, weights = "random" }: DecoderOptions = {}) {
@@ -125,13 +125,15 @@ export class Decoder extends Module {
   /** Number of parameters; tied ones count once. */
   get numParameters(): number {
     let n = 0;
-    for (const parameter of this.parameters().values()) n += parameter.size;
+    for (const weight of this.weights().values()) n += weight.size;
     return n;
   }
 
   /** Bytes of the parameters as they lie in memory. */
   get numBytes(): number {
-    return 4 * this.numParameters;
+    let n = 0;
+    for (const weight of this.weights().values()) n += weight instanceof QuantizedTensor ? weight.numBytes : 4 * weight.size;
+    return n;
   }
 
   /**

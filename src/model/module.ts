@@ -4,36 +4,60 @@
  * constants, such as RoPE's angles.
  */
 
-import { Tensor, linear, type Activation, type Device } from "../tensor/index.js";
+import { ShapeError } from "../errors.js";
+import { QuantizedTensor, Tensor, linear, type Activation, type Device, type Weight } from "../tensor/index.js";
 import { randomKey } from "../tensor/random.js";
+import { sameShape } from "../tensor/shape.js";
 
 export abstract class Module {
   /** Every parameter by its path, in the order of the fields. A tensor that two modules share appears once, at its first path. */
   parameters(): Map<string, Tensor> {
-    return new Map([...this.tensors()].filter(([, tensor]) => tensor.requiresGrad));
+    return new Map([...this.tensors()].filter((entry): entry is [string, Tensor] => entry[1] instanceof Tensor && entry[1].requiresGrad));
   }
 
-  /** Parameters and constants, likewise. */
-  tensors(): Map<string, Tensor> {
-    const named = new Map<string, Tensor>();
-    const seen = new Set<Tensor>();
-    const visit = (value: unknown, path: string): void => {
-      if (value instanceof Tensor) {
-        if (seen.has(value)) return;
-        seen.add(value);
-        named.set(path, value);
-      } else if (Array.isArray(value)) {
-        value.forEach((item, i) => visit(item, `${path}.${i}`));
-      } else if (value instanceof Module) {
-        for (const [field, item] of Object.entries(value)) visit(item, path === "" ? field : `${path}.${field}`);
+  /** What a checkpoint holds, likewise: the parameters, and the quantised weights that stand in the place of some. */
+  weights(): Map<string, Weight> {
+    return new Map([...this.tensors()].filter(([, tensor]) => tensor instanceof QuantizedTensor || tensor.requiresGrad));
+  }
+
+  /** Parameters, quantised weights and constants, likewise. */
+  tensors(): Map<string, Weight> {
+    const named = new Map<string, Weight>();
+    const seen = new Set<Weight>();
+    this.#visit((path, value) => {
+      if (!seen.has(value)) named.set(path, value);
+      seen.add(value);
+    });
+    return named;
+  }
+
+  /**
+   * Puts a weight in the place of that at `path`, which is disposed of; wherever a module shares the old one, it shares the new one. Throws
+   * ShapeError when their shapes differ, RangeError when there is nothing at the path.
+   */
+  replace(path: string, weight: Weight): void {
+    const old = this.tensors().get(path);
+    if (old === undefined) throw new RangeError(`There is no tensor at ${path}.`);
+    if (!sameShape(old.shape, weight.shape)) throw new ShapeError("replace", [old.shape, weight.shape], `The weight does not fit ${path}.`);
+    this.#visit((_, value, set) => {
+      if (value === old) set(weight);
+    });
+    old.dispose();
+  }
+
+  #visit(use: (path: string, value: Weight, set: (weight: Weight) => void) => void): void {
+    const visit = (holder: object, path: string): void => {
+      for (const [field, value] of Object.entries(holder) as [string, unknown][]) {
+        const at = path === "" ? field : `${path}.${field}`;
+        if (value instanceof Tensor || value instanceof QuantizedTensor) use(at, value, (weight) => Object.assign(holder, { [field]: weight }));
+        else if (Array.isArray(value) || value instanceof Module) visit(value, at);
       }
     };
     visit(this, "");
-    return named;
   }
 }
 
-/** Makes a model's parameters: seeded random ones, or, for a model about to be loaded, memory without contents. */
+/** Makes a model's parameters: seeded random ones, or, for a model about to be loaded, memory without contents that is taken when it is first used. */
 export class Initializer {
   #stream = 0;
 
@@ -57,15 +81,15 @@ export class Initializer {
 
   #make(shape: readonly number[], fill: (place: { device?: Device }) => Tensor): Tensor {
     const { random, device } = this.options;
-    const tensor = random ? fill(device === undefined ? {} : { device }) : Tensor.empty(shape, "f32", device);
+    const tensor = random ? fill(device === undefined ? {} : { device }) : Tensor.deferred(shape, "f32", device);
     tensor.requiresGrad = true;
     return tensor;
   }
 }
 
-/** y = activation(x W^T + b), W [out, in]. */
+/** y = activation(x W^T + b), W [out, in], as floats or quantised. */
 export class Linear extends Module {
-  readonly weight: Tensor;
+  readonly weight: Weight;
   readonly bias: Tensor | undefined;
 
   constructor(init: Initializer, inSize: number, outSize: number, options: { bias: boolean; std: number }) {

@@ -12,6 +12,7 @@ export { defaultDevice, setDefaultDevice } from "./devices.js";
 export { bytesPerElement, dtypes, fromBfloat16, fromFloat16, isFloat, toBfloat16, toFloat16, type DType, type FloatDType, type RawArray } from "./dtype.js";
 export { launch } from "./launch.js";
 export * from "./ops/index.js";
+export { QuantizedTensor, type QuantizedSegment, type Weight } from "./quantized.js";
 export { Random, randomKey, type RandomKey } from "./random.js";
 export { ReferenceDevice } from "./reference/device.js";
 export { keep, scope } from "./scope.js";

@@ -20,35 +20,46 @@ export type TensorData = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | U
 /** Nested lists of numbers, or one number. */
 export type NestedNumbers = number | readonly NestedNumbers[];
 
-/** A counted buffer. `version` grows with every write in place, so that copies derived from it know when they are stale. */
+/**
+ * A counted buffer, taken from the device at once or, when `deferred`, with its first use. `version` grows with every write in place, so that
+ * copies derived from it know when they are stale.
+ */
 export class Storage {
   references = 0;
   version = 0;
   #buffer: BufferId | undefined;
+  #freed = false;
 
   constructor(
     readonly device: Device,
     readonly bytes: number,
+    deferred = false,
   ) {
-    this.#buffer = device.allocate(bytes);
-    memory.live += bytes;
-    memory.peak = Math.max(memory.peak, memory.live);
+    if (!deferred) this.#buffer = this.#allocate();
   }
 
   get buffer(): BufferId {
-    if (this.#buffer === undefined) throw new InklingError("This memory was freed.", { code: "disposed" });
-    return this.#buffer;
+    if (this.#freed) throw new InklingError("This memory was freed.", { code: "disposed" });
+    return (this.#buffer ??= this.#allocate());
   }
 
   get alive(): boolean {
-    return this.#buffer !== undefined;
+    return !this.#freed;
   }
 
   release(): void {
-    if (--this.references > 0 || this.#buffer === undefined) return;
+    if (--this.references > 0 || this.#freed) return;
+    this.#freed = true;
+    if (this.#buffer === undefined) return;
     this.device.free(this.#buffer);
-    this.#buffer = undefined;
     memory.live -= this.bytes;
+  }
+
+  #allocate(): BufferId {
+    const buffer = this.device.allocate(this.bytes);
+    memory.live += this.bytes;
+    memory.peak = Math.max(memory.peak, memory.live);
+    return buffer;
   }
 }
 
@@ -100,6 +111,12 @@ export class Tensor implements BufferView {
   static empty(shape: Shape, dtype: DType = "f32", device: Device = defaultDevice()): Tensor {
     checkShape(shape);
     return new Tensor(new Storage(device, elementsOf(shape) * bytesPerElement[dtype]), dtype, [...shape], denseStrides(shape), 0);
+  }
+
+  /** The same, but memory is taken only with its first use: for a parameter that is about to be loaded, or replaced by a quantised one. */
+  static deferred(shape: Shape, dtype: DType = "f32", device: Device = defaultDevice()): Tensor {
+    checkShape(shape);
+    return new Tensor(new Storage(device, elementsOf(shape) * bytesPerElement[dtype], true), dtype, [...shape], denseStrides(shape), 0);
   }
 
   /**

@@ -183,7 +183,7 @@ describe("best", () => {
     // The folder of the run stands for the best in it.
     const asked = await LanguageModel.load(out);
     made.push(asked);
-    expect(await asked.embed.data()).toEqual(await best.embed.data());
+    expect(await asked.parameters().get("embed")!.data()).toEqual(await best.parameters().get("embed")!.data());
   });
 });
 
@@ -262,7 +262,7 @@ describe("the last checkpoint stands", () => {
     const model = makeModel();
     const error = await rejection(
       run(out, {}, model, ({ step }) => {
-        if (step === 5) model.embed.write(new Float32Array(model.embed.size).fill(NaN));
+        if (step === 5) model.parameters().get("embed")!.write(new Float32Array(model.embed.size).fill(NaN));
         return false;
       }),
     );

@@ -7,14 +7,17 @@
  */
 
 import { ShapeError } from "../../errors.js";
+import type { FloatDType } from "../dtype.js";
 import { launch } from "../launch.js";
 import { sameShape } from "../shape.js";
+import { QuantizedTensor, type Weight } from "../quantized.js";
 import { gradEnabled, noGrad, record } from "../tape.js";
 import type { Tensor } from "../tensor.js";
 import { div } from "./binary.js";
 import { checkedCrossEntropy, countOf, type CrossEntropyOptions } from "./cross-entropy.js";
 import { checkedWeight } from "./linear.js";
 import { multiply } from "./matmul.js";
+import { checkQuantized, multiplyQuantized } from "./quantized.js";
 import { asRows, emptyLike, filled, narrowed, reduced, reshaped, transposed } from "./support.js";
 
 export interface LinearCrossEntropyOptions extends CrossEntropyOptions {
@@ -30,14 +33,17 @@ export interface LinearCrossEntropyOptions extends CrossEntropyOptions {
 const chunkBytes = 32 * 2 ** 20;
 
 /**
- * x [..., hidden] (f32 or bf16), weight [vocab, hidden] (f32, or x's dtype), targets i32 [...]; gives the mean loss over the targets that are
+ * x [..., hidden] (f32 or bf16), weight [vocab, hidden] (f32, x's dtype, or quantised), targets i32 [...]; gives the mean loss over the targets that are
  * not ignored (0 where all are), f32 []. Throws ShapeError; a target outside the vocabulary is a DeviceError at the next wait.
  */
-export function linearCrossEntropy(x: Tensor, weight: Tensor, targets: Tensor, options: LinearCrossEntropyOptions = {}): Tensor {
+export function linearCrossEntropy(x: Tensor, weight: Weight, targets: Tensor, options: LinearCrossEntropyOptions = {}): Tensor {
   const { bias } = options;
-  const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
-  const needs = inputs.map((input) => gradEnabled() && input.requiresGrad);
-  const { losses, sums } = lossesByChunk("linearCrossEntropy", x, weight, targets, options, needs);
+  // There is no gradient by a quantised weight.
+  const operands = [x, weight instanceof QuantizedTensor ? undefined : weight, bias];
+  const inputs = operands.filter((operand) => operand !== undefined);
+  const needs = operands.map((operand) => gradEnabled() && operand?.requiresGrad === true);
+  const { losses, gradients } = lossesByChunk("linearCrossEntropy", x, weight, targets, options, needs);
+  const sums = gradients.filter((_, i) => operands[i] !== undefined);
   const count = countOf(targets, options.ignoreIndex ?? -1);
   const total = reduced("sum", losses, losses.shape.map((_, axis) => axis));
   const loss = noGrad(() => div(total, count));
@@ -57,7 +63,7 @@ export function linearCrossEntropy(x: Tensor, weight: Tensor, targets: Tensor, o
 }
 
 /** The loss of each row, in the shape of the targets, f32; for evaluation: no gradient is recorded. */
-export function linearCrossEntropyRows(x: Tensor, weight: Tensor, targets: Tensor, options: LinearCrossEntropyOptions = {}): Tensor {
+export function linearCrossEntropyRows(x: Tensor, weight: Weight, targets: Tensor, options: LinearCrossEntropyOptions = {}): Tensor {
   return lossesByChunk("linearCrossEntropyRows", x, weight, targets, options, []).losses;
 }
 
@@ -65,13 +71,16 @@ export function linearCrossEntropyRows(x: Tensor, weight: Tensor, targets: Tenso
 function lossesByChunk(
   op: string,
   x: Tensor,
-  weight: Tensor,
+  weight: Weight,
   targets: Tensor,
   options: LinearCrossEntropyOptions,
   needs: readonly boolean[],
-): { losses: Tensor; sums: (Tensor | undefined)[] } {
+): { losses: Tensor; gradients: (Tensor | undefined)[] } {
   const { bias, softcap = 0 } = options;
-  const w = checkedWeight(op, x, weight, bias);
+  const quantized = weight instanceof QuantizedTensor ? weight : undefined;
+  if (quantized !== undefined) checkQuantized(op, x, quantized, bias);
+  // The weight as floats: of a quantised one only for the gradient by x.
+  const w = weight instanceof QuantizedTensor ? (needs[0] ? weight.dequantize(x.dtype as FloatDType) : undefined) : checkedWeight(op, x, weight, bias);
   const attributes = checkedCrossEntropy(op, x, targets, options);
   if (!sameShape(targets.shape, x.shape.slice(0, -1))) throw new ShapeError(op, [x.shape, targets.shape], "The targets must have the shape of x without the last axis.");
   const [vocab, rows] = [weight.shape[0], targets.size];
@@ -80,9 +89,9 @@ function lossesByChunk(
   const wantsGradient = needs.some(Boolean);
   const losses = emptyLike(x, targets.shape, "f32");
   const dx = needs[0] ? emptyLike(x) : undefined;
-  const dw = needs[1] ? emptyLike(weight) : undefined;
+  const dw = needs[1] && !(weight instanceof QuantizedTensor) ? emptyLike(weight) : undefined;
   const dbias = needs[2] && bias !== undefined ? emptyLike(bias) : undefined;
-  const views = { x: asRows(x), targets: reshaped(targets, [rows]), losses: reshaped(losses, [rows]), dx: dx && asRows(dx), wColumns: transposed(w) };
+  const views = { x: asRows(x), targets: reshaped(targets, [rows]), losses: reshaped(losses, [rows]), dx: dx && asRows(dx), wColumns: w && transposed(w) };
   const logits = emptyLike(x, [chunkRows, vocab], "f32");
   const dlogits = !wantsGradient ? undefined : x.dtype === "f32" ? logits.detach() : emptyLike(x, logits.shape);
 
@@ -94,7 +103,8 @@ function lossesByChunk(
       logits: part(logits, 0), dlogits: part(dlogits, 0),
     };
     const again = start > 0;
-    multiply(chunk.x, views.wColumns, chunk.logits, false, { bias });
+    if (quantized !== undefined) multiplyQuantized(chunk.x, quantized, chunk.logits, bias);
+    else if (views.wColumns !== undefined) multiply(chunk.x, views.wColumns, chunk.logits, false, { bias });
     const bent = softcap > 0 ? bend(chunk.logits, softcap) : undefined;
     // With a soft cap the gradient passes through tanh, for which it stays in float32.
     const gradient = bent !== undefined && wantsGradient ? chunk.logits : chunk.dlogits;
@@ -104,7 +114,7 @@ function lossesByChunk(
       if (chunk.dlogits.dtype !== "f32") launch("copy", { x: chunk.logits, y: chunk.dlogits }, {});
     }
     if (chunk.dlogits !== undefined) {
-      if (chunk.dx !== undefined) multiply(chunk.dlogits, w, chunk.dx);
+      if (chunk.dx !== undefined && w !== undefined) multiply(chunk.dlogits, w, chunk.dx);
       const dlogitsColumns = transposed(chunk.dlogits);
       if (dw !== undefined) multiply(dlogitsColumns, chunk.x, dw, again);
       if (dbias !== undefined) launch("columnSum", { x: chunk.dlogits, y: dbias }, { accumulate: again ? 1 : 0 });
@@ -114,8 +124,8 @@ function lossesByChunk(
   }
   if (rows === 0) for (const sum of [dw, dbias]) if (sum !== undefined) launch("fill", { y: sum }, { value: 0 });
   for (const temporary of [...Object.values(views), logits, dlogits]) temporary?.dispose();
-  if (w !== weight && w !== weight.shadow?.tensor) w.dispose();
-  return { losses, sums: [dx, dw, dbias] };
+  if (w !== weight && (weight instanceof QuantizedTensor || w !== weight.shadow?.tensor)) w?.dispose();
+  return { losses, gradients: [dx, dw, dbias] };
 }
 
 /** logits = softcap tanh(logits / softcap) in place; gives the tanh, of which the derivative is made. */

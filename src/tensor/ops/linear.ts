@@ -3,19 +3,21 @@
  *
  * With z = x W^T + bias and dz = dy activation'(z): dx = dz W, dW = dz^T x, dbias = the column sums of dz. All is one kernel forward and
  * three backward. W is a float32 master; where x is bf16 the matmuls read its bf16 copy, and the gradient is accumulated in float32, in
- * place where there is one already.
+ * place where there is one already. A quantised W is multiplied as it is, and has no gradient.
  */
 
 import { ShapeError } from "../../errors.js";
 import type { Activation } from "../contract.js";
 import type { FloatDType } from "../dtype.js";
 import { launch } from "../launch.js";
+import { QuantizedTensor, type Weight } from "../quantized.js";
 import { record, willRecord } from "../tape.js";
 import type { Tensor } from "../tensor.js";
 import { computeCopy } from "./cast.js";
 import { multiply } from "./matmul.js";
+import { checkQuantized, multiplyQuantized } from "./quantized.js";
 import { asRows, checkDType, checkFloat, checkShapeIs, copied, dtypeError, emptyLike, transposed } from "./support.js";
-import { activationGradient } from "./unary.js";
+import { activationGradient, unary } from "./unary.js";
 
 export interface LinearOptions {
   /** Applied to the sum; by default "none". */
@@ -25,10 +27,12 @@ export interface LinearOptions {
 }
 
 /**
- * x [..., in] (f32 or bf16), weight [out, in] (f32, or x's dtype), bias f32 [out]; gives [..., out], by default in x's dtype. Throws
+ * x [..., in] (f32 or bf16), weight [out, in] (f32, x's dtype, or quantised), bias f32 [out]; gives [..., out], by default in x's dtype. Throws
  * ShapeError when these do not fit.
  */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor, { activation = "none", dtype = x.dtype as FloatDType }: LinearOptions = {}): Tensor {
+export function linear(x: Tensor, weight: Weight, bias?: Tensor, options: LinearOptions = {}): Tensor {
+  if (weight instanceof QuantizedTensor) return quantizedLinear(x, weight, bias, options);
+  const { activation = "none", dtype = x.dtype as FloatDType } = options;
   const w = checkedWeight("linear", x, weight, bias);
   const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
   const y = emptyLike(x, [...x.shape.slice(0, -1), weight.shape[0]], dtype);
@@ -47,6 +51,26 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor, { activation = 
   });
   for (const view of [xRows, yRows, wColumns, z]) view?.dispose();
   if (w !== weight && w !== weight.shadow?.tensor) w.dispose();
+  return y;
+}
+
+function quantizedLinear(x: Tensor, weight: QuantizedTensor, bias: Tensor | undefined, options: LinearOptions): Tensor {
+  const { activation = "none", dtype = x.dtype as FloatDType } = options;
+  checkQuantized("linear", x, weight, bias);
+  const inputs = bias === undefined ? [x] : [x, bias];
+  if (activation !== "none" && willRecord(inputs)) return unary(activation, quantizedLinear(x, weight, bias, { dtype }));
+  const y = emptyLike(x, [...x.shape.slice(0, -1), weight.shape[0]], dtype);
+  const [xRows, yRows] = [asRows(x), asRows(y)];
+  multiplyQuantized(xRows, weight, yRows, bias, activation);
+  record("linear", y, inputs, [], (dy, needs, into) => {
+    const dyRows = asRows(dy);
+    const dz = dyRows.dtype === x.dtype ? dyRows : copied(dyRows, x.dtype);
+    return [
+      needs[0] ? inputGradient(dz, weight.dequantize(x.dtype as FloatDType), x, into[0]) : undefined,
+      needs[1] && bias !== undefined ? biasGradient(dz, bias, into[1]) : undefined,
+    ];
+  });
+  for (const view of [xRows, yRows]) view.dispose();
   return y;
 }
 

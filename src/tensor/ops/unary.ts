@@ -43,7 +43,7 @@ const derivatives: Readonly<Record<UnaryOp, Derivative>> = {
 
 const integerOps: readonly UnaryOp[] = ["neg", "abs", "square", "sign", "relu"];
 
-function unary(op: UnaryOp, x: Tensor): Tensor {
+export function unary(op: UnaryOp, x: Tensor): Tensor {
   if (!isFloat(x.dtype)) {
     if (!integerOps.includes(op)) checkFloat(op, x);
     if (x.dtype !== "i32") throw dtypeError(op, `takes f32, bf16 or i32, not ${x.dtype}.`);

@@ -9,12 +9,12 @@
 import { blockFormats, type BlockFormat } from "../block-formats.js";
 import { fromBfloat16, fromFloat16 } from "../dtype.js";
 
-/** A block in parts. Scales and mins are float32, one a group; the codes of f16 and bf16 are 1, for their scale is the number. */
+/** A block in parts. Scales and mins (where there are any) are float32, one a group; the codes of f16 and bf16 are 1, for their scale is the number. */
 export interface UnpackedBlock {
   readonly codes: Int16Array;
   readonly groupSize: number;
   readonly scales: Float32Array;
-  readonly mins: Float32Array;
+  readonly mins: Float32Array | undefined;
 }
 
 /** The values of IQ4_NL and IQ4_XS, chosen for bell-shaped weights. */
@@ -31,11 +31,11 @@ export function unpackBlock(format: BlockFormat, bytes: Uint8Array, at: number):
   const bit = (offset: number, i: number): number => (bytes[at + offset + (i >> 3)] >> (i & 7)) & 1;
   /** Element i of 32 in four bits. */
   const nibble = (offset: number, i: number): number => (byte(offset + (i & 15)) >> (i < 16 ? 0 : 4)) & 15;
-  const make = (groupSize: number, code: (i: number) => number, scale: (group: number) => number, min: (group: number) => number = () => 0): UnpackedBlock => ({
+  const make = (groupSize: number, code: (i: number) => number, scale: (group: number) => number, min?: (group: number) => number): UnpackedBlock => ({
     codes: Int16Array.from({ length: blockSize }, (_, i) => code(i)),
     groupSize,
     scales: Float32Array.from({ length: blockSize / groupSize }, (_, group) => scale(group)),
-    mins: Float32Array.from({ length: blockSize / groupSize }, (_, group) => min(group)),
+    mins: min && Float32Array.from({ length: blockSize / groupSize }, (_, group) => min(group)),
   });
 
   switch (format) {
@@ -106,7 +106,8 @@ export function dequantizeRow(format: BlockFormat, bytes: Uint8Array, at: number
     const { codes, groupSize, scales, mins } = unpackBlock(format, bytes, at + block * blockBytes);
     for (let i = 0; i < blockSize; i++) {
       const group = Math.floor(i / groupSize);
-      row[block * blockSize + i] = Math.fround(scales[group] * codes[i]) + mins[group];
+      const scaled = Math.fround(scales[group] * codes[i]);
+      row[block * blockSize + i] = mins === undefined ? scaled : scaled + mins[group];
     }
   }
   return row;

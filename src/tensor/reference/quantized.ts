@@ -103,7 +103,7 @@ function runProduct({ codes: weights, groupSize, scales, mins }: UnpackedBlock, 
       sum += codes[i];
     }
     const group = (at + start) / groupSize;
-    result += scales[group] * products + mins[group] * sum;
+    result += scales[group] * products + (mins?.[group] ?? 0) * sum;
   }
   return result;
 }
