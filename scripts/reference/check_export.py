@@ -1,10 +1,11 @@
 """
 Opens model folders that Inkling saved with Hugging Face transformers and compares the logits of random token ids with Inkling's own
-(`inkling logits`), for every architecture we save as. Prints the largest absolute difference of each; fails above 1e-4.
+(`inkling logits`), for every architecture we save as. Prints the largest absolute difference of each; fails above 1e-4, and where
+transformers finds a tensor missing or one too many.
 
 Run from the repository root after `npm run build`, with torch 2 and transformers 5 (bench/peers/requirements.txt):
 
-    python scripts/reference/check_export.py            # makes small models of every kind in a temporary folder
+    python scripts/reference/check_export.py            # small models of our own kinds, and test/fixtures/families loaded and saved again
     python scripts/reference/check_export.py FOLDER...  # checks these
 """
 
@@ -15,11 +16,12 @@ import tempfile
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, logging
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, logging
 
 ROOT = Path(__file__).resolve().parents[2]
 
 MAKE = """
+import { readdirSync } from "node:fs";
 import { LanguageModel, CharTokenizer, tensor } from "ROOT/dist/src/index.js";
 const llama = { position: "rope", norm: "rmsnorm", feedForward: "swiglu", bias: false };
 const models = {
@@ -34,6 +36,8 @@ for (const [name, options] of Object.entries(models)) {
   await model.save(process.argv[1] + "/" + name, { tokenizer });
   await model.save(process.argv[1] + "/" + name + "-bf16", { tokenizer, dtype: "bf16" });
 }
+const families = "ROOT/test/fixtures/families/";
+for (const name of readdirSync(families)) await (await LanguageModel.load(families + name)).save(process.argv[1] + "/families-" + name);
 """
 
 
@@ -43,11 +47,12 @@ def ours(folder, ids):
 
 
 def check(folder):
-    model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    # Eager attention knows soft caps; but it adds Falcon's ALiBi twice.
+    attention = "sdpa" if getattr(AutoConfig.from_pretrained(folder), "alibi", False) else "eager"
+    model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention, output_loading_info=True)
     problems = {kind: names for kind, names in report.items() if names}
     generator = torch.Generator().manual_seed(0)
-    length = min(getattr(model.config, "n_positions", None) or model.config.max_position_embeddings, 24)
-    ids = torch.randint(model.config.vocab_size, (length,), generator=generator)
+    ids = torch.randint(model.config.vocab_size, (24,), generator=generator)
     with torch.no_grad():
         theirs = model.eval()(ids[None]).logits[0]
     difference = (theirs - ours(folder, ids.tolist())).abs().max().item()

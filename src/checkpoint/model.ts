@@ -85,8 +85,11 @@ function idOrIds(ids: readonly number[] | undefined): number | readonly number[]
   return ids?.length === 1 ? ids[0] : ids?.length === 0 ? undefined : ids;
 }
 
+/** The settings that transformers 5 refuses as whole numbers: 30 must be written 30.0, as JSON.stringify does not. */
+const fractions = /("(?:\w*softcapping|logit_scale|\w*_eps|layer_norm_epsilon|rope_theta|\w*factor)": -?\d+)(?=,?\n)/g;
+
 async function writeJson(path: string, value: unknown): Promise<void> {
-  await writeFile(path, `${JSON.stringify(value, null, 2)}\n`);
+  await writeFile(path, `${JSON.stringify(value, null, 2).replace(fractions, "$1.0")}\n`);
 }
 
 function shapesOf(parameters: ReadonlyMap<string, Tensor>): Map<string, readonly number[]> {
