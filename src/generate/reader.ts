@@ -3,7 +3,7 @@
  *
  * Sequences of unequal length are padded on the left: each row's last token stands in the last column, `starts` says where a row begins, and
  * its positions count from there, so a row of a batch gives what it gives alone. When a sequence slid, all are computed anew, since
- * positions and everything that depended on the lost tokens have changed.
+ * positions and everything that depended on the lost tokens have changed; likewise when a sequence's length changes RoPE's angles.
  */
 
 import type { Decoder } from "../model/index.js";
@@ -50,7 +50,9 @@ export class Reader {
   /** Whether the cache holds all but the last token of each. */
   #isHeld(rows: readonly Sequence[]): boolean {
     const held = new Map(this.#held.map((entry) => [entry.row, entry]));
-    return this.#cache !== undefined && rows.every((row) => held.get(row)?.length === row.ids.length - 1 && held.get(row)?.slides === row.slides);
+    const holds = ({ ids, slides }: Sequence, entry = { length: -1, slides }): boolean =>
+      entry.length === ids.length - 1 && entry.slides === slides && this.model.regimeOf(entry.length) === this.model.regimeOf(ids.length);
+    return this.#cache !== undefined && rows.every((row) => holds(row, held.get(row)));
   }
 
   /** All of every sequence. */

@@ -13,6 +13,7 @@ import { dropoutKey, tap, type ForwardContext } from "./context.js";
 import { Initializer, Module } from "./module.js";
 import { makeNorm, type Norm } from "./norms/norm.js";
 import { LearnedPositions, SinusoidalPositions, type AbsolutePositions } from "./positions/absolute.js";
+import { ropeRegime } from "./positions/rope-scaling.js";
 import { Rotary } from "./positions/rotary.js";
 
 export interface DecoderOptions {
@@ -120,6 +121,14 @@ export class Decoder extends Module {
     const positions = options.positions ?? Tensor.arange(time, { dtype: "i32", device: ids.device }).reshape([1, time]).expand([batch, time]);
     const lengths = options.lengths ?? Array<number>(batch).fill(options.positions === undefined ? time : this.config.contextLength);
     return { ...options, dtype, positions, lengths };
+  }
+
+  /**
+   * What keys and values of a sequence were computed for: as long as this number stays as it grows, cached ones hold. It changes only where RoPE's
+   * angles depend on the length: with "longrope" once, beyond the original context; with "dynamic" with every token from there on.
+   */
+  regimeOf(length: number): number {
+    return this.config.position === "rope" ? ropeRegime(this.config.ropeScaling, length) : 0;
   }
 
   /** Number of parameters; tied ones count once. */

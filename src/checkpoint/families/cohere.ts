@@ -16,7 +16,7 @@ export const cohere: Family = {
   ignored: /\.rotary_emb\.inv_freq$|^lm_head\.weight$/,
 
   describes: (config) => canSay(cohere, config),
-  read: (json) => ({ ...readCohere(json), ...readRope(json, { theta: 500_000 }), qkNorm: json.flag("use_qk_norm", false) ? "heads" : "none" }),
+  read: (json) => ({ ...readCohere(json), ...readRope(json, { theta: 500_000, contextLength: 8192 }), qkNorm: json.flag("use_qk_norm", false) ? "heads" : "none" }),
   write: (config) => ({ ...writeCohere(config), use_qk_norm: config.qkNorm === "heads" }),
   tensors: cohereTensors,
 };
@@ -32,7 +32,7 @@ export const cohere2: Family = {
   read(json) {
     const given = readCohere(json);
     const layerTypes = readLayerTypes(json, given.numLayers, 4);
-    return { ...given, ...readRope(json), slidingWindow: json.count("sliding_window", 4096), layerTypes, ropeLayers: layerTypes.map((type) => type === "sliding") };
+    return { ...given, ...readRope(json, { contextLength: 8192 }), slidingWindow: json.count("sliding_window", 4096), layerTypes, ropeLayers: layerTypes.map((type) => type === "sliding") };
   },
 
   write: (config) => ({ ...writeCohere(config), sliding_window: config.slidingWindow > 0 ? config.slidingWindow : 4096, layer_types: layerTypeNames(config) }),
@@ -50,7 +50,6 @@ function readCohere(json: ConfigFile): ModelOptions {
     numHeads,
     numKeyValueHeads: json.count("num_key_value_heads", numHeads),
     intermediateSize: json.count("intermediate_size"),
-    contextLength: json.count("max_position_embeddings", 8192),
     norm: "layernorm",
     normEps: json.number("layer_norm_eps", 1e-5),
     parallelBlock: "sharedNorm",

@@ -41,7 +41,7 @@ export const falcon: Family = {
       norm: "layernorm",
       normEps: json.number("layer_norm_epsilon", 1e-5),
       parallelBlock: !isParallel ? "none" : norms === 2 ? "twoNorms" : "sharedNorm",
-      ...(isAlibi ? { position: "alibi", alibiScale: (hiddenSize / numHeads) ** -0.5 } : { position: "rope", ...readRope(json) }),
+      ...(isAlibi ? { position: "alibi", alibiScale: (hiddenSize / numHeads) ** -0.5 } : { position: "rope", ...readRope(json, { contextLength: 2048 }) }),
       feedForward: readActivation(json, "activation", "gelu"),
       tieEmbeddings: json.flag("tie_word_embeddings", true),
       bias: json.flag("bias", false),

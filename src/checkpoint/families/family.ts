@@ -97,6 +97,10 @@ export class ConfigFile {
   count(field: string, fallback?: number): number {
     return this.#parse(field, z.number().int().positive(), fallback);
   }
+  /** A whole number from 0. */
+  whole(field: string, fallback?: number): number {
+    return this.#parse(field, z.number().int().min(0), fallback);
+  }
   number(field: string, fallback?: number): number {
     return this.#parse(field, z.number(), fallback);
   }

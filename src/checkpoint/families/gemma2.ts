@@ -16,7 +16,7 @@ export const gemma2: Family = {
   ignored: /\.rotary_emb\.inv_freq$|^lm_head\.weight$/,
 
   describes: (config) => canSay(gemma2, config),
-  read: (json) => ({ ...readGemma(json, { attentionSoftcap: 50, logitSoftcap: 30, pattern: 2 }), ...readRope(json) }),
+  read: (json) => ({ ...readGemma(json, { attentionSoftcap: 50, logitSoftcap: 30, pattern: 2 }), ...readRope(json, { contextLength: 8192 }) }),
   write: (config) => ({ ...writeGemma(config), ...writeRope(config) }),
   tensors: gemmaTensors,
 };
@@ -38,7 +38,6 @@ export function readGemma(json: ConfigFile, defaults: { readonly attentionSoftca
     numKeyValueHeads: json.count("num_key_value_heads", 4),
     headSize: json.count("head_dim", 256),
     intermediateSize: json.count("intermediate_size"),
-    contextLength: json.count("max_position_embeddings", 8192),
     norm: "rmsnorm",
     normEps: json.number("rms_norm_eps", 1e-6),
     normOffset: 1,

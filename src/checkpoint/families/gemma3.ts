@@ -24,7 +24,7 @@ export const gemma3: Family = {
     return {
       ...readGemma(json, { attentionSoftcap: 0, logitSoftcap: 0, pattern: 6 }),
       qkNorm: "head",
-      ...readRope(full, { theta: 1_000_000 }),
+      ...readRope(full, { theta: 1_000_000, contextLength: 131_072 }),
       localRopeTheta: local.number("rope_theta", json.number("rope_local_base_freq", 10_000)),
     };
   },

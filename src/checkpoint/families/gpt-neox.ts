@@ -25,7 +25,6 @@ export const gptNeoX: Family = {
       numLayers: json.count("num_hidden_layers"),
       numHeads: json.count("num_attention_heads"),
       intermediateSize: json.count("intermediate_size"),
-      contextLength: json.count("max_position_embeddings"),
       norm: "layernorm",
       normEps: json.number("layer_norm_eps", 1e-5),
       parallelBlock: json.flag("use_parallel_residual", true) ? "twoNorms" : "none",
@@ -53,6 +52,7 @@ export const gptNeoX: Family = {
     rotary_emb_base: config.ropeTheta,
     rotary_pct: config.rotaryFraction,
     // Without a fraction here transformers 5 takes a quarter.
+    ...writeRope(config),
     rope_parameters: { ...writeRope(config).rope_parameters, partial_rotary_factor: config.rotaryFraction },
     hidden_act: activationName(config),
     tie_word_embeddings: config.tieEmbeddings,

@@ -8,9 +8,18 @@ import { gemma2 } from "./gemma2.js";
 import { gemma3 } from "./gemma3.js";
 import { gptNeoX } from "./gpt-neox.js";
 import { gpt2 } from "./gpt2.js";
+import { granite } from "./granite.js";
 import { inkling } from "./inkling.js";
 import { llama } from "./llama.js";
+import { mistral } from "./mistral.js";
+import { olmo2 } from "./olmo2.js";
+import { phi3 } from "./phi3.js";
+import { qwen2 } from "./qwen2.js";
+import { qwen3 } from "./qwen3.js";
+import { smollm3 } from "./smollm3.js";
 
-export const families: readonly Family[] = [gpt2, llama, gemma2, gemma3, cohere, cohere2, gptNeoX, falcon, bloom, inkling];
+export const families: readonly Family[] = [
+  gpt2, llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, phi3, gemma2, gemma3, cohere, cohere2, gptNeoX, falcon, bloom, inkling,
+];
 
 export { ConfigFile, differences, type Family, type TensorPart, type TensorPlan } from "./family.js";

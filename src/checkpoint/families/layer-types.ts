@@ -7,11 +7,15 @@ import type { ConfigFile } from "./family.js";
 type LayerType = ModelConfig["layerTypes"][number];
 const names = { full_attention: "full", sliding_attention: "sliding" } as const;
 
+/** The list, where there is one. */
+export function listedLayerTypes(json: ConfigFile): LayerType[] | undefined {
+  return json.list("layer_types", z.enum(["full_attention", "sliding_attention"]))?.map((name) => names[name]);
+}
+
 /** `pattern`: every how many layers one is full where the file does not say. */
 export function readLayerTypes(json: ConfigFile, numLayers: number, pattern: number): LayerType[] {
   const period = json.count("sliding_window_pattern", pattern);
-  const listed = json.list("layer_types", z.enum(["full_attention", "sliding_attention"]));
-  return listed?.map((name) => names[name]) ?? Array.from({ length: numLayers }, (_, i) => ((i + 1) % period === 0 ? "full" : "sliding"));
+  return listedLayerTypes(json) ?? Array.from({ length: numLayers }, (_, i) => ((i + 1) % period === 0 ? "full" : "sliding"));
 }
 
 export function layerTypeNames({ layerTypes }: Pick<ModelConfig, "layerTypes">): string[] {

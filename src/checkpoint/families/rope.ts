@@ -1,25 +1,126 @@
 /**
- * @file RoPE in config.json: transformers 5 keeps its base, its scaling and the share of a head that it turns in `rope_parameters`, transformers 4
- * in `rope_theta`, `rope_scaling` and `partial_rotary_factor`.
+ * @file RoPE as transformers' config.json says it. Version 5 keeps all of it in `rope_parameters`; version 4 keeps the base in `rope_theta`, the
+ * scaling in `rope_scaling` (whose kind older files call `type`) and the share of a head in `partial_rotary_factor`. Both are read, and both written.
  */
 
-import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import { z } from "zod";
+import { completedRopeScaling, yarnAttentionFactor, type ModelConfig, type ModelOptions, type RopeScaling } from "../../model/index.js";
 import type { ConfigFile } from "./family.js";
 
-/** `theta` and `fraction`: of a file that says nothing. Throws CheckpointError for a scaling that is not known here. */
-export function readRope(json: ConfigFile, { theta = 10_000, fraction = 1 } = {}): Pick<ModelOptions, "ropeTheta" | "ropeScaling" | "rotaryFraction"> {
+type GivenScaling = NonNullable<ModelOptions["ropeScaling"]>;
+type RopeOptions = Pick<ModelOptions, "ropeTheta" | "rotaryFraction" | "contextLength"> & { readonly ropeScaling: GivenScaling };
+
+export interface RopeDefaults {
+  readonly theta?: number;
+  /** Without it the family knows RoPE of whole heads only. */
+  readonly fraction?: number;
+  /** Without it the file must say. */
+  readonly contextLength?: number;
+}
+
+/**
+ * The base, scaling and share of a head, and the context that results: "dynamic" and YaRN reach beyond `max_position_embeddings`, which for them may
+ * still be what the model learned on. The family's defaults hold where the file says nothing. Throws CheckpointError for a kind that is not known.
+ */
+export function readRope(json: ConfigFile, { theta = 10_000, fraction, contextLength }: RopeDefaults = {}): RopeOptions {
   const parameters = json.has("rope_parameters") ? json.object("rope_parameters") : json.object("rope_scaling");
-  const kind = parameters.text("rope_type", parameters.text("type", "default"));
-  if (kind !== "default" && kind !== "linear") parameters.unsupported("rope_type", "it knows default, linear");
+  if (fraction === undefined) for (const place of [json, parameters]) place.only("partial_rotary_factor", 1);
+  const maximum = json.count("max_position_embeddings", contextLength);
+  const original = json.count("original_max_position_embeddings", parameters.count("original_max_position_embeddings", maximum));
+  const ropeScaling = readScaling(parameters, maximum, original);
+  const reach = ropeScaling.kind === "dynamic" || ropeScaling.kind === "yarn" ? Math.floor(ropeScaling.originalContextLength * ropeScaling.factor) : 0;
   return {
     ropeTheta: parameters.number("rope_theta", json.number("rope_theta", theta)),
-    ropeScaling: kind === "linear" ? { kind, factor: parameters.number("factor") } : { kind: "none" },
-    rotaryFraction: parameters.number("partial_rotary_factor", json.number("partial_rotary_factor", fraction)),
+    ropeScaling,
+    rotaryFraction: parameters.number("partial_rotary_factor", json.number("partial_rotary_factor", fraction ?? 1)),
+    contextLength: Math.max(maximum, reach),
   };
 }
 
-/** For both. */
-export function writeRope({ ropeTheta, ropeScaling, rotaryFraction }: ModelConfig): { rope_theta: number; rope_parameters: Record<string, unknown> } {
-  const scaling = ropeScaling.kind === "linear" ? { rope_type: "linear", factor: ropeScaling.factor } : { rope_type: "default" };
-  return { rope_theta: ropeTheta, rope_parameters: { rope_theta: ropeTheta, ...scaling, ...(rotaryFraction !== 1 && { partial_rotary_factor: rotaryFraction }) } };
+function readScaling(json: ConfigFile, maximum: number, original: number): GivenScaling {
+  const kind = json.text("rope_type", json.text("type", "default"));
+  const optional = (field: string) => (json.has(field) ? json.number(field) : undefined);
+  switch (kind) {
+    case "default":
+      return { kind: "none" };
+    case "linear":
+      return { kind, factor: json.number("factor") };
+    case "dynamic":
+      return { kind, factor: json.number("factor"), originalContextLength: maximum };
+    case "yarn": {
+      const factor = json.number("factor", maximum / original);
+      const [scale, scaleAll] = [json.number("mscale", 0), json.number("mscale_all_dim", 0)];
+      const byScales = scale !== 0 && scaleAll !== 0 ? yarnAttentionFactor(factor, scale) / yarnAttentionFactor(factor, scaleAll) : undefined;
+      return {
+        kind, factor, originalContextLength: original, attentionFactor: optional("attention_factor") ?? byScales,
+        betaFast: json.number("beta_fast", 32), betaSlow: json.number("beta_slow", 1), truncate: json.flag("truncate", true),
+      };
+    }
+    case "llama3": {
+      const [lowFrequencyFactor, highFrequencyFactor] = [json.number("low_freq_factor"), json.number("high_freq_factor")];
+      return { kind, factor: json.number("factor"), originalContextLength: original, lowFrequencyFactor, highFrequencyFactor };
+    }
+    case "longrope":
+    case "su": {
+      const [shortFactors, longFactors] = ["short_factor", "long_factor"].map((field) => json.list(field, z.number()) ?? []);
+      const factor = optional("factor");
+      const byFactor = factor === undefined ? undefined : factor > 1 ? Math.sqrt(1 + Math.log(factor) / Math.log(original)) : 1;
+      return { kind: "longrope", originalContextLength: original, shortFactors, longFactors, attentionFactor: optional("attention_factor") ?? byFactor };
+    }
+    default:
+      return json.unsupported(json.has("rope_type") ? "rope_type" : "type", "it knows default, linear, dynamic, yarn, llama3 and longrope");
+  }
+}
+
+/** The fields of config.json; among them `max_position_embeddings` where the scaling gives that another meaning than our contextLength. */
+export function writeRope({ ropeTheta, rotaryFraction, ropeScaling, contextLength }: ModelConfig): { readonly rope_parameters: Record<string, unknown> } & Record<string, unknown> {
+  const fraction = rotaryFraction === 1 ? {} : { partial_rotary_factor: rotaryFraction };
+  const scaling = writeScaling(ropeScaling, contextLength);
+  return {
+    rope_theta: ropeTheta,
+    ...fraction,
+    ...(scaling && { rope_scaling: { rope_type: ropeScaling.kind, ...scaling } }),
+    rope_parameters: { rope_theta: ropeTheta, rope_type: scaling === undefined ? "default" : ropeScaling.kind, ...fraction, ...scaling },
+    ...(ropeScaling.kind === "dynamic" && { max_position_embeddings: ropeScaling.originalContextLength }),
+  };
+}
+
+function writeScaling(scaling: RopeScaling, contextLength: number): Record<string, unknown> | undefined {
+  switch (scaling.kind) {
+    case "none":
+      return undefined;
+    case "linear":
+    case "dynamic":
+      return { factor: scaling.factor };
+    case "yarn":
+      return {
+        factor: scaling.factor,
+        original_max_position_embeddings: scaling.originalContextLength,
+        beta_fast: scaling.betaFast,
+        beta_slow: scaling.betaSlow,
+        ...(!scaling.truncate && { truncate: false }),
+        ...unusualAttentionFactor(scaling, contextLength),
+      };
+    case "llama3":
+      return {
+        factor: scaling.factor,
+        low_freq_factor: scaling.lowFrequencyFactor,
+        high_freq_factor: scaling.highFrequencyFactor,
+        original_max_position_embeddings: scaling.originalContextLength,
+      };
+    case "longrope":
+      return {
+        short_factor: scaling.shortFactors,
+        long_factor: scaling.longFactors,
+        original_max_position_embeddings: scaling.originalContextLength,
+        ...unusualAttentionFactor(scaling, contextLength),
+      };
+  }
+}
+
+/** The attention factor, where it is not the one that follows from the rest. */
+function unusualAttentionFactor(scaling: Extract<RopeScaling, { attentionFactor: number }>, contextLength: number): { attention_factor?: number } {
+  const { attentionFactor, ...rest } = scaling;
+  const advised = completedRopeScaling(rest, contextLength) as typeof scaling;
+  return attentionFactor === advised.attentionFactor ? {} : { attention_factor: attentionFactor };
 }

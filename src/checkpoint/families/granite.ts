@@ -1,0 +1,34 @@
+/** @file Granite 3 (IBM 2024): Llama with multipliers of the embedding, of what a block adds, of the attention scores and of the logits. */
+
+import { canSay, type Family } from "./family.js";
+import { ignored, llamaTensors, readBiases, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
+
+export const granite: Family = {
+  modelType: "granite",
+  architecture: "GraniteForCausalLM",
+  prefix: "model.",
+  ignored,
+
+  describes: (config) => canSay(granite, config),
+
+  read: (json) => ({
+    ...readLlamaLike(json),
+    ...readBiases(json, { ofMlp: true }),
+    embeddingScale: json.number("embedding_multiplier", 1),
+    residualScale: json.number("residual_multiplier", 1),
+    attentionScale: json.number("attention_multiplier", 1),
+    logitScale: 1 / json.number("logits_scaling", 1),
+  }),
+
+  write: (config) => ({
+    ...writeLlamaLike(config),
+    ...writeBiases(config, { ofMlp: true }),
+    embedding_multiplier: config.embeddingScale,
+    residual_multiplier: config.residualScale,
+    attention_multiplier: config.attentionScale,
+    // One place of rounding less than the reciprocal of a reciprocal has, so that 49 comes back as 49.
+    logits_scaling: Number((1 / config.logitScale).toPrecision(15)),
+  }),
+
+  tensors: (config, parameters) => llamaTensors(config, parameters),
+};

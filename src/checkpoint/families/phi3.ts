@@ -1,0 +1,49 @@
+/**
+ * @file Phi-3 and Phi-4-mini (Abdin et al. 2024): Llama whose queries, keys and values are one tensor in files too, as are gate and up; RoPE may turn a part
+ * of each head and stretch by LongRoPE, and every layer may see a sliding window only.
+ */
+
+import { canSay, type Family } from "./family.js";
+import { ignored, readLlamaLike, writeLlamaLike } from "./llama-like.js";
+import { blocks, layer, same } from "./plans.js";
+
+export const phi3: Family = {
+  modelType: "phi3",
+  architecture: "Phi3ForCausalLM",
+  prefix: "model.",
+  ignored,
+
+  describes: (config) =>
+    ["none", "longrope"].includes(config.ropeScaling.kind) && config.numHeads * config.headSize === config.hiddenSize && canSay(phi3, config),
+
+  read: (json) => ({
+    ...readLlamaLike(json, { normEps: 1e-5, fraction: 1 }),
+    slidingWindow: json.has("sliding_window") ? json.count("sliding_window") : 0,
+    dropout: json.number("resid_pdrop", 0),
+  }),
+
+  write: (config) => ({
+    ...writeLlamaLike(config),
+    original_max_position_embeddings: config.ropeScaling.kind === "longrope" ? config.ropeScaling.originalContextLength : config.contextLength,
+    sliding_window: config.slidingWindow > 0 ? config.slidingWindow : null,
+    embd_pdrop: config.dropout,
+    resid_pdrop: config.dropout,
+  }),
+
+  tensors: (config, parameters) => [
+    ...same(parameters, "embed", "model.embed_tokens.weight"),
+    ...blocks(config, (ours, i) => {
+      const theirs = `model.layers.${i}`;
+      return [
+        ...layer(parameters, `${ours}.norm1`, `${theirs}.input_layernorm`),
+        ...layer(parameters, `${ours}.attention.queryKeyValue`, `${theirs}.self_attn.qkv_proj`),
+        ...layer(parameters, `${ours}.attention.output`, `${theirs}.self_attn.o_proj`),
+        ...layer(parameters, `${ours}.norm2`, `${theirs}.post_attention_layernorm`),
+        ...layer(parameters, `${ours}.feedForward.gateUp`, `${theirs}.mlp.gate_up_proj`),
+        ...layer(parameters, `${ours}.feedForward.down`, `${theirs}.mlp.down_proj`),
+      ];
+    }),
+    ...layer(parameters, "finalNorm", "model.norm"),
+    ...same(parameters, "unembed", "lm_head.weight"),
+  ],
+};
