@@ -15,6 +15,8 @@ export interface LanguageModelOptions extends DecoderOptions {
   readonly tokenizer?: Tokenizer | undefined;
   /** How it is sampled from where nothing is said. */
   readonly generation?: GenerationDefaults;
+  /** The architecture, as transformers' `model_type` names it, that it is saved as where it can be said as several. Default: the first that can say it. */
+  readonly modelType?: string | undefined;
 }
 
 export type GenerateTextOptions = GenerationSettingsInput & {
@@ -27,16 +29,19 @@ export class LanguageModel extends Decoder {
   /** The tokenizer it was loaded or last saved with. */
   tokenizer: Tokenizer | undefined;
   readonly generation: GenerationDefaults;
+  /** The architecture it was loaded as. */
+  readonly modelType: string | undefined;
 
   /**
    * A new model with random weights, the same for the same seed. Throws ConfigError, which names the field, for one that cannot be built.
    *
    *     new LanguageModel({ vocabSize: 4096, hiddenSize: 384, numLayers: 6, numHeads: 6, contextLength: 256 }, { seed: 1 })
    */
-  constructor(options: ModelOptions, { tokenizer, generation = {}, ...rest }: LanguageModelOptions = {}) {
+  constructor(options: ModelOptions, { tokenizer, generation = {}, modelType, ...rest }: LanguageModelOptions = {}) {
     super(options, rest);
     this.tokenizer = tokenizer;
     this.generation = generation;
+    this.modelType = modelType;
   }
 
   /**
@@ -48,7 +53,7 @@ export class LanguageModel extends Decoder {
   static async load(path: string, { device, signal }: { device?: Device; signal?: AbortSignal } = {}): Promise<LanguageModel> {
     await using source = await openModel(path);
     const tokenizer = await source.tokenizer();
-    return await loadModel(source, ({ config, generation }) => new LanguageModel(config, { weights: "none", tokenizer, generation, ...(device && { device }) }), { signal });
+    return await loadModel(source, ({ config, generation, family: { modelType } }) => new LanguageModel(config, { weights: "none", tokenizer, generation, modelType, ...(device && { device }) }), { signal });
   }
 
   /**

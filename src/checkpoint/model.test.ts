@@ -181,8 +181,8 @@ describe("what cannot be loaded is said", () => {
   });
 
   it("kinds of an architecture that compute something else", async () => {
-    await changeConfig(target(), { rope_parameters: { rope_type: "yarn", rope_theta: 1e4 } });
-    await expectError("unsupported-config", "rope_type", '"yarn"');
+    await changeConfig(target(), { rope_parameters: { rope_type: "proportional", rope_theta: 1e4 } });
+    await expectError("unsupported-config", "rope_type", '"proportional"');
     await changeConfig(target(), { rope_parameters: undefined, hidden_act: "gelu" });
     await expectError("unsupported-config", "hidden_act");
   });

@@ -22,7 +22,8 @@ import { openModel, type ModelSource } from "./model-source.js";
 import { writeSafetensorsFolder, type TensorToStore } from "./safetensors.js";
 
 export interface ModelToSave {
-  readonly model: Decoder;
+  /** `modelType`: what it is saved as where several architectures say the same, such as the one it was loaded as. */
+  readonly model: Decoder & { readonly modelType?: string | undefined };
   readonly tokenizer?: Tokenizer | undefined;
   readonly generation?: GenerationDefaults | undefined;
   /** Of the weights in the file; f32, in which they are trained, loses nothing. */
@@ -46,7 +47,8 @@ export async function saveModel(folder: string, what: ModelToSave): Promise<void
 /** Writes a model's files into a folder that is being written, as part of something larger; see `saveModel`. */
 export async function writeModel(folder: string, { model, tokenizer, generation = {}, dtype = "f32" }: ModelToSave): Promise<void> {
   const { config } = model;
-  const family = families.find((family) => family.describes(config))!;
+  const fitting = families.filter((family) => family.describes(config));
+  const family = fitting.find(({ modelType }) => modelType === model.modelType) ?? fitting[0];
   const boundary = {
     bos_token_id: tokenizer?.bosId ?? null,
     eos_token_id: idOrIds(generation.stopIds) ?? tokenizer?.eosId ?? null,

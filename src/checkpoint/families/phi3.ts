@@ -6,6 +6,7 @@
 import { canSay, type Family } from "./family.js";
 import { ignored, readLlamaLike, writeLlamaLike } from "./llama-like.js";
 import { blocks, layer, same } from "./plans.js";
+import { writeRope } from "./rope.js";
 
 export const phi3: Family = {
   modelType: "phi3",
@@ -24,6 +25,7 @@ export const phi3: Family = {
 
   write: (config) => ({
     ...writeLlamaLike(config),
+    rope_parameters: { ...writeRope(config).rope_parameters, partial_rotary_factor: config.rotaryFraction },
     original_max_position_embeddings: config.ropeScaling.kind === "longrope" ? config.ropeScaling.originalContextLength : config.contextLength,
     sliding_window: config.slidingWindow > 0 ? config.slidingWindow : null,
     embd_pdrop: config.dropout,
