@@ -120,7 +120,8 @@ describe.each(names)("%s", (name) => {
     const model = await load(name);
     const { losses, norms } = await trained(model, training, recompute);
     expect(largestDifference(losses, training.losses)).toBeLessThanOrEqual(1e-4);
-    expect(largestDifference(norms, training.gradientNorms)).toBeLessThanOrEqual(1e-3);
+    // In proportion: after some steps of AdamW, which divides by small numbers, they say less than the losses do.
+    for (const [step, norm] of training.gradientNorms.entries()) expect(Math.abs(norms[step] - norm)).toBeLessThanOrEqual(5e-4 * norm);
     model.dispose();
   });
 

@@ -39,7 +39,7 @@ export const cohere2: Family = {
   tensors: cohereTensors,
 };
 
-function readCohere(json: ConfigFile): ModelOptions {
+function readCohere(json: ConfigFile): Omit<ModelOptions, "contextLength"> {
   json.only("hidden_act", "silu");
   const numHeads = json.count("num_attention_heads");
   const attentionBias = json.flag("attention_bias", false);

@@ -22,7 +22,7 @@ export const gemma2: Family = {
 };
 
 /** What Gemma 2 and 3 share, all but RoPE. The defaults are of what a file leaves out; `null` in it is no soft cap. */
-export function readGemma(json: ConfigFile, defaults: { readonly attentionSoftcap: number; readonly logitSoftcap: number; readonly pattern: number }): ModelOptions {
+export function readGemma(json: ConfigFile, defaults: { readonly attentionSoftcap: number; readonly logitSoftcap: number; readonly pattern: number }): Omit<ModelOptions, "contextLength"> {
   const activation = json.text("hidden_activation", "gelu_pytorch_tanh");
   if (activation !== "gelu_pytorch_tanh" && activation !== "gelu") json.unsupported("hidden_activation", "it knows gelu_pytorch_tanh and gelu");
   json.only("use_bidirectional_attention", false);
