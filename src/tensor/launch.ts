@@ -28,7 +28,8 @@ export function launch<K extends KernelName>(kernel: K, operands: Operands<K, Te
       if (!spec.optional) throw new InklingError(`${kernel}: the operand ${name} is missing.`);
       continue;
     }
-    tensor.checkAlive();
+    // Checks that it is alive, and allocates a deferred one now: commands are encoded one at a time.
+    void tensor.buffer;
     device ??= tensor.device;
     if (tensor.device !== device) throw new InklingError(`${kernel}: ${name} lies on ${tensor.device.name}, the others on ${device.name}.`);
     if (spec.dtype !== "any" && spec.dtype !== tensor.dtype && !(spec.dtype === "float" && (tensor.dtype === "f32" || tensor.dtype === "bf16"))) {

@@ -140,6 +140,11 @@ describe("a deferred tensor", () => {
     expect(memory.live).toBe(before + 16);
     expect(await used.data()).toEqual(Float32Array.of(1, 2, 3, 4));
     used.dispose();
+    // By a kernel, too.
+    const filled = Tensor.deferred([2, 2]);
+    filled.fill(3);
+    expect(await filled.data()).toEqual(Float32Array.of(3, 3, 3, 3));
+    filled.dispose();
     expect(memory.live).toBe(before);
   });
 });

@@ -191,7 +191,8 @@ export class Tensor implements BufferView {
    */
   async raw(): Promise<RawArray> {
     const width = bytesPerElement[this.dtype];
-    if (this.isDense) return rawArray(this.dtype, await this.device.read(this.buffer, this.offset * width, this.size * width));
+    const buffer = this.buffer;
+    if (this.isDense) return rawArray(this.dtype, await this.device.read(buffer, this.offset * width, this.size * width));
     const dense = keep(Tensor.empty(this.shape, this.dtype, this.device));
     this.device.launch("copy", { x: this, y: dense }, {});
     try {
