@@ -13,7 +13,8 @@ export { generate, generateBatch, generateText, type FinishReason, type Generate
 export { train, trainSettings, estimateMemory, type StepReport, type TrainOptions, type TrainSettings, type TrainSettingsInput, TrainingError } from "./train/index.js";
 export { defineRecipe, type Recipe } from "./train/recipe.js";
 export { loadRecipe, prepareRecipe, recipeNames } from "./recipes.js";
-export { likelihood, type Likelihood } from "./evaluate/likelihood.js";
+export { compareModels, type Divergence, type DivergenceOptions } from "./evaluate/divergence.js";
+export { likelihood, type Likelihood, type LikelihoodOptions } from "./evaluate/likelihood.js";
 export { pullModel, type PulledModel, type PullOptions, type PullProgress } from "./checkpoint/hub/index.js";
 /** Tensors, their ops and devices: `tensor.Tensor`, `tensor.matmul`, `tensor.scope`. */
 export * as tensor from "./tensor/index.js";

@@ -194,6 +194,27 @@ describe("--json", () => {
     expect(logits.indexOf(Math.max(...logits))).toBe(greedy.ids[0]);
   });
 
+  it("evaluate --against: nothing lost to itself, something to another, on the same text in the same windows", async () => {
+    const other = file("other");
+    await inkling("train", "--recipe", recipe, "--out", other, "--seed", "77");
+    const text = ["--text", play, "--tokens", "500", "--context", "8", "--json"];
+    const same = await json("evaluate", model, "--against", model, ...text);
+    expect(same).toMatchObject({ tokens: 499, kl: { mean: 0, max: 0 }, sameTop1: { mean: 1 }, perplexityRatio: { mean: 1 }, deltaP: { rms: 0 } });
+    expect(same["perplexity"]).toBeCloseTo((await json("evaluate", model, ...text))["perplexity"] as number, 3);
+    const [there, back] = [await json("evaluate", model, "--against", other, ...text), await json("evaluate", other, "--against", model, ...text)] as { kl: { mean: number }; perplexity: number; basePerplexity: number }[];
+    expect(there).toMatchObject({ perplexity: back.basePerplexity, basePerplexity: back.perplexity });
+    expect(there.kl.mean).toBeGreaterThan(0);
+    expect(there.kl.mean).not.toBe(back.kl.mean);
+    const { stdout } = await inkling("evaluate", model, "--against", other, ...text.slice(0, -1));
+    expect(stdout).toMatch(/^tokens +499\nmean KL\(against \|\| model\) +\d\.\d{6} {2}± \d\.\d{6} nats\n/);
+    expect(stdout).toMatch(/\nsame top token +\d+\.\d{3}% {2}± \d+\.\d{3}%\n/);
+
+    const foreign = file("foreign");
+    await inkling("train", "--recipe", await recipeWith({ tokenizer: '{ kind: "bpe", vocabSize: 270 }' }), "--out", foreign);
+    expect(await failing(2, "evaluate", model, "--against", foreign, "--text", play)).toMatch(/the models read this text differently: token 0 is \d+ to the one and \d+ to the other/);
+    expect(await failing(2, "evaluate", model, "--against", foreign, "--ids", "1,2")).toMatch(/the models have \d+ and 270 tokens/);
+  });
+
   it("evaluate: tokens, nll, perplexity, bitsPerByte, and the logits say the same", async () => {
     const ids = [3, 1, 4, 1, 5, 9];
     const result = (await json("evaluate", model, "--ids", ids.join(","), "--json")) as Record<"tokens" | "nll" | "perplexity" | "bitsPerByte", number>;

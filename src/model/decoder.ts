@@ -91,8 +91,15 @@ export class Decoder extends Module {
   logits(ids: Tensor, { lastOnly = false, ...options }: ForwardOptions & { readonly lastOnly?: boolean } = {}): Tensor {
     return scope(() => {
       const hidden = this.hidden(ids, options);
+      return this.unembedded(lastOnly ? hidden.slice(1, -1) : hidden);
+    });
+  }
+
+  /** The logits, f32 [..., vocabSize], of final hidden states [..., hiddenSize]: for those who want them a part at a time. */
+  unembedded(hidden: Tensor): Tensor {
+    return scope(() => {
       const { logitSoftcap: cap } = this.config;
-      const logits = linear(this.#scaled(lastOnly ? hidden.slice(1, -1) : hidden), this.unembed, undefined, { dtype: "f32" });
+      const logits = linear(this.#scaled(hidden), this.unembed, undefined, { dtype: "f32" });
       return cap === 0 ? logits : logits.div(cap).tanh().mul(cap);
     });
   }

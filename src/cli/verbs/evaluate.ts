@@ -1,43 +1,131 @@
-/** @file `inkling evaluate`: how well a model predicts a text. */
+/** @file `inkling evaluate`: how well a model predicts a text, and how far its predictions are from another model's. */
 
 import { Command, Option } from "commander";
 import { readText } from "../../data/text.js";
-import { UsageError } from "../../errors.js";
-import { likelihood } from "../../evaluate/likelihood.js";
+import { ConfigError, UsageError } from "../../errors.js";
+import { compareModels, type Divergence } from "../../evaluate/divergence.js";
+import { likelihood, type Likelihood } from "../../evaluate/likelihood.js";
 import { LanguageModel } from "../../language-model.js";
 import type { FloatDType } from "../../tensor/index.js";
+import type { Tokenizer } from "../../tokenizer/index.js";
 import { table } from "../format.js";
 import { interruptible } from "../interrupt.js";
-import { tokenIds } from "../options.js";
+import { tokenIds, wholeNumber } from "../options.js";
+
+interface EvaluateFlags {
+  against?: string;
+  text?: string;
+  ids?: number[];
+  tokens?: number;
+  context?: number;
+  bos?: boolean;
+  dtype: FloatDType;
+  json?: boolean;
+}
 
 export function evaluateCommand(): Command {
   return new Command("evaluate")
-    .description("Measure how well a model predicts a text: its likelihood, perplexity and bits per byte.")
-    .argument("<model>", "a model's folder, or a run's")
+    .description("Measure how well a model predicts a text: its likelihood, perplexity and bits per byte; or how far it is from another model.")
+    .argument("<model>", "a model's folder or file, or a run's")
+    .option("--against <model>", "measure the divergence from this one, taken as exact: what a quantisation loses")
     .option("--text <file>", "a text file")
     .option("--ids <1,2,3>", "token ids", tokenIds)
+    .option("--tokens <n>", "take only the first n tokens", wholeNumber(1))
+    .option("--context <n>", "tokens that a window holds (default: the model's context, at most 2048)", wholeNumber(1))
+    .option("--bos", "begin each window with the token that begins a text")
     .addOption(new Option("--dtype <dtype>", "of the computation").choices(["f32", "bf16"]).default("f32"))
-    .option("--json", "print {tokens, nll, loss, perplexity, bitsPerByte}: nll in nats in all, loss per token")
-    .addHelpText("after", "\nEvery token but the first is predicted once, in windows of the model's context.\n\nExamples:\n  inkling evaluate runs/start --text data/tinyshakespeare.txt\n  inkling evaluate my-model --ids 1,2,3,4 --json")
-    .action(async (path: string, { text, ids: given, dtype, json = false }: { text?: string; ids?: number[]; dtype: FloatDType; json?: boolean }) => {
-      if ((text === undefined) === (given === undefined)) throw new UsageError("Give --text or --ids.");
-      const model = await LanguageModel.load(path);
-      if (text !== undefined && model.tokenizer === undefined) throw new UsageError(`${path} has no tokenizer, so it cannot read a text.`, { hint: "Give --ids." });
+    .option("--json", "print {tokens, nll, loss, perplexity, bitsPerByte}: nll in nats in all, loss per token; with --against see below")
+    .addHelpText(
+      "after",
+      `
+Every token is predicted once, in windows that follow each other; without --bos all but the very first.
+
+With --against OTHER, p being OTHER's predictions and q the model's: the mean over tokens of KL(p || q) in nats with its spread, the share of
+tokens where both find the same next token likeliest, both perplexities and their ratio, and how much the probability of the true token
+moves; means with their standard errors. --json prints {tokens, kl, sameTop1, perplexity, basePerplexity, perplexityRatio, deltaP}.
+
+Examples:
+  inkling evaluate runs/start --text data/tinyshakespeare.txt
+  inkling evaluate my-model --ids 1,2,3,4 --json
+  inkling evaluate model-Q4_K_M.gguf --against model --text book.txt --tokens 5000 --context 512`,
+    )
+    .action(async (path: string, flags: EvaluateFlags) => {
+      const { against, text, dtype, context: contextLength, json = false } = flags;
+      if ((text === undefined) === (flags.ids === undefined)) throw new UsageError("Give --text or --ids.");
       const { signal, dispose } = interruptible();
-      let result;
+      const progress = liveProgress();
       try {
-        const ids = given ?? model.tokenizer!.encode(await whole(readText(text!, model.tokenizer!.needsValidText ? "error" : "replace")));
-        result = await likelihood(model, ids, { tokenizer: model.tokenizer, dtype, signal });
+        const model = await LanguageModel.load(path, { signal });
+        const base = against === undefined ? undefined : await LanguageModel.load(against, { signal });
+        const { ids, bos } = await input(path, model, base, flags);
+        const options = { dtype, bos, contextLength, signal, onProgress: progress.update };
+        const result = base === undefined ? await likelihood(model, ids, { ...options, tokenizer: model.tokenizer }) : await compareModels(model, base, ids, options);
+        progress.clear();
+        console.log(json ? JSON.stringify(result) : "kl" in result ? divergenceTable(result) : likelihoodTable(result));
       } finally {
+        progress.clear();
         dispose();
       }
-      if (json) console.log(JSON.stringify(result));
-      else console.log(table(Object.entries(result).map(([name, value]) => [name, value === null ? "-" : Number.isInteger(value) ? String(value) : (value as number).toFixed(4)]), [1]));
     });
 }
 
-async function whole(parts: AsyncIterable<string>): Promise<string> {
+/** The token ids to predict, and the one to begin windows with. */
+async function input(path: string, model: LanguageModel, base: LanguageModel | undefined, { text, ids: given, tokens, bos: wanted }: EvaluateFlags): Promise<{ ids: ArrayLike<number>; bos: number | undefined }> {
+  const { tokenizer } = model;
+  if (wanted === true && tokenizer?.bosId === undefined) throw new UsageError(`${path} has no token that begins a text.`, { hint: "Leave --bos out." });
+  if (given !== undefined) return { ids: given.slice(0, tokens), bos: wanted === true ? tokenizer?.bosId : undefined };
+  if (tokenizer === undefined) throw new UsageError(`${path} has no tokenizer, so it cannot read a text.`, { hint: "Give --ids." });
+  const whole = await joined(readText(text!, tokenizer.needsValidText ? "error" : "replace"));
+  const ids = tokenizer.encode(whole);
+  if (base?.tokenizer !== undefined) checkSameIds(ids, base.tokenizer.encode(whole), tokenizer, base.tokenizer);
+  return { ids: ids.subarray(0, tokens), bos: wanted === true ? tokenizer.bosId : undefined };
+}
+
+/** Throws ConfigError `other-vocabulary` where two tokenizers read the text differently; how they are stored does not matter. */
+function checkSameIds(ids: Int32Array, others: Int32Array, tokenizer: Tokenizer, other: Tokenizer): void {
+  const at = ids.findIndex((id, i) => id !== others[i]);
+  if (at < 0 && ids.length === others.length) return;
+  const place = at < 0 ? Math.min(ids.length, others.length) : at;
+  throw new ConfigError("tokenizer", `the models read this text differently: token ${place} is ${ids[place] ?? "none"} to the one and ${others[place] ?? "none"} to the other (vocabularies of ${tokenizer.vocabSize} and ${other.vocabSize}, ${tokenizer.fingerprint().slice(0, 8)} and ${other.fingerprint().slice(0, 8)}).`, {
+    code: "other-vocabulary",
+    hint: "Compare models with one tokenizer.",
+  });
+}
+
+async function joined(parts: AsyncIterable<string>): Promise<string> {
   let text = "";
   for await (const part of parts) text += part;
   return text;
+}
+
+function likelihoodTable(result: Likelihood): string {
+  return table(Object.entries(result).map(([name, value]) => [name, value === null ? "-" : Number.isInteger(value) ? String(value) : (value as number).toFixed(4)]), [1]);
+}
+
+function divergenceTable({ tokens, kl, sameTop1, perplexity, basePerplexity, perplexityRatio, deltaP }: Divergence): string {
+  const nats = (value: number): string => value.toFixed(6);
+  const percent = (value: number): string => `${(100 * value).toFixed(3)}%`;
+  return table(
+    [
+      ["tokens", String(tokens)],
+      ["mean KL(against || model)", nats(kl.mean), `± ${nats(kl.standardError)} nats`],
+      ["  median", nats(kl.median)],
+      ["  90%", nats(kl.p90)],
+      ["  99%", nats(kl.p99)],
+      ["  most", nats(kl.max)],
+      ["same top token", percent(sameTop1.mean), `± ${percent(sameTop1.standardError)}`],
+      ["perplexity", perplexity.toFixed(4)],
+      ["perplexity of against", basePerplexity.toFixed(4)],
+      ["  ratio", perplexityRatio.mean.toFixed(5), `± ${perplexityRatio.standardError.toFixed(5)}`],
+      ["probability of the true token, mean change", percent(deltaP.mean)],
+      ["  root mean square", percent(deltaP.rms)],
+    ],
+    [1],
+  );
+}
+
+/** A live line on a terminal's stderr; nothing elsewhere. */
+function liveProgress(): { update: (done: number, tokens: number) => void; clear: () => void } {
+  const write = (text: string): void => void (process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`));
+  return { update: (done, tokens) => write(`${Math.floor((100 * done) / tokens)}% of ${tokens} tokens`), clear: () => write("") };
 }
