@@ -59,6 +59,8 @@ export async function writeModel(folder: string, { model, tokenizer, generation 
     architectures: [family.architecture],
     model_type: family.modelType,
     ...fields,
+    // transformers has one for some architectures where nothing is said, and it may lie beyond the vocabulary.
+    pad_token_id: null,
     dtype: dtype === "bf16" ? "bfloat16" : "float32",
     ...(Object.keys(unsaid).length > 0 && { inkling: unsaid }),
   });
