@@ -11,7 +11,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { HubServer, commitOf, refuse, sendRange, type StoredFile } from "../../../test/hub-server.js";
 import { HubError } from "../../errors.js";
 import { proxyFor } from "./client.js";
-import { parseRepo, pullModel, type PullOptions } from "./index.js";
+import { hubHint, parseRepo, pullModel, type PullOptions } from "./index.js";
 
 vi.mock("node:fs/promises", async (original) => {
   const real = await original<{ statfs: typeof statfs }>();
@@ -462,6 +462,17 @@ describe("without a network", () => {
     expect(error.code).toBe("offline");
     expect(error.message).toMatch(/does not have tokenizer\.json/);
     expect((await failure(pull({ hubUrl: closed, revision: commitOf("d") }))).code).toBe("offline");
+  });
+});
+
+describe("a path that does not exist", () => {
+  it("may be a name on the hub: how to pull it, or where it lies", async () => {
+    vi.stubEnv("INKLING_CACHE", folder);
+    expect(await hubHint(repo)).toContain(`inkling pull ${repo}`);
+    expect(await hubHint(`${repo}:Q8_0`)).toContain(`inkling pull ${repo}:Q8_0`);
+    const { path } = await pull({ cacheFolder: undefined });
+    expect(await hubHint(repo)).toContain(path);
+    for (const other of ["my-model", "./my/model", "/a/b", "a/b/c", "models\\mine"]) expect(await hubHint(other)).toBeUndefined();
   });
 });
 
