@@ -15,7 +15,9 @@ import type { Family, TensorPlan } from "./families/index.js";
 import { llama } from "./families/llama.js";
 import { FileBytes, cannotOpen } from "./file-bytes.js";
 import { openFolderWeights, pickleError, readModelConfig, resolveModelFolder, type GenerationDefaults } from "./folder.js";
+import { ignoredInGguf, readGgufConfig } from "./gguf/config.js";
 import { Gguf } from "./gguf/index.js";
+import { ggufPlans } from "./gguf/names.js";
 import { Llama2c } from "./llama2c.js";
 import { Safetensors, indexFileName } from "./safetensors.js";
 import type { StoredTensor, WeightFile } from "./stored-tensor.js";
@@ -123,9 +125,27 @@ async function openFolder(folder: string, file?: string): Promise<ModelSource> {
 }
 
 async function openGguf(path: string): Promise<ModelSource> {
-  await using file = await Gguf.open(path);
-  const architecture = file.metadata.text("general.architecture");
-  throw new CheckpointError({ file: path, field: "general.architecture" }, `the architecture ${JSON.stringify(architecture)} is not one of those known here.`, { code: "unknown-architecture" });
+  const weights = await Gguf.open(path);
+  try {
+    const { config, family } = await readGgufConfig(weights);
+    const eos = "tokenizer.ggml.eos_token_id";
+    return {
+      path,
+      format: "gguf",
+      config,
+      family,
+      generation: weights.metadata.has(eos) ? { stopIds: [weights.metadata.number(eos)] } : {},
+      weights,
+      plans: (parameters) => ggufPlans(family.gguf, config, parameters),
+      find: (name) => weights.tensors.get(name),
+      ignored: ignoredInGguf,
+      tokenizer: () => Promise.resolve(undefined),
+      [Symbol.asyncDispose]: () => weights.close(),
+    };
+  } catch (error) {
+    await weights.close();
+    throw error;
+  }
 }
 
 async function openLlama2c(path: string): Promise<ModelSource> {

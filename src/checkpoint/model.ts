@@ -5,21 +5,20 @@
  * What an architecture cannot say stands in config.json under `"inkling"`, as fields of our configuration that override what the rest says.
  * A GPT-2 without biases, for one, is saved with biases of zero, which every program computes right, and `"inkling": {"bias": false}`.
  *
- * Weights are read and written tensor by tensor, so that beyond the model there is about one tensor in memory.
+ * `weights.ts` moves the weights.
  */
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { CheckpointError, ConfigError } from "../errors.js";
-import { modelConfig, type Decoder, type ModelConfig, type ModelOptions } from "../model/index.js";
-import { Tensor, launch, scope, type FloatDType } from "../tensor/index.js";
+import type { Decoder } from "../model/index.js";
+import type { FloatDType } from "../tensor/index.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 import { writeFolderAtomically } from "./atomic.js";
-import { ConfigFile, differences, families, type Family, type TensorPart, type TensorPlan } from "./families/index.js";
-import { fromFileOrder, toFileOrder } from "./row-order.js";
+import { ConfigFile, families, unsaidBy, type Family } from "./families/index.js";
 import { writeGenerationDefaults, type GenerationDefaults } from "./folder.js";
 import { openModel, type ModelSource } from "./model-source.js";
 import { writeSafetensorsFolder, type TensorToStore } from "./safetensors.js";
+import { fillModel, partsOf, readPart, shapesOf, type LoadOptions } from "./weights.js";
 
 export interface ModelToSave {
   /** `modelType`: what it is saved as where several architectures say the same, such as the one it was loaded as. */
@@ -69,22 +68,6 @@ export async function writeModel(folder: string, { model, tokenizer, generation 
   await tokenizer?.save(folder);
 }
 
-/** The fewest fields that make what a family says the whole configuration. */
-function unsaidBy(said: ModelOptions, config: ModelConfig): Partial<ModelConfig> {
-  let unsaid: Partial<ModelConfig> = config;
-  // From the last: what another field is the default of comes after it.
-  for (const field of (Object.keys(config) as (keyof ModelConfig)[]).toReversed()) {
-    const { [field]: _, ...fewer } = unsaid;
-    try {
-      if (differences(config, modelConfig({ ...said, ...fewer })).length === 0) unsaid = fewer;
-    } catch (error) {
-      // It cannot be built without this field.
-      if (!(error instanceof ConfigError)) throw error;
-    }
-  }
-  return unsaid;
-}
-
 function idOrIds(ids: readonly number[] | undefined): number | readonly number[] | undefined {
   return ids?.length === 1 ? ids[0] : ids?.length === 0 ? undefined : ids;
 }
@@ -96,60 +79,17 @@ async function writeJson(path: string, value: unknown): Promise<void> {
   await writeFile(path, `${JSON.stringify(value, null, 2).replace(fractions, "$1.0")}\n`);
 }
 
-function shapesOf(parameters: ReadonlyMap<string, Tensor>): Map<string, readonly number[]> {
-  return new Map([...parameters].map(([name, { shape }]) => [name, shape]));
-}
-
 function* storedTensors(model: Decoder, family: Family, dtype: FloatDType): Generator<TensorToStore> {
-  const parameters = model.parameters();
-  for (const plan of family.tensors(model.config, shapesOf(parameters))) {
-    for (const { part, window } of windowsOf(plan, parameters)) {
-      const { name, shape, rows } = part;
-      const data = async () => {
-        const bytes = await readWindow(shape, dtype, window);
-        return rows === undefined ? bytes : toFileOrder(bytes, rows);
-      };
-      yield { name, shape, dtype: dtype === "bf16" ? "BF16" : "F32", data };
+  const weights = model.weights();
+  for (const plan of family.tensors(model.config, shapesOf(weights))) {
+    for (const planned of partsOf(plan, weights)) {
+      const { name, shape } = planned.part;
+      yield { name, shape, dtype: dtype === "bf16" ? "BF16" : "F32", data: () => readPart(planned, dtype) };
     }
   }
 }
 
-async function readWindow(shape: readonly number[], dtype: FloatDType, window: (() => Tensor) | undefined): Promise<Uint8Array<ArrayBuffer>> {
-  if (window === undefined) return new Uint8Array(shape.reduce((a, b) => a * b, dtype === "bf16" ? 2 : 4));
-  const dense = scope(() => {
-    const x = window();
-    const y = Tensor.empty(shape, dtype, x.device);
-    launch("copy", { x, y }, {});
-    return y;
-  });
-  try {
-    const raw = await dense.raw();
-    return new Uint8Array(raw.buffer, raw.byteOffset, raw.byteLength);
-  } finally {
-    dense.dispose();
-  }
-}
-
-/** The parts of a plan, each with the view of the parameter that has the file's shape; none where there is no such parameter. */
-function* windowsOf(plan: TensorPlan, parameters: ReadonlyMap<string, Tensor>): Generator<{ part: TensorPart; window: (() => Tensor) | undefined }> {
-  const parameter = plan.parameter === undefined ? undefined : parameters.get(plan.parameter)!;
-  let row = 0;
-  for (const part of plan.parts) {
-    const { shape, transposed = false } = part;
-    const offset = row * (parameter?.strides[0] ?? 0);
-    const window = parameter && (() => parameter.view(shape, transposed ? parameter.strides.toReversed() : parameter.strides, offset));
-    yield { part, window };
-    row += transposed ? shape[1] : shape[0];
-  }
-}
-
 // ---- loading ---------------------------------------------------------------------------------------------------------------
-
-export interface LoadOptions {
-  /** Ignore tensors in the file that the model has no use for, which are an error otherwise: it may be another model. */
-  readonly allowUnused?: boolean;
-  readonly signal?: AbortSignal | undefined;
-}
 
 /**
  * Fills a model with the weights of another that lies in files; `path` as for `openModel`. Weights in bf16, f16 or any other dtype become f32.
@@ -161,36 +101,6 @@ export interface LoadOptions {
 export async function loadWeights(path: string, model: Decoder, options: LoadOptions = {}): Promise<void> {
   await using source = await openModel(path);
   await fillModel(source, model, options);
-}
-
-async function fillModel(source: ModelSource, model: Decoder, { allowUnused = false, signal }: LoadOptions): Promise<void> {
-  const { config, weights } = source;
-  // Dropout is a matter of training, not of what the weights mean.
-  const field = differences(config, model.config).find((field) => field !== "dropout");
-  if (field !== undefined) {
-    throw new CheckpointError({ file: source.path, field }, `the model here has ${JSON.stringify(config[field])}, and the one to load into ${JSON.stringify(model.config[field])}.`, {
-      code: "other-model",
-    });
-  }
-  const parameters = model.parameters();
-  const plans = source.plans(shapesOf(parameters));
-  checkTensors(source, plans, allowUnused);
-  await weights.verify();
-  for (const plan of plans) {
-    for (const { part, window } of windowsOf(plan, parameters)) {
-      signal?.throwIfAborted();
-      const values = await source.find(part.name)!.readFloat32();
-      if (window !== undefined) fill(window, part.rows === undefined ? values : fromFileOrder(values, part.rows), part.shape);
-      else if (values.some((value) => value !== 0)) {
-        throw new CheckpointError({ file: weights.path, field: part.name }, "the configuration says that there are no biases, and this one is not zero.", {
-          code: "bad-config",
-          hint: 'Remove what "inkling" in config.json says of biases to load the model with them.',
-        });
-      }
-      // Otherwise what is read could pile up faster than the device takes it.
-      await model.device.synchronize();
-    }
-  }
 }
 
 /**
@@ -205,38 +115,5 @@ export async function loadModel<M extends Decoder>(source: ModelSource, make: (s
   } catch (error) {
     model.dispose();
     throw error;
-  }
-}
-
-function fill(window: () => Tensor, values: Float32Array<ArrayBuffer>, shape: readonly number[]): void {
-  scope(() => {
-    const y = window();
-    if (y.isDense) y.write(values);
-    else launch("copy", { x: Tensor.from(values, { shape, device: y.device }), y }, {});
-  });
-}
-
-function checkTensors(source: ModelSource, plans: readonly TensorPlan[], allowUnused: boolean): void {
-  const { weights, ignored } = source;
-  const used = new Set<string>();
-  for (const { name, shape } of plans.flatMap((plan) => plan.parts)) {
-    const stored = source.find(name);
-    if (stored === undefined) {
-      throw new CheckpointError({ file: weights.path, field: name }, `this tensor is missing; the configuration asks for it, [${shape.join(", ")}].`, { code: "missing-tensor" });
-    }
-    if (stored.shape.join() !== shape.join()) {
-      throw new CheckpointError({ file: weights.path, field: name }, `its shape is [${stored.shape.join(", ")}], and by the configuration it must be [${shape.join(", ")}].`, {
-        code: "shape-mismatch",
-      });
-    }
-    used.add(stored.name);
-  }
-  const unused = allowUnused ? [] : [...weights.tensors.keys()].filter((name) => !used.has(name) && !ignored?.test(name));
-  if (unused.length > 0) {
-    const some = `${unused.slice(0, 5).join(", ")}${unused.length > 5 ? `, and ${unused.length - 5} more` : ""}`;
-    throw new CheckpointError({ file: weights.path }, `it holds tensors that this architecture has no place for: ${some}.`, {
-      code: "unexpected-tensor",
-      hint: "Is the configuration that of these weights? `allowUnused` loads the rest.",
-    });
   }
 }

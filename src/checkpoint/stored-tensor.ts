@@ -3,8 +3,8 @@
  * GGUF and llama2.c's `.bin` all come down to this, so that nothing above need ask which one it reads.
  */
 
-import type { BlockFormat } from "../tensor/block-formats.js";
-import { CheckpointError } from "../errors.js";
+import { blockFormats, type BlockFormat } from "../tensor/block-formats.js";
+import { Tensor, launch, scope } from "../tensor/index.js";
 import { isFileDType, toFloat32, type FileDType } from "./dtype.js";
 
 /** An element type, or the format of a quantised tensor's blocks. F16 and BF16 are always the former. */
@@ -37,7 +37,19 @@ export interface WeightFile extends AsyncDisposable {
 }
 
 /** Elements of any real dtype or format as float32. */
-export function storedFloat32(dtype: StoredDType, bytes: Uint8Array): Float32Array<ArrayBuffer> {
+export async function storedFloat32(dtype: StoredDType, bytes: Uint8Array): Promise<Float32Array<ArrayBuffer>> {
   if (isFileDType(dtype)) return toFloat32(dtype, bytes);
-  throw new CheckpointError({}, `${dtype.toUpperCase()} cannot be de-quantised.`, { code: "unsupported-format" });
+  const { blockBytes, blockSize } = blockFormats[dtype];
+  const blocks = bytes.length / blockBytes;
+  const y = scope(() => {
+    const w = Tensor.from(bytes, { shape: [blocks, blockBytes] });
+    const y = Tensor.empty([blocks, blockSize], "f32", w.device);
+    launch("dequantize", { w, y }, { format: dtype, interleaved: 0 });
+    return y;
+  });
+  try {
+    return (await y.data()) as Float32Array<ArrayBuffer>;
+  } finally {
+    y.dispose();
+  }
 }

@@ -48,6 +48,13 @@ export const bloom: Family = {
     initializer_range: 0.02,
   }),
 
+  gguf: {
+    architecture: "bloom",
+    fusedQueryKeyValue: true,
+    everythingHasBias: true,
+    read: (_, usual) => ({ ...usual, norm: "layernorm", embeddingNorm: true, position: "alibi", feedForward: "geluTanh" }),
+  },
+
   tensors: (config, parameters) => [
     ...same(parameters, "embed", "transformer.word_embeddings.weight"),
     ...layer(parameters, "embeddingNorm", "transformer.word_embeddings_layernorm"),

@@ -4,8 +4,10 @@
  */
 
 import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import type { GgufFacts, UsualOptions } from "../gguf/dialect.js";
+import { gguf, type GgufValue } from "../gguf/metadata.js";
 import { canSay, type ConfigFile, type Family } from "./family.js";
-import { layerTypeNames, readLayerTypes } from "./layer-types.js";
+import { layerTypeNames, periodicLayers, readLayerTypes } from "./layer-types.js";
 import { blocks, layer, llamaBlock, same, type Parameters } from "./plans.js";
 import { readRope, writeRope } from "./rope.js";
 
@@ -19,6 +21,12 @@ export const cohere: Family = {
   read: (json) => ({ ...readCohere(json), ...readRope(json, { theta: 500_000, contextLength: 8192 }), qkNorm: json.flag("use_qk_norm", false) ? "heads" : "none" }),
   write: (config) => ({ ...writeCohere(config), use_qk_norm: config.qkNorm === "heads" }),
   tensors: cohereTensors,
+
+  gguf: {
+    architecture: "command-r",
+    read: (facts, usual) => ({ ...readCohereGguf(facts, usual), qkNorm: facts.has("blk.0.attn_q_norm.weight") ? "heads" : "none" }),
+    write: writeCohereGguf,
+  },
 };
 
 export const cohere2: Family = {
@@ -37,7 +45,33 @@ export const cohere2: Family = {
 
   write: (config) => ({ ...writeCohere(config), sliding_window: config.slidingWindow > 0 ? config.slidingWindow : 4096, layer_types: layerTypeNames(config) }),
   tensors: cohereTensors,
+
+  gguf: {
+    architecture: "cohere2",
+    read(facts, usual) {
+      const layerTypes = periodicLayers(usual.numLayers, 4);
+      return { ...readCohereGguf(facts, usual), layerTypes, ropeLayers: layerTypes.map((type) => type === "sliding") };
+    },
+    write: writeCohereGguf,
+  },
 };
+
+function readCohereGguf({ number }: GgufFacts, usual: UsualOptions): ModelOptions {
+  return {
+    ...usual,
+    norm: "layernorm",
+    parallelBlock: "sharedNorm",
+    position: "rope",
+    ropeInterleaved: true,
+    logitScale: number("logit_scale") ?? 0.0625,
+    feedForward: "swiglu",
+    tieEmbeddings: true,
+  };
+}
+
+function writeCohereGguf({ logitScale }: ModelConfig): Record<string, GgufValue> {
+  return { logit_scale: gguf.float32(logitScale), "rope.scaling.type": gguf.string("none") };
+}
 
 function readCohere(json: ConfigFile): Omit<ModelOptions, "contextLength"> {
   json.only("hidden_act", "silu");

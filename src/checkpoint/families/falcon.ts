@@ -8,6 +8,7 @@
  */
 
 import type { ModelConfig } from "../../model/index.js";
+import { gguf } from "../gguf/metadata.js";
 import { activationName, readActivation } from "./activations.js";
 import { canSay, type Family } from "./family.js";
 import { blocks, layer, megatronBlock, same } from "./plans.js";
@@ -75,6 +76,21 @@ export const falcon: Family = {
       hidden_dropout: config.dropout,
       initializer_range: 0.02,
     };
+  },
+
+  gguf: {
+    architecture: "falcon",
+    fusedQueryKeyValue: true,
+    norms: ({ parallelBlock }) => (parallelBlock === "twoNorms" ? { norm1: "attn_norm_2", norm2: "attn_norm" } : {}),
+    read: ({ has }, usual) => ({
+      ...usual,
+      norm: "layernorm",
+      parallelBlock: has("blk.0.attn_norm_2.weight") ? "twoNorms" : "sharedNorm",
+      position: "rope",
+      feedForward: "gelu",
+    }),
+    // The order of the rows of queries, keys and values, by the name of who thought of it.
+    write: () => ({ tensor_data_layout: gguf.string("jploski") }),
   },
 
   tensors: (config, parameters) => [

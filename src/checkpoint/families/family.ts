@@ -11,6 +11,7 @@ import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { CheckpointError, ConfigError } from "../../errors.js";
 import { modelConfig, type ModelConfig, type ModelOptions } from "../../model/index.js";
+import type { GgufDialect } from "../gguf/dialect.js";
 import type { RowOrder } from "../row-order.js";
 
 export interface Family {
@@ -28,6 +29,8 @@ export interface Family {
   write(config: ModelConfig): Record<string, unknown>;
   /** Where each parameter lies; `parameters` are all the model's, with their shapes. */
   tensors(config: ModelConfig, parameters: ReadonlyMap<string, readonly number[]>): TensorPlan[];
+  /** How GGUF says it, where it can. */
+  readonly gguf?: GgufDialect;
   /** Tensors that a file may have beside these and that nothing needs: masks, tables. */
   readonly ignored?: RegExp;
 }
@@ -45,6 +48,8 @@ export interface TensorPart {
   readonly shape: readonly number[];
   /** The file has columns where we have rows: GPT-2's `Conv1D` keeps [in, out]. */
   readonly transposed?: boolean;
+  /** The file has our values plus this. */
+  readonly offset?: number;
   /** The file has the rows of this part in another order than we do. Never with `transposed`. */
   readonly rows?: RowOrder;
 }
@@ -60,7 +65,7 @@ export function differences(a: ModelConfig, b: ModelConfig): (keyof ModelConfig)
 }
 
 /** Fields that decide nothing about the numbers of a trained model of this configuration. */
-function idle(config: ModelConfig): (keyof ModelConfig)[] {
+export function idle(config: ModelConfig): (keyof ModelConfig)[] {
   const { position, layerTypes } = config;
   return [
     "dropout",
@@ -69,6 +74,22 @@ function idle(config: ModelConfig): (keyof ModelConfig)[] {
     ...(position === "alibi" ? [] : (["alibiScale"] as const)),
     ...(layerTypes.includes("sliding") ? [] : (["slidingWindow", "localRopeTheta"] as const)),
   ];
+}
+
+/** The fewest fields that make what a family says the whole configuration. */
+export function unsaidBy(said: ModelOptions, config: ModelConfig): Partial<ModelConfig> {
+  let unsaid: Partial<ModelConfig> = config;
+  // From the last: what another field is the default of comes after it.
+  for (const field of (Object.keys(config) as (keyof ModelConfig)[]).toReversed()) {
+    const { [field]: _, ...fewer } = unsaid;
+    try {
+      if (differences(config, modelConfig({ ...said, ...fewer })).length === 0) unsaid = fewer;
+    } catch (error) {
+      // It cannot be built without this field.
+      if (!(error instanceof ConfigError)) throw error;
+    }
+  }
+  return unsaid;
 }
 
 /** Whether what a family writes of a configuration gives back, when read, one that computes the same; `besides` names fields that need not come back. */

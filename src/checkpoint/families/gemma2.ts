@@ -4,8 +4,10 @@
  */
 
 import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import type { UsualOptions } from "../gguf/dialect.js";
+import { gguf } from "../gguf/metadata.js";
 import { canSay, type ConfigFile, type Family } from "./family.js";
-import { layerTypeNames, readLayerTypes } from "./layer-types.js";
+import { layerTypeNames, periodicLayers, readLayerTypes } from "./layer-types.js";
 import { blocks, layer, llamaBlock, same, type Parameters } from "./plans.js";
 import { readRope, writeRope } from "./rope.js";
 
@@ -19,7 +21,37 @@ export const gemma2: Family = {
   read: (json) => ({ ...readGemma(json, { attentionSoftcap: 50, logitSoftcap: 30, pattern: 2 }), ...readRope(json, { contextLength: 8192 }) }),
   write: (config) => ({ ...writeGemma(config), ...writeRope(config) }),
   tensors: gemmaTensors,
+
+  gguf: {
+    architecture: "gemma2",
+    read: (facts, usual) => ({
+      ...readGemmaGguf(usual, 46),
+      attentionSoftcap: facts.number("attn_logit_softcapping") ?? 50,
+      logitSoftcap: facts.number("final_logit_softcapping") ?? 30,
+      layerTypes: periodicLayers(usual.numLayers, 2),
+    }),
+    write: ({ attentionSoftcap, logitSoftcap }) => ({
+      attn_logit_softcapping: attentionSoftcap > 0 ? gguf.float32(attentionSoftcap) : undefined,
+      final_logit_softcapping: logitSoftcap > 0 ? gguf.float32(logitSoftcap) : undefined,
+    }),
+  },
 };
+
+/** `largest`: the layers of the one size whose scores are scaled by the width of the model over the heads, which GGUF has no key for. */
+export function readGemmaGguf(usual: UsualOptions, largest: number): ModelOptions {
+  const { hiddenSize, numHeads, numLayers, headSize } = usual;
+  return {
+    ...usual,
+    norm: "rmsnorm",
+    normOffset: 1,
+    normPlacement: "sandwich",
+    embeddingScale: Math.sqrt(hiddenSize),
+    attentionScale: (numLayers === largest ? hiddenSize / numHeads : headSize) ** -0.5,
+    position: "rope",
+    feedForward: "gegluTanh",
+    tieEmbeddings: true,
+  };
+}
 
 /** What Gemma 2 and 3 share, all but RoPE. The defaults are of what a file leaves out; `null` in it is no soft cap. */
 export function readGemma(json: ConfigFile, defaults: { readonly attentionSoftcap: number; readonly logitSoftcap: number; readonly pattern: number }): Omit<ModelOptions, "contextLength"> {

@@ -3,8 +3,10 @@
  * a window to one that sees everything, and another base of RoPE in the former, where its angles are not scaled either.
  */
 
+import { gguf } from "../gguf/metadata.js";
 import { ConfigFile, canSay, type Family } from "./family.js";
-import { gemmaTensors, readGemma, writeGemma } from "./gemma2.js";
+import { gemmaTensors, readGemma, readGemmaGguf, writeGemma } from "./gemma2.js";
+import { periodicLayers } from "./layer-types.js";
 import { readRope, writeRope } from "./rope.js";
 
 export const gemma3: Family = {
@@ -40,4 +42,20 @@ export const gemma3: Family = {
   },
 
   tensors: gemmaTensors,
+
+  gguf: {
+    architecture: "gemma3",
+    read: (facts, usual) => ({
+      ...readGemmaGguf(usual, 62),
+      qkNorm: "head",
+      logitSoftcap: facts.number("final_logit_softcapping") ?? 0,
+      layerTypes: usual.slidingWindow === 0 ? undefined : periodicLayers(usual.numLayers, facts.number("attention.sliding_window_pattern") ?? 6),
+      localRopeTheta: facts.number("rope.freq_base_swa") ?? 10_000,
+    }),
+    write: ({ logitSoftcap, localRopeTheta, layerTypes }) => ({
+      final_logit_softcapping: logitSoftcap > 0 ? gguf.float32(logitSoftcap) : undefined,
+      "rope.freq_base_swa": gguf.float32(localRopeTheta),
+      "attention.sliding_window_pattern": layerTypes.includes("full") ? gguf.uint32(layerTypes.indexOf("full") + 1) : undefined,
+    }),
+  },
 };

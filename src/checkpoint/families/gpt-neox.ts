@@ -3,6 +3,7 @@
  * feed-forward side by side, each from a norm of its own. Queries, keys and values are one matrix, head by head.
  */
 
+import { gguf } from "../gguf/metadata.js";
 import { activationName, readActivation } from "./activations.js";
 import { canSay, type Family } from "./family.js";
 import { blocks, layer, megatronBlock, same } from "./plans.js";
@@ -61,6 +62,21 @@ export const gptNeoX: Family = {
     hidden_dropout: config.dropout,
     initializer_range: 0.02,
   }),
+
+  gguf: {
+    architecture: "gptneox",
+    fusedQueryKeyValue: true,
+    everythingHasBias: true,
+    read: ({ metadata }, usual) => ({
+      ...usual,
+      norm: "layernorm",
+      parallelBlock: metadata.flag("gptneox.use_parallel_residual", true) ? "twoNorms" : "none",
+      position: "rope",
+      feedForward: "gelu",
+      tieEmbeddings: false,
+    }),
+    write: (config) => ({ use_parallel_residual: gguf.bool(config.parallelBlock === "twoNorms") }),
+  },
 
   tensors: (config, parameters) => [
     ...same(parameters, "embed", "gpt_neox.embed_in.weight"),

@@ -56,6 +56,13 @@ export const gpt2: Family = {
     initializer_range: 0.02,
   }),
 
+  gguf: {
+    architecture: "gpt2",
+    fusedQueryKeyValue: true,
+    everythingHasBias: true,
+    read: (_, usual) => ({ ...usual, norm: "layernorm", position: "learned", feedForward: "geluTanh" }),
+  },
+
   tensors(config, parameters) {
     const { vocabSize, hiddenSize: n, intermediateSize, contextLength } = config;
     const withBias = (ours: string, theirs: string, weight: Pick<TensorPlan["parts"][number], "shape" | "transposed">, biasSize: number): TensorPlan[] => [

@@ -1,7 +1,8 @@
 /** @file Granite 3 (IBM 2024): Llama with multipliers of the embedding, of what a block adds, of the attention scores and of the logits. */
 
+import { gguf } from "../gguf/metadata.js";
 import { canSay, type Family } from "./family.js";
-import { ignored, llamaTensors, readBiases, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
+import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 
 export const granite: Family = {
   modelType: "granite",
@@ -31,4 +32,22 @@ export const granite: Family = {
   }),
 
   tensors: (config, parameters) => llamaTensors(config, parameters),
+
+  gguf: {
+    architecture: "granite",
+    neighbouringPairs: true,
+    read: (facts, usual) => ({
+      ...readLlamaGguf(facts, usual),
+      embeddingScale: facts.number("embedding_scale") ?? 1,
+      residualScale: facts.number("residual_scale") ?? 1,
+      attentionScale: facts.number("attention.scale") ?? usual.headSize ** -0.5,
+      logitScale: 1 / (facts.number("logit_scale") ?? 1),
+    }),
+    write: (config) => ({
+      embedding_scale: gguf.float32(config.embeddingScale),
+      residual_scale: gguf.float32(config.residualScale),
+      "attention.scale": gguf.float32(config.attentionScale),
+      logit_scale: gguf.float32(1 / config.logitScale),
+    }),
+  },
 };

@@ -22,4 +22,4 @@ export const families: readonly Family[] = [
   gpt2, llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, phi3, gemma2, gemma3, cohere, cohere2, gptNeoX, falcon, bloom, inkling,
 ];
 
-export { ConfigFile, differences, type Family, type TensorPart, type TensorPlan } from "./family.js";
+export { ConfigFile, differences, idle, unsaidBy, type Family, type TensorPart, type TensorPlan } from "./family.js";

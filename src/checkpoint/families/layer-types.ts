@@ -15,7 +15,12 @@ export function listedLayerTypes(json: ConfigFile): LayerType[] | undefined {
 /** `pattern`: every how many layers one is full where the file does not say. */
 export function readLayerTypes(json: ConfigFile, numLayers: number, pattern: number): LayerType[] {
   const period = json.count("sliding_window_pattern", pattern);
-  return listedLayerTypes(json) ?? Array.from({ length: numLayers }, (_, i) => ((i + 1) % period === 0 ? "full" : "sliding"));
+  return listedLayerTypes(json) ?? periodicLayers(numLayers, period);
+}
+
+/** The last of every so many layers sees everything, the others a window. */
+export function periodicLayers(numLayers: number, period: number): LayerType[] {
+  return Array.from({ length: numLayers }, (_, i) => ((i + 1) % period === 0 ? "full" : "sliding"));
 }
 
 export function layerTypeNames({ layerTypes }: Pick<ModelConfig, "layerTypes">): string[] {

@@ -4,6 +4,7 @@
  */
 
 import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import type { GgufDialect } from "../gguf/dialect.js";
 import type { ConfigFile, TensorPlan } from "./family.js";
 import { blocks, layer, llamaBlock, same, type Parameters } from "./plans.js";
 import { readRope, writeRope, type RopeDefaults } from "./rope.js";
@@ -69,6 +70,9 @@ export function readBiases(json: ConfigFile, { ofMlp }: { readonly ofMlp: boolea
 export function writeBiases(config: ModelConfig, { ofMlp }: { readonly ofMlp: boolean }): Record<string, boolean> {
   return { attention_bias: config.queryKeyValueBias, ...(ofMlp && { mlp_bias: config.mlpBias }) };
 }
+
+/** Llama as GGUF says it: all but its usual keys is in its name. */
+export const readLlamaGguf: GgufDialect["read"] = (_, usual) => ({ ...usual, norm: "rmsnorm", position: "rope", feedForward: "swiglu" });
 
 /** `norms`: what the file calls the norms of a block, by our names. */
 export function llamaTensors(

@@ -1,7 +1,7 @@
 /** @file Llama 1 to 3 (Touvron et al. 2023; Grattafiori et al. 2024), and the many models that are saved as one, such as SmolLM 2. */
 
 import { canSay, type Family } from "./family.js";
-import { ignored, llamaTensors, readBiases, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
+import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 
 export const llama: Family = {
   modelType: "llama",
@@ -14,4 +14,6 @@ export const llama: Family = {
   read: (json) => ({ ...readLlamaLike(json), ...readBiases(json, { ofMlp: true }) }),
   write: (config) => ({ ...writeLlamaLike(config), ...writeBiases(config, { ofMlp: true }) }),
   tensors: (config, parameters) => llamaTensors(config, parameters),
+
+  gguf: { architecture: "llama", neighbouringPairs: true, read: readLlamaGguf },
 };

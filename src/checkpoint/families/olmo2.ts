@@ -1,7 +1,7 @@
 /** @file OLMo 2 (OLMo Team 2025): Llama with norms of what the halves of a block add in place of what they read, and of queries and keys as a whole. */
 
 import { canSay, type Family } from "./family.js";
-import { ignored, llamaTensors, readBiases, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
+import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 
 export const olmo2: Family = {
   modelType: "olmo2",
@@ -13,4 +13,6 @@ export const olmo2: Family = {
   read: (json) => ({ ...readLlamaLike(json, { normEps: 1e-5 }), ...readBiases(json, { ofMlp: false }), normPlacement: "output", qkNorm: "whole" }),
   write: (config) => ({ ...writeLlamaLike(config), ...writeBiases(config, { ofMlp: false }) }),
   tensors: (config, parameters) => llamaTensors(config, parameters, { outputNorm1: "post_attention_layernorm", outputNorm2: "post_feedforward_layernorm" }),
+
+  gguf: { architecture: "olmo2", read: (facts, usual) => ({ ...readLlamaGguf(facts, usual), normPlacement: "output", qkNorm: "whole" }) },
 };

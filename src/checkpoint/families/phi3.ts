@@ -4,7 +4,7 @@
  */
 
 import { canSay, type Family } from "./family.js";
-import { ignored, readLlamaLike, writeLlamaLike } from "./llama-like.js";
+import { ignored, readLlamaGguf, readLlamaLike, writeLlamaLike } from "./llama-like.js";
 import { blocks, layer, same } from "./plans.js";
 import { writeRope } from "./rope.js";
 
@@ -48,4 +48,6 @@ export const phi3: Family = {
     ...layer(parameters, "finalNorm", "model.norm"),
     ...same(parameters, "unembed", "lm_head.weight"),
   ],
+
+  gguf: { architecture: "phi3", fusedQueryKeyValue: true, fusedGateUp: true, read: readLlamaGguf },
 };

@@ -3,7 +3,7 @@
 import type { ModelConfig, ModelOptions } from "../../model/index.js";
 import { canSay, type ConfigFile, type Family } from "./family.js";
 import { layerTypeNames, listedLayerTypes } from "./layer-types.js";
-import { ignored, llamaTensors, readLlamaLike, writeLlamaLike } from "./llama-like.js";
+import { ignored, llamaTensors, readLlamaGguf, readLlamaLike, writeLlamaLike } from "./llama-like.js";
 
 export const qwen2: Family = {
   modelType: "qwen2",
@@ -15,6 +15,8 @@ export const qwen2: Family = {
   read: (json) => ({ ...readLlamaLike(json), ...readQwenWindows(json), queryKeyValueBias: true }),
   write: (config) => ({ ...writeLlamaLike(config), ...writeQwenWindows(config) }),
   tensors: (config, parameters) => llamaTensors(config, parameters),
+
+  gguf: { architecture: "qwen2", read: readLlamaGguf },
 };
 
 /** Older files say from which layer on they slide, newer ones list them; both mean nothing unless windows are in use at all. */

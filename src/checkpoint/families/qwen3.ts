@@ -1,7 +1,7 @@
 /** @file Qwen 3 (Yang et al. 2025): Qwen 2 with an RMSNorm of each head of queries and keys in place of biases. */
 
 import { canSay, type Family } from "./family.js";
-import { ignored, llamaTensors, readBiases, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
+import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 import { readQwenWindows, writeQwenWindows } from "./qwen2.js";
 
 export const qwen3: Family = {
@@ -14,4 +14,6 @@ export const qwen3: Family = {
   read: (json) => ({ ...readLlamaLike(json, { headSize: 128 }), ...readBiases(json, { ofMlp: false }), ...readQwenWindows(json), qkNorm: "head" }),
   write: (config) => ({ ...writeLlamaLike(config), ...writeBiases(config, { ofMlp: false }), ...writeQwenWindows(config) }),
   tensors: (config, parameters) => llamaTensors(config, parameters),
+
+  gguf: { architecture: "qwen3", read: (facts, usual) => ({ ...readLlamaGguf(facts, usual), qkNorm: "head" }) },
 };

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { canSay, type Family } from "./family.js";
 import { layerTypeNames, listedLayerTypes } from "./layer-types.js";
-import { ignored, llamaTensors, readBiases, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
+import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 
 export const smollm3: Family = {
   modelType: "smollm3",
@@ -34,4 +34,10 @@ export const smollm3: Family = {
   }),
 
   tensors: (config, parameters) => llamaTensors(config, parameters),
+
+  gguf: {
+    architecture: "smollm3",
+    neighbouringPairs: true,
+    read: (facts, usual) => ({ ...readLlamaGguf(facts, usual), ropeLayers: Array.from({ length: usual.numLayers }, (_, i) => (i + 1) % 4 !== 0) }),
+  },
 };

@@ -1,0 +1,202 @@
+/**
+ * @file A model's configuration in the metadata of a GGUF file, both ways. What GGUF's keys cannot say stands under a key of our own,
+ * `inkling.config`, as JSON, which other programs ignore; what would make them compute something else is refused instead.
+ */
+
+import { z } from "zod";
+import { CheckpointError } from "../../errors.js";
+import { modelConfig, rotaryWidth, type ModelConfig, type ModelOptions, type RopeScaling } from "../../model/index.js";
+import { families, idle, unsaidBy, type Family } from "../families/index.js";
+import { checkedConfig } from "../folder.js";
+import { readUsual, shortest, writeUsual, type GgufFacts, type UsualOptions } from "./dialect.js";
+import type { Gguf } from "./gguf.js";
+import { GgufMetadata, gguf, type GgufValue } from "./metadata.js";
+import { ropeFactors } from "./names.js";
+
+/** What GGUF's keys cannot say. */
+const unsaidKey = "inkling.config";
+
+export type GgufFamily = Family & Required<Pick<Family, "gguf">>;
+
+const dialects = (): GgufFamily[] => families.filter((family): family is GgufFamily => family.gguf !== undefined);
+
+/**
+ * The configuration of a GGUF file's model, and the family it is saved as.
+ *
+ * @throws CheckpointError `unknown-architecture`, naming those that are known; `bad-config`, `unsupported-config`, naming the key.
+ */
+export async function readGgufConfig(file: Gguf): Promise<{ config: ModelConfig; family: GgufFamily }> {
+  const { metadata, path } = file;
+  const architecture = metadata.text("general.architecture");
+  const candidates = dialects().filter((family) => family.gguf.architecture === architecture);
+  if (candidates.length === 0) {
+    const known = [...new Set(dialects().map((family) => family.gguf.architecture))].join(", ");
+    throw new CheckpointError({ file: path, field: "general.architecture" }, `the architecture ${JSON.stringify(architecture)} is not one of those known here: ${known}.`, {
+      code: "unknown-architecture",
+    });
+  }
+  if (metadata.number("split.count", 1) > 1) {
+    throw new CheckpointError({ file: path, field: "split.count" }, `this is one of ${metadata.number("split.count")} files that hold the model together.`, {
+      code: "unsupported-format",
+      hint: "Join them with llama.cpp's `llama-gguf-split --merge`.",
+    });
+  }
+  const factors: Record<string, number[]> = {};
+  for (const name of factorNames) {
+    const tensor = file.tensors.get(name);
+    if (tensor !== undefined) factors[name] = [...(await tensor.readFloat32())].map(shortest);
+  }
+  const facts = factsOf(metadata, architecture, (tensor) => file.tensors.has(tensor));
+  const vocabRows = file.tensors.get("token_embd.weight")?.shape[0] ?? 1;
+  const unsaid = parseUnsaid(metadata);
+  const options = read(facts, candidates[0], vocabRows, factors);
+  const config = checkedConfig(path, { ...options, ...unsaid });
+  const family = candidates.find((family) => family.describes(config)) ?? candidates[0];
+  return { config, family };
+}
+
+const factorNames = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"] as const;
+type Factors = Readonly<Record<string, readonly number[]>>;
+
+/** The tensors of a file that are no parameters. */
+export const ignoredInGguf = new RegExp(`^(${factorNames.join("|").replaceAll(".", "\\.")})$`);
+
+function factsOf(metadata: GgufMetadata, architecture: string, has: (tensor: string) => boolean): GgufFacts {
+  return {
+    metadata,
+    has,
+    number(key) {
+      const name = `${architecture}.${key}`;
+      if (!metadata.has(name)) return undefined;
+      const value = metadata.number(name);
+      return metadata.values.get(name)!.type === "float32" ? shortest(value) : value;
+    },
+  };
+}
+
+function read(facts: GgufFacts, family: GgufFamily, vocabRows: number, factors: Factors): ModelOptions {
+  const usual = readUsual(facts, family.gguf.architecture, vocabRows);
+  const options = { ...usual, ...family.gguf.read(facts, usual) };
+  const ropeScaling = options.position === "rope" ? readScaling(facts, family.gguf.architecture, usual, factors) : undefined;
+  // A norm without a bias of its own kind; what was read of the first is no matter to RMSNorm.
+  return { ...options, ...(options.norm === "rmsnorm" && { normBias: false }), ...(ropeScaling && { ropeScaling }) };
+}
+
+function readScaling(facts: GgufFacts, architecture: string, usual: UsualOptions, factors: Factors): ModelOptions["ropeScaling"] {
+  const key = `${architecture}.rope.scaling.type`;
+  const kind = facts.metadata.text(key, "none");
+  const original = facts.number("rope.scaling.original_context_length");
+  const [long, short, plain] = [factors["rope_factors_long.weight"], factors["rope_factors_short.weight"], factors["rope_freqs.weight"]];
+  if (long !== undefined && short !== undefined) {
+    const attentionFactor = facts.number("rope.scaling.attn_factor");
+    return { kind: "longrope", originalContextLength: original ?? usual.contextLength, longFactors: long, shortFactors: short, ...(attentionFactor !== undefined && { attentionFactor }) };
+  }
+  if (plain !== undefined) return fromFactors(plain, usual);
+  switch (kind) {
+    case "none":
+      return undefined;
+    case "linear": {
+      const factor = facts.number("rope.scaling.factor") ?? 1;
+      return factor === 1 ? undefined : { kind, factor };
+    }
+    case "yarn": {
+      const [betaFast, betaSlow] = [facts.number("rope.scaling.yarn_beta_fast"), facts.number("rope.scaling.yarn_beta_slow")];
+      return {
+        kind, factor: facts.number("rope.scaling.factor") ?? 1, originalContextLength: original ?? usual.contextLength,
+        ...(betaFast !== undefined && { betaFast }), ...(betaSlow !== undefined && { betaSlow }),
+      };
+    }
+    default:
+      throw new CheckpointError({ file: facts.metadata.file, field: key }, `the scaling ${JSON.stringify(kind)} of RoPE is not one of those known here: none, linear, yarn, longrope.`, {
+        code: "unsupported-config",
+      });
+  }
+}
+
+/** Llama 3's scaling, where the factors are those that it gives with the settings all its models have; else the factors themselves. */
+function fromFactors(factors: readonly number[], { headSize, ropeTheta, rotaryFraction, contextLength }: UsualOptions): ModelOptions["ropeScaling"] {
+  const llama3 = { kind: "llama3", factor: factors.at(-1) ?? 1, originalContextLength: 8192, lowFrequencyFactor: 1, highFrequencyFactor: 4 } as const;
+  const [expected] = ropeFactors({ ropeScaling: llama3, headSize, ropeTheta, rotaryFraction } as ModelConfig);
+  if (llama3.factor >= 1 && expected.factors.length === factors.length && expected.factors.every((factor, i) => Math.abs(factor - factors[i]) <= 1e-5 * factor)) return llama3;
+  return { kind: "longrope", originalContextLength: contextLength, longFactors: factors, shortFactors: factors, attentionFactor: 1 };
+}
+
+function parseUnsaid(metadata: GgufMetadata): Partial<ModelOptions> {
+  if (!metadata.has(unsaidKey)) return {};
+  let json: unknown;
+  try {
+    json = JSON.parse(metadata.text(unsaidKey));
+  } catch {
+    json = undefined;
+  }
+  const parsed = z.record(z.string(), z.unknown()).safeParse(json);
+  if (!parsed.success) throw new CheckpointError({ file: metadata.file, field: unsaidKey }, "this is not a JSON object.", { code: "bad-config" });
+  // `modelConfig` checks it field by field, with the rest.
+  return parsed.data;
+}
+
+/**
+ * The metadata of a configuration, and the family it is saved as.
+ *
+ * @throws CheckpointError `unsupported-config` for a model that llama.cpp has no architecture for, or none that computes the same.
+ */
+export function writeGgufConfig(config: ModelConfig, preferred?: Family): { family: GgufFamily; values: Map<string, GgufValue> } {
+  const saved = preferred?.describes(config) === true ? preferred : families.find((family) => family.describes(config));
+  const family = dialects().find((family) => family === saved);
+  if (family === undefined) {
+    throw new CheckpointError({}, `GGUF has no architecture for such a model (${saved?.modelType}); it has ${dialects().map(({ modelType }) => modelType).join(", ")}.`, {
+      code: "unsupported-config",
+    });
+  }
+  const { architecture } = family.gguf;
+  const values = new Map<string, GgufValue>([["general.architecture", gguf.string(architecture)]]);
+  for (const [key, value] of Object.entries({ ...writeUsual(config), ...family.gguf.write?.(config) })) if (value !== undefined) values.set(`${architecture}.${key}`, value);
+
+  const tensors = tensorsSaid(config, family);
+  const said = read(factsOf(new GgufMetadata("GGUF", values), architecture, (name) => tensors.has(name)), family, config.vocabSize, Object.fromEntries(ropeFactors(config).map(({ name, factors }) => [name, factors])));
+  const differing = differingFields(config, modelConfig(said)).filter((field) => !(family.gguf.everythingHasBias === true && /bias$/i.test(field)));
+  if (differing.length > 0) {
+    const [field] = differing;
+    throw new CheckpointError({ field }, `GGUF's architecture ${architecture} cannot say ${JSON.stringify(config[field])} here; other programs would compute something else.`, {
+      code: "unsupported-config",
+    });
+  }
+  const unsaid = unsaidBy(said, config);
+  if (Object.keys(unsaid).length > 0) values.set(unsaidKey, gguf.string(JSON.stringify(unsaid)));
+  return { family, values };
+}
+
+/** The tensors by whose presence a file says something, of a model of this configuration. */
+function tensorsSaid(config: ModelConfig, family: GgufFamily): Set<string> {
+  const zero = family.gguf.everythingHasBias === true;
+  const all: [string, boolean][] = [
+    ["output.weight", !config.tieEmbeddings],
+    ["blk.0.attn_q.bias", config.queryKeyValueBias || zero],
+    ["blk.0.attn_output.bias", config.attentionOutputBias || zero],
+    ["blk.0.ffn_down.bias", config.mlpBias || zero],
+    ["output_norm.bias", config.normBias || zero],
+    ["blk.0.attn_q_norm.weight", config.qkNorm !== "none"],
+    ["blk.0.attn_norm_2.weight", config.parallelBlock === "twoNorms"],
+  ];
+  return new Set(all.filter(([, there]) => there).map(([name]) => name));
+}
+
+/** Fields by which two configurations compute something else. */
+function differingFields(a: ModelConfig, b: ModelConfig): (keyof ModelConfig)[] {
+  const [left, right] = [asSaid(a), asSaid(b)];
+  const same = (x: unknown, y: unknown): boolean =>
+    typeof x === "number" && typeof y === "number" ? Math.abs(x - y) <= 1e-5 * Math.abs(x)
+    : typeof x === "object" && typeof y === "object" && x !== null && y !== null ? Object.keys(x).length === Object.keys(y).length && Object.keys(x).every((key) => same((x as Record<string, unknown>)[key], (y as Record<string, unknown>)[key]))
+    : x === y;
+  return (Object.keys(left) as (keyof ModelConfig)[]).filter((field) => field !== "contextLength" && !idle(a).includes(field) && !same(left[field], right[field]));
+}
+
+/** With Llama 3's scaling and the width of RoPE said as a file says them, and without the difference of GELU to its approximation. */
+function asSaid(config: ModelConfig): ModelConfig {
+  const rotaryFraction = rotaryWidth(config) / config.headSize;
+  const feedForward = config.feedForward === "gelu" ? "geluTanh" : config.feedForward;
+  if (config.ropeScaling.kind !== "llama3") return { ...config, rotaryFraction, feedForward };
+  const [{ factors }] = ropeFactors(config);
+  const ropeScaling: RopeScaling = { kind: "longrope", originalContextLength: config.contextLength, longFactors: factors, shortFactors: factors, attentionFactor: 1 };
+  return { ...config, rotaryFraction, feedForward, ropeScaling };
+}

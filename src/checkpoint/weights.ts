@@ -1,0 +1,186 @@
+/**
+ * @file Weights between a model and its files, tensor by tensor, so that beyond the model there is about one tensor in memory.
+ *
+ * A plan says where a parameter lies: in one tensor or in several whose rows follow each other, transposed, with its rows in another order, or with a
+ * number added. What a file has quantised can stay in its blocks, since rows move whole.
+ */
+
+import { CheckpointError } from "../errors.js";
+import type { Decoder } from "../model/index.js";
+import { rowBytes, type BlockFormat } from "../tensor/block-formats.js";
+import { QuantizedTensor, Tensor, launch, scope, type FloatDType, type Weight } from "../tensor/index.js";
+import { isFileDType } from "./dtype.js";
+import { differences, type TensorPart, type TensorPlan } from "./families/index.js";
+import type { ModelSource } from "./model-source.js";
+import { fromFileOrder, toFileOrder } from "./row-order.js";
+import type { StoredTensor } from "./stored-tensor.js";
+
+export function shapesOf(weights: ReadonlyMap<string, Weight>): Map<string, readonly number[]> {
+  return new Map([...weights].map(([name, { shape }]) => [name, shape]));
+}
+
+// ---- from a model ----------------------------------------------------------------------------------------------------------
+
+/** A part of a plan, and how to see that of the parameter which it holds; none where we have no such parameter. */
+export interface PlannedPart {
+  readonly part: TensorPart;
+  /** In the shape of the file; the caller's scope owns it. */
+  readonly window: (() => Tensor) | undefined;
+}
+
+/** The parts of a plan, each with the view of the parameter that has the file's shape. Of a quantised weight it is a view of its numbers. */
+export function* partsOf(plan: TensorPlan, weights: ReadonlyMap<string, Weight>): Generator<PlannedPart> {
+  const weight = plan.parameter === undefined ? undefined : weights.get(plan.parameter)!;
+  let row = 0;
+  for (const part of plan.parts) {
+    const { shape, transposed = false } = part;
+    const first = row;
+    const window = (): Tensor => {
+      const dense = weight instanceof QuantizedTensor ? weight.dequantize() : weight!;
+      return dense.view(shape, transposed ? dense.strides.toReversed() : dense.strides, first * dense.strides[0]);
+    };
+    yield { part, window: weight && window };
+    row += transposed ? shape[1] : shape[0];
+  }
+}
+
+/** The bytes of one part as the file has it, in this dtype; zeros where we have no such parameter. */
+export async function readPart({ part: { shape, rows, offset = 0 }, window }: PlannedPart, dtype: FloatDType): Promise<Uint8Array<ArrayBuffer>> {
+  if (window === undefined) return new Uint8Array(shape.reduce((a, b) => a * b, dtype === "bf16" ? 2 : 4));
+  const dense = scope(() => {
+    const x = window();
+    const y = Tensor.empty(shape, dtype, x.device);
+    launch("copy", { x: offset === 0 ? x : x.add(offset), y }, {});
+    return y;
+  });
+  try {
+    const raw = await dense.raw();
+    const bytes = new Uint8Array(raw.buffer, raw.byteOffset, raw.byteLength);
+    return rows === undefined ? bytes : toFileOrder(bytes, rows);
+  } finally {
+    dense.dispose();
+  }
+}
+
+// ---- into a model ----------------------------------------------------------------------------------------------------------
+
+export interface LoadOptions {
+  /** Ignore tensors in the file that the model has no use for, which are an error otherwise: it may be another model. */
+  readonly allowUnused?: boolean;
+  /** Turn quantised weights into f32, which takes several times the memory and can be trained. By default they stay in their blocks. */
+  readonly dequantize?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Fills a model with the weights of a source. Weights in bf16, f16 or any other plain dtype become f32.
+ *
+ * @throws CheckpointError `other-model` when the configuration there is not the model's; `bad-checkpoint` for files that are cut short or altered;
+ * `missing-tensor`, `shape-mismatch` (naming both shapes), `unexpected-tensor`. After an error while reading, the model's weights are not to be used.
+ */
+export async function fillModel(source: ModelSource, model: Decoder, { allowUnused = false, dequantize = false, signal }: LoadOptions): Promise<void> {
+  const { config, weights: file } = source;
+  // Dropout is a matter of training, not of what the weights mean.
+  const field = differences(config, model.config).find((field) => field !== "dropout");
+  if (field !== undefined) {
+    throw new CheckpointError({ file: source.path, field }, `the model here has ${JSON.stringify(config[field])}, and the one to load into ${JSON.stringify(model.config[field])}.`, {
+      code: "other-model",
+    });
+  }
+  const weights = model.weights();
+  const plans = source.plans(shapesOf(weights));
+  checkTensors(source, plans, allowUnused);
+  await file.verify();
+  for (const plan of plans) {
+    signal?.throwIfAborted();
+    const stored = plan.parts.map(({ name }) => source.find(name)!);
+    if (!dequantize && stays(plan, stored)) model.replace(plan.parameter!, await quantizedTensor(plan, stored, model));
+    else for (const planned of partsOf(plan, weights)) await fillPart(planned, source.find(planned.part.name)!, model);
+    // Otherwise what is read could pile up faster than the device takes it.
+    await model.device.synchronize();
+  }
+}
+
+/** Whether a weight stays as the file has it: a matrix that is multiplied or looked up in, some of it in blocks. */
+function stays({ parameter, parts }: TensorPlan, stored: readonly StoredTensor[]): boolean {
+  const formats = stored.map(({ dtype }) => blockFormatOf(dtype));
+  return (
+    parameter !== undefined && /(^embed|^unembed|\.(queryKeyValue|output|gateUp|up|down)\.weight)$/.test(parameter) &&
+    stored.some(({ dtype }) => !isFileDType(dtype)) && formats.every((format) => format !== undefined) && !parts.some(({ transposed }) => transposed === true)
+  );
+}
+
+/** The block format of a dtype; f16 and bf16 count as such, with blocks of one. */
+function blockFormatOf(dtype: StoredTensor["dtype"]): BlockFormat | undefined {
+  if (!isFileDType(dtype)) return dtype;
+  return dtype === "F16" ? "f16" : dtype === "BF16" ? "bf16" : undefined;
+}
+
+async function quantizedTensor({ parts }: TensorPlan, stored: readonly StoredTensor[], { device }: Decoder): Promise<QuantizedTensor> {
+  const segments = [];
+  for (const [i, tensor] of stored.entries()) {
+    const format = blockFormatOf(tensor.dtype)!;
+    const bytes = await tensor.read();
+    const { rows } = parts[i];
+    const blocks = Tensor.from(rows === undefined ? bytes : fromFileOrder(bytes, rows), { shape: [tensor.shape[0], rowBytes(format, tensor.shape[1])], device });
+    segments.push({ format, blocks });
+  }
+  return new QuantizedTensor(segments);
+}
+
+async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { device }: Decoder): Promise<void> {
+  if (window === undefined) {
+    const values = await stored.readFloat32();
+    if (values.every((value) => value === 0)) return;
+    throw new CheckpointError({ file: stored.file, field: part.name }, "the configuration says that there are no biases, and this one is not zero.", {
+      code: "bad-config",
+      hint: 'Remove what "inkling" in the configuration says of biases to load the model with them.',
+    });
+  }
+  const { shape, rows, offset = 0 } = part;
+  const format = isFileDType(stored.dtype) ? undefined : stored.dtype;
+  if (format !== undefined && part.transposed !== true) {
+    const bytes = await stored.read();
+    const blockRows = rowBytes(format, shape.at(-1)!);
+    scope(() => {
+      const w = Tensor.from(rows === undefined ? bytes : fromFileOrder(bytes, rows), { shape: [bytes.length / blockRows, blockRows], device });
+      const y = Tensor.empty([w.shape[0], shape.at(-1)!], "f32", device);
+      launch("dequantize", { w, y }, { format, interleaved: 0 });
+      launch("copy", { x: (offset === 0 ? y : y.sub(offset)).reshape([...shape]), y: window() }, {});
+    });
+    return;
+  }
+  const read = await stored.readFloat32();
+  const shifted = offset === 0 ? read : read.map((value) => value - offset);
+  const values = rows === undefined ? shifted : fromFileOrder(shifted, rows);
+  scope(() => {
+    const y = window();
+    if (y.isDense) y.write(values);
+    else launch("copy", { x: Tensor.from(values, { shape, device }), y }, {});
+  });
+}
+
+function checkTensors(source: ModelSource, plans: readonly TensorPlan[], allowUnused: boolean): void {
+  const { weights, ignored } = source;
+  const used = new Set<string>();
+  for (const { name, shape } of plans.flatMap((plan) => plan.parts)) {
+    const stored = source.find(name);
+    if (stored === undefined) {
+      throw new CheckpointError({ file: weights.path, field: name }, `this tensor is missing; the configuration asks for it, [${shape.join(", ")}].`, { code: "missing-tensor" });
+    }
+    if (stored.shape.join() !== shape.join()) {
+      throw new CheckpointError({ file: weights.path, field: name }, `its shape is [${stored.shape.join(", ")}], and by the configuration it must be [${shape.join(", ")}].`, {
+        code: "shape-mismatch",
+      });
+    }
+    used.add(stored.name);
+  }
+  const unused = allowUnused ? [] : [...weights.tensors.keys()].filter((name) => !used.has(name) && !ignored?.test(name));
+  if (unused.length > 0) {
+    const some = `${unused.slice(0, 5).join(", ")}${unused.length > 5 ? `, and ${unused.length - 5} more` : ""}`;
+    throw new CheckpointError({ file: weights.path }, `it holds tensors that this architecture has no place for: ${some}.`, {
+      code: "unexpected-tensor",
+      hint: "Is the configuration that of these weights? `allowUnused` loads the rest.",
+    });
+  }
+}
