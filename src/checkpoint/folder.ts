@@ -57,6 +57,7 @@ export async function readModelConfig(folder: string): Promise<StoredModelConfig
   if (family === undefined) {
     throw new CheckpointError({ file: path, field: "model_type" }, `the architecture ${JSON.stringify(modelType)} is not one of those known here: ${families.map((f) => f.modelType).join(", ")}.`, {
       code: "unknown-architecture",
+      ...(file.has("text_config") && { hint: "It is a model of more than text (`text_config` is its part for text), and Inkling reads models of text alone." }),
     });
   }
   const config = checkedConfig(path, { ...family.read(file), ...(file.object("inkling").json as Partial<ModelOptions>) });

@@ -165,6 +165,8 @@ describe("what cannot be loaded is said", () => {
   it("an architecture that is not known, with those that are", async () => {
     await changeConfig(target(), { model_type: "mamba" });
     await expectError("unknown-architecture", '"mamba"', "gpt2, llama");
+    await changeConfig(target(), { model_type: "gemma3", text_config: {} });
+    await expectError("unknown-architecture", '"gemma3"', "more than text");
   });
 
   it("a configuration that is no JSON, lacks a field, has a wrong one, or cannot be built", async () => {

@@ -8,19 +8,19 @@ import type { GgufFacts, UsualOptions } from "../gguf/dialect.js";
 import { gguf, type GgufValue } from "../gguf/metadata.js";
 import { canSay, type ConfigFile, type Family } from "./family.js";
 import { layerTypeNames, periodicLayers, readLayerTypes } from "./layer-types.js";
-import { blocks, layer, llamaBlock, same, type Parameters } from "./plans.js";
+import { ignored, llamaTensors } from "./llama-like.js";
 import { readRope, writeRope } from "./rope.js";
 
 export const cohere: Family = {
   modelType: "cohere",
   architecture: "CohereForCausalLM",
   prefix: "model.",
-  ignored: /\.rotary_emb\.inv_freq$|^lm_head\.weight$/,
+  ignored,
 
   describes: (config) => canSay(cohere, config),
-  read: (json) => ({ ...readCohere(json), ...readRope(json, { theta: 500_000, contextLength: 8192 }), qkNorm: json.flag("use_qk_norm", false) ? "heads" : "none" }),
+  read: (json) => ({ ...readCohere(json, 500_000), qkNorm: json.flag("use_qk_norm", false) ? "heads" : "none" }),
   write: (config) => ({ ...writeCohere(config), use_qk_norm: config.qkNorm === "heads" }),
-  tensors: cohereTensors,
+  tensors: (config, parameters) => llamaTensors(config, parameters, { norm1: "input_layernorm" }),
 
   gguf: {
     architecture: "command-r",
@@ -33,18 +33,18 @@ export const cohere2: Family = {
   modelType: "cohere2",
   architecture: "Cohere2ForCausalLM",
   prefix: "model.",
-  ignored: /\.rotary_emb\.inv_freq$|^lm_head\.weight$/,
+  ignored,
 
   describes: (config) => canSay(cohere2, config),
 
   read(json) {
-    const given = readCohere(json);
+    const given = readCohere(json, 10_000);
     const layerTypes = readLayerTypes(json, given.numLayers, 4);
-    return { ...given, ...readRope(json, { contextLength: 8192 }), slidingWindow: json.count("sliding_window", 4096), layerTypes, ropeLayers: layerTypes.map((type) => type === "sliding") };
+    return { ...given, slidingWindow: json.count("sliding_window", 4096), layerTypes, ropeLayers: layerTypes.map((type) => type === "sliding") };
   },
 
   write: (config) => ({ ...writeCohere(config), sliding_window: config.slidingWindow > 0 ? config.slidingWindow : 4096, layer_types: layerTypeNames(config) }),
-  tensors: cohereTensors,
+  tensors: (config, parameters) => llamaTensors(config, parameters, { norm1: "input_layernorm" }),
 
   gguf: {
     architecture: "cohere2",
@@ -73,10 +73,11 @@ function writeCohereGguf({ logitScale }: ModelConfig): Record<string, GgufValue>
   return { logit_scale: gguf.float32(logitScale), "rope.scaling.type": gguf.string("none") };
 }
 
-function readCohere(json: ConfigFile): Omit<ModelOptions, "contextLength"> {
+function readCohere(json: ConfigFile, theta: number): ModelOptions {
   json.only("hidden_act", "silu");
   const numHeads = json.count("num_attention_heads");
   const attentionBias = json.flag("attention_bias", false);
+  const rope = readRope(json, { theta, contextLength: 8192 });
   return {
     vocabSize: json.count("vocab_size"),
     hiddenSize: json.count("hidden_size"),
@@ -88,7 +89,10 @@ function readCohere(json: ConfigFile): Omit<ModelOptions, "contextLength"> {
     normEps: json.number("layer_norm_eps", 1e-5),
     parallelBlock: "sharedNorm",
     position: "rope",
+    ...rope,
     ropeInterleaved: true,
+    // Command R says here how long its texts may be, and less in `max_position_embeddings`.
+    contextLength: Math.max(rope.contextLength, json.count("model_max_length", 1)),
     logitScale: json.number("logit_scale", 0.0625),
     feedForward: "swiglu",
     tieEmbeddings: json.flag("tie_word_embeddings", true),
@@ -117,12 +121,3 @@ const writeCohere = (config: ModelConfig): Record<string, unknown> => ({
   attention_dropout: config.dropout,
   initializer_range: 0.02,
 });
-
-function cohereTensors(config: ModelConfig, parameters: Parameters) {
-  return [
-    ...same(parameters, "embed", "model.embed_tokens.weight"),
-    ...blocks(config, (ours, i) => llamaBlock(config, parameters, ours, `model.layers.${i}`, { norm1: "input_layernorm" })),
-    ...layer(parameters, "finalNorm", "model.norm"),
-    ...same(parameters, "unembed", "lm_head.weight"),
-  ];
-}

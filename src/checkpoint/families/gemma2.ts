@@ -6,16 +6,17 @@
 import type { ModelConfig, ModelOptions } from "../../model/index.js";
 import type { UsualOptions } from "../gguf/dialect.js";
 import { gguf } from "../gguf/metadata.js";
-import { canSay, type ConfigFile, type Family } from "./family.js";
+import { canSay, type ConfigFile, type Family, type TensorPlan } from "./family.js";
 import { layerTypeNames, periodicLayers, readLayerTypes } from "./layer-types.js";
-import { blocks, layer, llamaBlock, same, type Parameters } from "./plans.js";
+import { ignored, llamaTensors } from "./llama-like.js";
+import type { Parameters } from "./plans.js";
 import { readRope, writeRope } from "./rope.js";
 
 export const gemma2: Family = {
   modelType: "gemma2",
   architecture: "Gemma2ForCausalLM",
   prefix: "model.",
-  ignored: /\.rotary_emb\.inv_freq$|^lm_head\.weight$/,
+  ignored,
 
   describes: (config) => canSay(gemma2, config),
   read: (json) => ({ ...readGemma(json, { attentionSoftcap: 50, logitSoftcap: 30, pattern: 2 }), ...readRope(json, { contextLength: 8192 }) }),
@@ -116,12 +117,8 @@ export function writeGemma(config: ModelConfig): Record<string, unknown> {
   };
 }
 
-export function gemmaTensors(config: ModelConfig, parameters: Parameters) {
-  const norms = { norm1: "input_layernorm", outputNorm1: "post_attention_layernorm", norm2: "pre_feedforward_layernorm", outputNorm2: "post_feedforward_layernorm" };
-  return [
-    ...same(parameters, "embed", "model.embed_tokens.weight"),
-    ...blocks(config, (ours, i) => llamaBlock(config, parameters, ours, `model.layers.${i}`, norms)),
-    ...layer(parameters, "finalNorm", "model.norm"),
-    ...same(parameters, "unembed", "lm_head.weight"),
-  ];
+export function gemmaTensors(config: ModelConfig, parameters: Parameters): TensorPlan[] {
+  return llamaTensors(config, parameters, {
+    norm1: "input_layernorm", outputNorm1: "post_attention_layernorm", norm2: "pre_feedforward_layernorm", outputNorm2: "post_feedforward_layernorm",
+  });
 }

@@ -52,8 +52,8 @@ export const gptNeoX: Family = {
     use_parallel_residual: config.parallelBlock === "twoNorms",
     rotary_emb_base: config.ropeTheta,
     rotary_pct: config.rotaryFraction,
-    // Without a fraction here transformers 5 takes a quarter.
     ...writeRope(config),
+    // Without a fraction here transformers 5 takes a quarter.
     rope_parameters: { ...writeRope(config).rope_parameters, partial_rotary_factor: config.rotaryFraction },
     hidden_act: activationName(config),
     tie_word_embeddings: config.tieEmbeddings,
