@@ -24,6 +24,7 @@ export interface RopeDefaults {
  */
 export function readRope(json: ConfigFile, { theta = 10_000, fraction, contextLength }: RopeDefaults = {}): RopeOptions {
   const parameters = json.has("rope_parameters") ? json.object("rope_parameters") : json.object("rope_scaling");
+  if (parameters.has("full_attention") || parameters.has("sliding_attention")) json.unsupported("rope_parameters", "all its layers turn alike");
   if (fraction === undefined) for (const place of [json, parameters]) place.only("partial_rotary_factor", 1);
   const maximum = json.count("max_position_embeddings", contextLength);
   const original = json.count("original_max_position_embeddings", parameters.count("original_max_position_embeddings", maximum));
