@@ -69,6 +69,12 @@ it("--json prints one object; a second time everything is there", async () => {
   expect(JSON.parse(stdout)).toMatchObject({ path: join(folder, "out"), repo, commit: "a".repeat(40), downloadedBytes: 0, offline: false, files: [{ path: "config.json" }, { path: "generation_config.json" }, { path: "model.safetensors" }] });
 });
 
+it("is what other verbs name for a path that may be a model on the hub", async () => {
+  expect((await inkling("generate", "org/unknown", "--prompt", "a")).stderr).toMatch(/org\/unknown: there is no such file or folder\. .*`inkling pull org\/unknown` downloads it/);
+  await inkling("pull", repo);
+  expect((await inkling("generate", repo, "--prompt", "a")).stderr).toContain(join(folder, "cache", "hub", "models--org--tiny", "snapshots", "a".repeat(40)));
+});
+
 it("takes ORG/NAME:FILE", async () => {
   const { stdout } = await inkling("pull", "org/tiny-GGUF:Q8_0");
   expect(await readFile(stdout.trim(), "utf8")).toBe("Q8_0");

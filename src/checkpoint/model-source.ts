@@ -7,7 +7,7 @@
 
 import { stat } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
-import { CheckpointError } from "../errors.js";
+import { CheckpointError, systemErrorCode } from "../errors.js";
 import type { ModelConfig } from "../model/index.js";
 import { Tokenizer } from "../tokenizer/index.js";
 import { readableFolder } from "./atomic.js";
@@ -18,6 +18,7 @@ import { openFolderWeights, pickleError, readModelConfig, resolveModelFolder, ty
 import { ignoredInGguf, readGgufConfig } from "./gguf/config.js";
 import { Gguf } from "./gguf/index.js";
 import { ggufPlans } from "./gguf/names.js";
+import { hubHint } from "./hub/index.js";
 import { Llama2c } from "./llama2c.js";
 import { Safetensors, indexFileName } from "./safetensors.js";
 import type { StoredTensor, WeightFile } from "./stored-tensor.js";
@@ -52,8 +53,9 @@ export type ModelFormat = Exclude<keyof typeof formats, "safetensors">;
  */
 export async function openModel(path: string): Promise<ModelSource> {
   const place = await readableFolder(path);
-  const info = await stat(place).catch((error: unknown) => {
-    throw cannotOpen(path, error);
+  const info = await stat(place).catch(async (cause: unknown) => {
+    const hint = systemErrorCode(cause) === "ENOENT" ? await hubHint(path) : undefined;
+    throw hint === undefined ? cannotOpen(path, cause) : new CheckpointError({ file: path }, "there is no such file or folder.", { code: "no-such-file", hint, cause });
   });
   if (info.isDirectory()) return openFolder(await resolveModelFolder(place));
   switch (await recognise(place)) {
