@@ -30,27 +30,59 @@ export type AllowedSpecial = "all" | Iterable<string>;
 /** A text as the ids of added tokens and the plain text between them. */
 export type Segment = string | number;
 
+export const withoutBarrier = (text: string, barrier: string): string => (barrier === "" ? text : text.replaceAll(barrier, ""));
+
+/** Whether a token found in a text counts as such; else its letters are plain text. */
+type IsAllowed = (token: AddedToken) => boolean;
+
 export class AddedTokens {
   readonly byContent: ReadonlyMap<string, AddedToken>;
   readonly byId: ReadonlyMap<number, AddedToken>;
-  private readonly always: Matcher;
-  private everything: Matcher | undefined;
+  private readonly raw: Matcher;
+  private readonly afterNormalizing: Matcher;
 
-  constructor(readonly tokens: readonly AddedToken[]) {
+  /** @param normalize what happens to text between the tokens that are found before that */
+  constructor(
+    readonly tokens: readonly AddedToken[],
+    private readonly normalize?: (text: string) => string,
+  ) {
     this.byContent = new Map(tokens.map((token) => [token.content, token]));
     this.byId = new Map(tokens.map((token) => [token.id, token]));
-    this.always = new Matcher(tokens.filter((token) => !token.special));
+    this.raw = new Matcher(tokens.filter((token) => !token.normalized).map((token) => [token.content, token]));
+    // They are found in text that is normalized, so they are looked for as that would have made them.
+    this.afterNormalizing = new Matcher(tokens.filter((token) => token.normalized).map((token) => [normalize?.(token.content) ?? token.content, token]));
   }
 
-  /** Cuts a text, or undefined where there is nothing to look for. Throws TokenizerError `not-special` where a name is no special token. */
-  splitter(allowed: AllowedSpecial | undefined): ((text: string) => Segment[]) | undefined {
-    const matcher = this.matcher(allowed);
-    return matcher.isEmpty ? undefined : (text) => matcher.split(text);
+  /** How a token stands in normalized text, which is how Hugging Face decodes it. */
+  decodedText({ normalized, content }: AddedToken): string {
+    return normalized ? (this.normalize?.(content) ?? content) : content;
   }
 
-  private matcher(allowed: AllowedSpecial | undefined): Matcher {
-    if (allowed === undefined) return this.always;
-    if (allowed === "all") return (this.everything ??= new Matcher(this.tokens));
+  /**
+   * Cuts a text and normalizes what is plain, or undefined where there is nothing to look for or to do. Throws TokenizerError `not-special` where
+   * a name is no special token.
+   *
+   * @param barrier see {@link EncodeOptions}
+   */
+  splitter(allowed: AllowedSpecial | undefined, barrier = ""): ((text: string) => Segment[]) | undefined {
+    const isAllowed = this.isAllowed(allowed);
+    if (this.normalize === undefined && !this.tokens.some(isAllowed)) return undefined;
+    const normalize = (text: string): string => (text === "" ? "" : (this.normalize?.(text) ?? text));
+    const finish = (plain: string): Segment[] => {
+      // Where tokens are looked for after normalizing, the barrier has to stand until then.
+      if (this.afterNormalizing.isEmpty) return [normalize(withoutBarrier(plain, barrier))];
+      return this.afterNormalizing.split(normalize(plain), isAllowed).map((segment) => (typeof segment === "number" ? segment : withoutBarrier(segment, barrier)));
+    };
+    return (text) =>
+      this.raw
+        .split(text, isAllowed)
+        .flatMap((segment) => (typeof segment === "number" ? [segment] : finish(segment)))
+        .filter((segment) => segment !== "");
+  }
+
+  private isAllowed(allowed: AllowedSpecial | undefined): IsAllowed {
+    if (allowed === undefined) return (token) => !token.special;
+    if (allowed === "all") return () => true;
     const names = new Set(typeof allowed === "string" ? [allowed] : allowed);
     for (const name of names) {
       if (this.byContent.get(name)?.special !== true) {
@@ -61,7 +93,7 @@ export class AddedTokens {
         });
       }
     }
-    return names.size === 0 ? this.always : new Matcher(this.tokens.filter((token) => !token.special || names.has(token.content)));
+    return (token) => !token.special || names.has(token.content);
   }
 }
 
@@ -70,49 +102,58 @@ const wordAtEnd = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
 const wordAtStart = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
 const spaceAtEnd = /^\p{White_Space}$/u;
 
+/** Finds tokens in text: of those that start first the longest. A vocabulary may have thousands, so they are looked up, not tried one by one. */
 class Matcher {
-  private readonly passes: readonly { regex: RegExp; tokens: ReadonlyMap<string, AddedToken> }[];
+  private readonly tokens: ReadonlyMap<string, AddedToken>;
+  /** The lengths of the tokens that begin with a code unit, longest first. */
+  private readonly lengths = new Map<number, number[]>();
 
-  constructor(tokens: readonly AddedToken[]) {
-    this.passes = [false, true]
-      .map((normalized) => tokens.filter((token) => token.normalized === normalized))
-      .filter((group) => group.length > 0)
-      .map((group) => {
-        const longestFirst = group.map((token) => token.content).sort((a, b) => b.length - a.length);
-        const escaped = longestFirst.map((content) => content.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
-        return { regex: new RegExp(escaped.join("|"), "gu"), tokens: new Map(group.map((token) => [token.content, token])) };
-      });
+  constructor(tokens: readonly [content: string, token: AddedToken][]) {
+    this.tokens = new Map(tokens.filter(([content]) => content !== ""));
+    for (const content of this.tokens.keys()) {
+      const known = this.lengths.get(content.charCodeAt(0));
+      if (known === undefined) this.lengths.set(content.charCodeAt(0), [content.length]);
+      else if (!known.includes(content.length)) known.push(content.length);
+    }
+    for (const lengths of this.lengths.values()) lengths.sort((a, b) => b - a);
   }
 
   get isEmpty(): boolean {
-    return this.passes.length === 0;
+    return this.tokens.size === 0;
   }
 
-  split(text: string): Segment[] {
-    let segments: Segment[] = [text];
-    for (const { regex, tokens } of this.passes) {
-      segments = segments.flatMap((segment) => (typeof segment === "number" ? [segment] : splitOnce(segment, regex, tokens)));
+  private tokenAt(text: string, index: number): { token: AddedToken; length: number } | undefined {
+    for (const length of this.lengths.get(text.charCodeAt(index)) ?? []) {
+      const token = index + length <= text.length ? this.tokens.get(text.slice(index, index + length)) : undefined;
+      if (token !== undefined) return { token, length };
     }
+    return undefined;
+  }
+
+  /** The ids of tokens and the text between them, none of it empty. */
+  split(text: string, isAllowed: IsAllowed): Segment[] {
+    if (this.tokens.size === 0) return text === "" ? [] : [text];
+    const segments: Segment[] = [];
+    let offset = 0;
+    for (let index = 0; index < text.length; ) {
+      const found = this.tokenAt(text, index);
+      if (found === undefined) {
+        index++;
+        continue;
+      }
+      const { token, length } = found;
+      let start = index;
+      let stop = (index += length);
+      if (!isAllowed(token)) continue;
+      // Two code units hold any one character.
+      if (token.singleWord && (wordAtEnd.test(text.slice(Math.max(0, start - 2), start)) || wordAtStart.test(text.slice(stop, stop + 2)))) continue;
+      if (token.lstrip) while (start > offset && spaceAtEnd.test(text[start - 1])) start--;
+      if (token.rstrip) while (stop < text.length && spaceAtEnd.test(text[stop])) stop++;
+      if (start > offset) segments.push(text.slice(offset, start));
+      segments.push(token.id);
+      offset = Math.max(offset, stop);
+    }
+    if (offset < text.length) segments.push(text.slice(offset));
     return segments;
   }
-}
-
-function splitOnce(text: string, regex: RegExp, tokens: ReadonlyMap<string, AddedToken>): Segment[] {
-  const segments: Segment[] = [];
-  let offset = 0;
-  for (const match of text.matchAll(regex)) {
-    const token = tokens.get(match[0]);
-    if (token === undefined) continue;
-    let start = match.index;
-    let stop = start + match[0].length;
-    // Two code units hold any one character.
-    if (token.singleWord && (wordAtEnd.test(text.slice(Math.max(0, start - 2), start)) || wordAtStart.test(text.slice(stop, stop + 2)))) continue;
-    if (token.lstrip) while (start > offset && spaceAtEnd.test(text[start - 1])) start--;
-    if (token.rstrip) while (stop < text.length && spaceAtEnd.test(text[stop])) stop++;
-    if (start > offset) segments.push(text.slice(offset, start));
-    segments.push(token.id);
-    offset = Math.max(offset, stop);
-  }
-  if (offset < text.length) segments.push(text.slice(offset));
-  return segments;
 }

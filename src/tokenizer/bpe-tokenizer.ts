@@ -1,16 +1,19 @@
 /** @file The byte-level BPE tokenizer: trained here or read from a `tokenizer.json`, run by the native engine where there is one. */
 
-import { ConfigError, DataError } from "../errors.js";
+import { ConfigError, DataError, TokenizerError } from "../errors.js";
 import { AddedTokens, specialToken, type AddedToken } from "./added-tokens.js";
 import { byteAlphabet, bytesInAlphabetOrder, encodeDocuments, encodeUtf8, fromByteLevel } from "./bytes.js";
 import { maxTokenId } from "./bpe.js";
 import type { EncodedDocuments, Encoder, JobOptions, TokenizerEngine } from "./engine.js";
 import { nativeEngine } from "./native.js";
+import { compileNormalizer } from "./normalizers.js";
+import { surroundingsOf } from "./post-processor.js";
 import { patternNames, pretokenize, type PatternName } from "./pretokenize.js";
 import { referenceEngine } from "./reference.js";
 import { documentsOf, type TextSource } from "./text-source.js";
 import { jobOptions, TokenizerBase, type BoundaryTokens } from "./tokenizer.js";
-import { writeBpeJson, type BpeSpelled, type TokenizerJson } from "./tokenizer-json.js";
+import type { PipelineSpec } from "./pipeline-spec.js";
+import { asPipeline, writeBpeJson, type BpeSpelled, type TokenizerJson } from "./tokenizer-json.js";
 
 /** The mark between documents, as GPT-2 writes it. */
 export const endOfText = "<|endoftext|>";
@@ -38,17 +41,30 @@ const defaultEngine = (): TokenizerEngine => nativeEngine() ?? referenceEngine;
 
 export class BpeTokenizer extends TokenizerBase {
   readonly needsValidText = false;
-  private readonly encoder: Encoder;
+  private readonly engine: TokenizerEngine;
+  private builtEncoder: Encoder | undefined;
 
   constructor(
     private readonly model: BpeSpelled,
     addedTokens: readonly AddedToken[] = [],
     { engine = defaultEngine(), ...boundaries }: BoundaryTokens & EngineOption = {},
   ) {
-    const tokens = model.names.map((name) => (name === undefined ? undefined : fromByteLevel(name)));
-    // A token that is not spelled in the alphabet stands for itself.
-    super(model.names, tokens.map((bytes, id) => bytes ?? encodeUtf8(model.names[id] ?? "")), new AddedTokens(addedTokens), boundaries);
-    this.encoder = engine.createEncoder({ tokens, merges: model.merges, wholePieces: model.wholePieces }, model.pattern);
+    const surroundings = surroundingsOf(model.postProcessor ?? [], (field, message) => {
+      throw new TokenizerError({ field }, message, { code: "bad-tokenizer" });
+    });
+    super(model.names, new AddedTokens(addedTokens, compileNormalizer(model.normalizer ?? [])), boundaries, surroundings);
+    this.engine = engine;
+  }
+
+  /** Made when it is first needed, since a tokenizer may be loaded to decode, or only to be looked at. */
+  private get encoder(): Encoder {
+    const { names, merges, wholePieces, pattern } = this.model;
+    return (this.builtEncoder ??= this.engine.createEncoder({ tokens: names.map((name) => (name === undefined ? undefined : fromByteLevel(name))), merges, wholePieces }, pattern));
+  }
+
+  // A token that is not spelled in the alphabet stands for itself.
+  protected modelTokenBytes(name: string): Uint8Array {
+    return fromByteLevel(name) ?? encodeUtf8(name);
   }
 
   /** How text is cut before merging. */
@@ -103,6 +119,11 @@ export class BpeTokenizer extends TokenizerBase {
 
   protected encodePlainDocuments(documents: readonly Uint8Array[], job: JobOptions): Promise<EncodedDocuments> {
     return this.encoder.encodeDocuments(documents, this.tokenWidth, job);
+  }
+
+  /** What it is made of. */
+  composition(): { spec: PipelineSpec; addedTokens: readonly AddedToken[] } {
+    return { spec: asPipeline(this.model), addedTokens: this.added.tokens };
   }
 
   toJSON(): TokenizerJson {

@@ -31,40 +31,63 @@ export function byteTokensOf(tokens: BpeVocabulary["tokens"]): Int32Array {
   return byteTokens;
 }
 
-const pairOf = (left: number, right: number): number => left * (maxTokenId + 1) + right;
+/** Which merge joins two tokens: an open-addressing hash table, since a map of a few hundred thousand pairs takes as long as the rest of loading. */
+class PairTable {
+  private readonly mask: number;
+  private readonly left: Int32Array;
+  private readonly right: Int32Array;
+  private readonly rank: Int32Array;
 
-/** A vocabulary made ready for encoding. */
-export class BpeMerger {
-  private readonly byteTokens: Int32Array;
-  private readonly ranks = new Map<number, number>();
-  private readonly whole = new Map<string, number>();
-
-  constructor(private readonly vocabulary: BpeVocabulary) {
-    const { tokens, merges, wholePieces } = vocabulary;
-    this.byteTokens = byteTokensOf(tokens);
-    for (let i = 0; i < merges.length; i += 3) this.ranks.set(pairOf(merges[i], merges[i + 1]), i / 3);
-    if (wholePieces) for (const [id, bytes] of tokens.entries()) if (bytes !== undefined) this.whole.set(latin1(bytes), id);
+  constructor(merges: Uint32Array) {
+    const slots = 2 ** Math.ceil(Math.log2((merges.length / 3) * 2 + 2));
+    this.mask = slots - 1;
+    this.left = new Int32Array(slots).fill(-1);
+    this.right = new Int32Array(slots);
+    this.rank = new Int32Array(slots);
+    for (let i = 0; i < merges.length; i += 3) {
+      const slot = this.find(merges[i], merges[i + 1]);
+      this.left[slot] = merges[i];
+      this.right[slot] = merges[i + 1];
+      this.rank[slot] = i / 3; // where a pair stands twice its last place counts
+    }
   }
 
-  /** The tokens of one piece. O(n log n). Throws TokenizerError `unknown-byte` where a byte has no token. */
-  encodePiece(piece: Uint8Array): number[] {
-    const whole = this.whole.get(latin1(piece));
-    if (whole !== undefined) return [whole];
+  /** Where the pair stands, or where it would. */
+  private find(left: number, right: number): number {
+    let slot = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 0;
+    slot = (slot ^ (slot >>> 15)) & this.mask;
+    while (this.left[slot] !== -1 && (this.left[slot] !== left || this.right[slot] !== right)) slot = (slot + 1) & this.mask;
+    return slot;
+  }
 
-    const ids = Array.from(piece, (byte) => {
-      if (this.byteTokens[byte] === noToken) throw new TokenizerError({}, `the vocabulary has no token for byte ${byte}.`, { code: "unknown-byte" });
-      return this.byteTokens[byte];
-    });
+  /** The place of the merge in the order of learning, or -1. */
+  rankOf(left: number, right: number): number {
+    const slot = this.find(left, right);
+    return this.left[slot] === -1 ? -1 : this.rank[slot];
+  }
+}
+
+/** Learned merges, applied. */
+export class MergeTable {
+  private readonly ranks: PairTable;
+
+  /** @param merges left, right and result of each, in the order in which they were learned */
+  constructor(private readonly merges: Uint32Array) {
+    this.ranks = new PairTable(merges);
+  }
+
+  /** Merges the tokens of one piece as far as they go. O(n log n). The array is used up. */
+  apply(ids: number[]): number[] {
+    if (ids.length < 2) return ids;
     // A symbol that has been merged into its left neighbour becomes `noToken` and is skipped over by these links.
     const previous = ids.map((_, i) => i - 1);
     const next = ids.map((_, i) => i + 1);
 
     const candidates = new Heap<{ rank: number; at: number }>((a, b) => (a.rank === b.rank ? a.at < b.at : a.rank < b.rank));
-    const rankAt = (i: number): number | undefined =>
-      ids[i] === noToken || next[i] >= ids.length ? undefined : this.ranks.get(pairOf(ids[i], ids[next[i]]));
+    const rankAt = (i: number): number => (ids[i] === noToken || next[i] >= ids.length ? -1 : this.ranks.rankOf(ids[i], ids[next[i]]));
     const offer = (at: number): void => {
-      const rank = at < 0 ? undefined : rankAt(at);
-      if (rank !== undefined) candidates.push({ rank, at });
+      const rank = at < 0 ? -1 : rankAt(at);
+      if (rank >= 0) candidates.push({ rank, at });
     };
 
     for (let i = 0; i + 1 < ids.length; i++) offer(i);
@@ -72,7 +95,7 @@ export class BpeMerger {
       const { rank, at } = best;
       if (rankAt(at) !== rank) continue; // an earlier merge took one of the two
       const gone = next[at];
-      ids[at] = this.vocabulary.merges[3 * rank + 2];
+      ids[at] = this.merges[3 * rank + 2];
       ids[gone] = noToken;
       next[at] = next[gone];
       if (next[gone] < ids.length) previous[next[gone]] = at;
@@ -80,6 +103,30 @@ export class BpeMerger {
       offer(at);
     }
     return ids.filter((id) => id !== noToken);
+  }
+}
+
+/** A vocabulary made ready for encoding. */
+export class BpeMerger {
+  private readonly byteTokens: Int32Array;
+  private readonly merges: MergeTable;
+  private readonly whole = new Map<string, number>();
+
+  constructor({ tokens, merges, wholePieces }: BpeVocabulary) {
+    this.byteTokens = byteTokensOf(tokens);
+    this.merges = new MergeTable(merges);
+    if (wholePieces) for (const [id, bytes] of tokens.entries()) if (bytes !== undefined) this.whole.set(latin1(bytes), id);
+  }
+
+  /** The tokens of one piece. O(n log n). Throws TokenizerError `unknown-byte` where a byte has no token. */
+  encodePiece(piece: Uint8Array): number[] {
+    const whole = this.whole.get(latin1(piece));
+    if (whole !== undefined) return [whole];
+    const ids = Array.from(piece, (byte) => {
+      if (this.byteTokens[byte] === noToken) throw new TokenizerError({}, `the vocabulary has no token for byte ${byte}.`, { code: "unknown-byte" });
+      return this.byteTokens[byte];
+    });
+    return this.merges.apply(ids);
   }
 }
 

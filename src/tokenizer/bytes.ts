@@ -34,6 +34,19 @@ export function fromByteLevel(text: string): Uint8Array | undefined {
   return bytes;
 }
 
+/**
+ * A text with every byte of its UTF-8 as a character of the alphabet. Escaped bytes (see below) are the bytes they stand for.
+ */
+export function toByteLevel(text: string): string {
+  if (/^[!-~]*$/.test(text)) return text;
+  let result = "";
+  for (const byte of unescapeBytes(text)) result += byteAlphabet[byte];
+  return result;
+}
+
+/** Base64 that has been checked to be such. */
+export const fromBase64 = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "base64"));
+
 const encoder = new TextEncoder();
 // A byte order mark is text like any other.
 const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -74,6 +87,18 @@ export const decodeUtf8 = (bytes: Uint8Array): string => lossyDecoder.decode(byt
 
 /** Text without lone surrogates: each becomes U+FFFD, as it would in UTF-8. */
 export const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, "\ufffd");
+
+/** Whether bytes are text that ends within a character. */
+export function isUnfinishedUtf8(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
+    return !isWellFormedUtf8(bytes);
+  } catch {
+    return false;
+  }
+}
+
+export const isWellFormedUtf8 = (bytes: Uint8Array): boolean => firstInvalidByte(bytes) < 0;
 
 /** The length of the well-formed UTF-8 sequence at `i` (The Unicode Standard, table 3-7), or 0. */
 function sequenceLength(bytes: Uint8Array, i: number): number {

@@ -53,7 +53,7 @@ export class CharTokenizer extends TokenizerBase {
     boundaries: BoundaryTokens = {},
   ) {
     const added = new AddedTokens(addedTokens);
-    super(characters, characters.map((character) => encodeUtf8(character ?? "")), added, boundaries);
+    super(characters, added, boundaries);
     for (const [id, character] of characters.entries()) {
       const point = character?.codePointAt(0);
       if (point === undefined || added.byId.has(id)) continue;
@@ -124,6 +124,10 @@ export class CharTokenizer extends TokenizerBase {
       ids[offset++] = id;
     }
     return offset;
+  }
+
+  protected modelTokenBytes(name: string): Uint8Array {
+    return encodeUtf8(name);
   }
 
   toJSON(): TokenizerJson {

@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { TokenizerError } from "../errors.js";
 import { BpeTokenizer, endOfText, type EngineOption, type TrainTokenizerOptions } from "./bpe-tokenizer.js";
 import { CharTokenizer } from "./char-tokenizer.js";
+import { PipelineTokenizer } from "./pipeline-tokenizer.js";
 import type { TextSource } from "./text-source.js";
 import { readText, type BoundaryTokens, type Tokenizer as TokenizerInterface } from "./tokenizer.js";
 import { parseTokenizerConfig, parseTokenizerJson } from "./tokenizer-json.js";
@@ -29,17 +30,18 @@ export const Tokenizer = {
    * A tokenizer from the value of a `tokenizer.json`. Without `eosToken` and `bosToken`, a special token `<|endoftext|>` is taken as both.
    * Throws TokenizerError that names the field where the value is none or holds what is not supported.
    */
-  fromJSON(json: unknown, { file, engine, ...boundaries }: ReadTokenizerOptions = {}): BpeTokenizer | CharTokenizer {
+  fromJSON(json: unknown, { file, engine, ...boundaries }: ReadTokenizerOptions = {}): BpeTokenizer | CharTokenizer | PipelineTokenizer {
     const parsed = parseTokenizerJson(json, file);
     const marked = parsed.added.some((token) => token.special && token.content === endOfText);
     const given = boundaries.bosToken !== undefined || boundaries.eosToken !== undefined;
     const tokens = given || !marked ? boundaries : { bosToken: endOfText, eosToken: endOfText };
     if (parsed.kind === "char") return new CharTokenizer(parsed.names, parsed.added, tokens);
+    if (parsed.kind === "pipeline") return new PipelineTokenizer(parsed.spec, parsed.added, tokens);
     return new BpeTokenizer(parsed.model, parsed.added, { ...tokens, engine });
   },
 
   /** Reads a folder with a `tokenizer.json` (and a `tokenizer_config.json`, which names the boundary tokens), or the file itself. */
-  async load(path: string, options: EngineOption = {}): Promise<BpeTokenizer | CharTokenizer> {
+  async load(path: string, options: EngineOption = {}): Promise<BpeTokenizer | CharTokenizer | PipelineTokenizer> {
     const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() === true;
     const file = isFolder ? join(path, "tokenizer.json") : path;
     const json = parseJson(await readText(file), file);
@@ -63,6 +65,7 @@ export { CharTokenizer, UnknownCharacterError, type CharTokenizerOptions } from 
 export type { AddedToken, AllowedSpecial } from "./added-tokens.js";
 export type { EncodedDocuments, JobOptions, TokenizerEngine } from "./engine.js";
 export { nativeEngine } from "./native.js";
+export { PipelineTokenizer } from "./pipeline-tokenizer.js";
 export { patternNames, type PatternName } from "./pretokenize.js";
 export { referenceEngine } from "./reference.js";
 export type { TextSource } from "./text-source.js";

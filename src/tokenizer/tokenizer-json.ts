@@ -9,7 +9,14 @@ import { z } from "zod";
 import { TokenizerError } from "../errors.js";
 import type { AddedToken } from "./added-tokens.js";
 import { maxTokenId } from "./bpe.js";
+import { byteAlphabet, fromBase64 } from "./bytes.js";
+import { CharsMap } from "./charsmap.js";
+import { lookupOf, type BpeSpec, type PipelineSpec } from "./pipeline-spec.js";
+import { surroundingsOf } from "./post-processor.js";
 import { patternNames, patterns, type PatternName } from "./pretokenize.js";
+import { mergesOf } from "./score-bpe.js";
+import { readSteps, writeSteps, type DecoderStep, type Fail, type NormalizerStep, type PostProcessorStep, type PreTokenizerStep } from "./steps.js";
+import { idsOf } from "./tokenizer.js";
 
 /** Ids may leave gaps, but not so that a short file asks for much memory. */
 const maxIdFor = (entries: number): number => Math.min(maxTokenId, 4 * entries + 1024);
@@ -24,20 +31,12 @@ const added = z.object({
   special: z.boolean().default(false),
 });
 
-const byteLevel = z.object({
-  type: z.literal("ByteLevel"),
-  add_prefix_space: z.literal(false),
-  trim_offsets: z.boolean().default(true),
-  use_regex: z.boolean().default(true),
-});
 const split = z.object({
   type: z.literal("Split"),
   pattern: z.object({ Regex: z.string() }),
   behavior: z.literal("Isolated"),
   invert: z.literal(false).default(false),
 });
-const byteLevelDecoder = z.object({ type: z.literal("ByteLevel") });
-const noneOrEmpty = z.union([z.null(), z.literal("")]).optional();
 
 // Zod would copy the vocabulary key by key into an object of its own, which loses a token named `__proto__`; so it is taken as it stands and
 // checked below. The same goes for merges, of which there may be hundreds of thousands.
@@ -45,16 +44,21 @@ const isRecord = (value: unknown): boolean => typeof value === "object" && value
 const anyRecord = z.custom<Record<string, unknown>>(isRecord, "must be an object");
 
 const bpeModel = z.object({
-  type: z.literal("BPE").optional(),
   dropout: z.union([z.null(), z.literal(0)]).optional(),
-  unk_token: z.union([z.null(), z.string()]).optional(),
-  continuing_subword_prefix: noneOrEmpty,
-  end_of_word_suffix: noneOrEmpty,
-  fuse_unk: z.boolean().optional(),
-  byte_fallback: z.literal(false).optional(),
+  unk_token: z.string().nullish(),
+  continuing_subword_prefix: z.string().nullish(),
+  end_of_word_suffix: z.string().nullish(),
+  fuse_unk: z.boolean().default(false),
+  byte_fallback: z.boolean().default(false),
   ignore_merges: z.boolean().default(false),
   vocab: anyRecord,
   merges: z.array(z.unknown()),
+});
+
+const unigramModel = z.object({
+  unk_id: z.int().min(0).nullish(),
+  byte_fallback: z.boolean().default(false),
+  vocab: z.array(z.unknown()),
 });
 
 const wordLevelModel = z.object({ type: z.literal("WordLevel"), vocab: anyRecord, unk_token: z.string() });
@@ -64,26 +68,28 @@ const envelope = {
   truncation: z.null().optional(),
   padding: z.null().optional(),
   added_tokens: z.array(added).default([]),
-  normalizer: z.null().optional(),
 };
 
-const bpeFile = z.object({
+const pipelineFile = z.object({
   ...envelope,
-  pre_tokenizer: z.discriminatedUnion("type", [byteLevel, z.object({ type: z.literal("Sequence"), pretokenizers: z.tuple([split, byteLevel]) })]),
-  post_processor: z.union([z.null(), byteLevelDecoder]).optional(),
-  decoder: byteLevelDecoder,
-  model: bpeModel,
+  normalizer: z.unknown(),
+  pre_tokenizer: z.unknown(),
+  post_processor: z.unknown(),
+  decoder: z.unknown(),
+  model: z.unknown(),
 });
 
 const charFile = z.object({
   ...envelope,
+  normalizer: z.null().optional(),
   pre_tokenizer: split,
   post_processor: z.null().optional(),
   decoder: z.object({ type: z.literal("Fuse") }),
   model: wordLevelModel,
 });
 
-export type TokenizerJson = z.input<typeof bpeFile> | z.input<typeof charFile>;
+/** A value that `JSON.stringify` writes as a `tokenizer.json`. */
+export type TokenizerJson = z.input<typeof pipelineFile>;
 
 /** The part of `tokenizer_config.json` that we write; of a stranger's we read the two tokens. */
 export interface TokenizerConfigJson {
@@ -95,9 +101,10 @@ export interface TokenizerConfigJson {
 
 export type ParsedTokenizer =
   | { readonly kind: "bpe"; readonly model: BpeSpelled; readonly added: readonly AddedToken[] }
+  | { readonly kind: "pipeline"; readonly spec: PipelineSpec; readonly added: readonly AddedToken[] }
   | { readonly kind: "char"; readonly names: readonly (string | undefined)[]; readonly added: readonly AddedToken[] };
 
-/** A byte-level BPE as the file has it. */
+/** A byte-level BPE with a well-known pattern as the file has it. */
 export interface BpeSpelled {
   /** The tokens by id, in the byte alphabet. */
   readonly names: readonly (string | undefined)[];
@@ -105,6 +112,8 @@ export interface BpeSpelled {
   readonly merges: Uint32Array;
   readonly wholePieces: boolean;
   readonly pattern: PatternName;
+  readonly normalizer?: readonly NormalizerStep[];
+  readonly postProcessor?: readonly PostProcessorStep[];
 }
 
 /** Checks a parsed JSON value. Throws TokenizerError that names the file and the field. */
@@ -113,11 +122,11 @@ export function parseTokenizerJson(json: unknown, file?: string): ParsedTokenize
   const fail = (field: string, message: string): never => {
     throw new TokenizerError({ ...place, field }, message, { code: "bad-tokenizer" });
   };
-  const check = <T>(schema: z.ZodType<T>, value: unknown): T => {
+  const check = <T>(schema: z.ZodType<T>, value: unknown, at = ""): T => {
     const result = schema.safeParse(value);
     if (result.success) return result.data;
     const { path, message } = describe(result.error.issues[0]);
-    return fail(path, message);
+    return fail(at === "" || path === "" ? at + path : path.startsWith("[") ? at + path : `${at}.${path}`, message);
   };
 
   const { model } = check(z.object({ model: anyRecord }), json);
@@ -133,18 +142,103 @@ export function parseTokenizerJson(json: unknown, file?: string): ParsedTokenize
     return { kind: "char", names, added: parsed.added_tokens.map(toAddedToken) };
   }
 
-  if (model["type"] !== "BPE" && model["type"] !== undefined) fail("model.type", `${quote(model["type"])} is not supported; BPE and WordLevel are.`);
-  const parsed = check(bpeFile, json);
-  const { names, idOf } = readVocabulary(parsed.model.vocab, parsed.added_tokens, fail);
-  const merges = readMerges(parsed.model.merges, idOf, fail);
+  const parsed = check(pipelineFile, json);
+  const added = parsed.added_tokens.map(toAddedToken);
+  const steps = {
+    normalizer: readSteps("normalizer", parsed.normalizer, fail, check),
+    preTokenizer: readSteps("pre_tokenizer", parsed.pre_tokenizer, fail, check),
+    postProcessor: readSteps("post_processor", parsed.post_processor, fail, check),
+    decoder: readSteps("decoder", parsed.decoder, fail, check),
+  };
+  const spec: PipelineSpec = { ...steps, model: readModel(model, parsed.added_tokens, fail, check) };
+  checkSteps(spec, added, fail);
+  const fast = asByteLevelBpe(spec);
+  return fast === undefined ? { kind: "pipeline", spec, added } : { kind: "bpe", model: fast, added };
+}
+
+type Check = <T>(schema: z.ZodType<T>, value: unknown, at?: string) => T;
+
+function readModel(model: Record<string, unknown>, added: readonly AddedJson[], fail: Fail, check: Check): PipelineSpec["model"] {
+  // Early files leave the type out; only BPE has merges.
+  const type = model["type"] ?? ("merges" in model ? "BPE" : "Unigram");
+  if (type === "Unigram") {
+    const { vocab, unk_id, byte_fallback } = check(unigramModel, model, "model");
+    const { names, scores } = readPieces(vocab, fail);
+    if (unk_id != null && unk_id >= names.length) fail("model.unk_id", `${unk_id} is outside the vocabulary of ${names.length}.`);
+    checkAdded(names, idsOf(names), added, fail);
+    return { kind: "unigram", names, scores, unkId: unk_id ?? undefined, byteFallback: byte_fallback };
+  }
+  if (type !== "BPE") fail("model.type", `${quote(type)} is not supported; BPE, Unigram and WordLevel are.`);
+  const bpe = check(bpeModel, model, "model");
+  const { names, idOf } = readVocabulary(bpe.vocab, added, fail);
+  const prefix = bpe.continuing_subword_prefix ?? "";
+  const unkToken = bpe.unk_token ?? undefined;
+  if (unkToken !== undefined && !idOf.has(unkToken) && bpe.unk_token !== "") fail("model.unk_token", `${quote(unkToken)} is not in the vocabulary.`);
   return {
     kind: "bpe",
-    model: { names, merges, wholePieces: parsed.model.ignore_merges, pattern: readPattern(parsed.pre_tokenizer, fail) },
-    added: parsed.added_tokens.map(toAddedToken),
+    names,
+    merges: readMerges(bpe.merges, prefix, idOf, fail),
+    unkToken: unkToken !== undefined && idOf.has(unkToken) ? unkToken : undefined,
+    fuseUnk: bpe.fuse_unk,
+    byteFallback: bpe.byte_fallback,
+    ignoreMerges: bpe.ignore_merges,
+    continuingSubwordPrefix: prefix,
+    endOfWordSuffix: bpe.end_of_word_suffix ?? "",
   };
 }
 
-type Fail = (field: string, message: string) => never;
+/** The pieces of a unigram vocabulary and their scores. */
+function readPieces(vocab: readonly unknown[], fail: Fail): { names: string[]; scores: Float64Array } {
+  const scores = new Float64Array(vocab.length);
+  if (vocab.length > maxTokenId) fail("model.vocab", `${vocab.length} tokens are more than there can be.`);
+  const names = vocab.map((entry, i) => {
+    const [name, score] = (Array.isArray(entry) ? entry : []) as unknown[];
+    if (typeof name !== "string" || typeof score !== "number" || !Number.isFinite(score)) return fail(`model.vocab[${i}]`, `must be a token and its score, not ${quote(entry)}.`);
+    scores[i] = score;
+    return name;
+  });
+  return { names, scores };
+}
+
+/** What of the steps can only be checked against the vocabulary, or by making them. */
+function checkSteps(spec: PipelineSpec, added: readonly AddedToken[], fail: Fail): void {
+  const { before, after } = surroundingsOf(spec.postProcessor, fail);
+  const ids = new Set(added.map(({ id }) => id));
+  for (const id of [...before, ...after]) {
+    if (spec.model.names[id] === undefined && !ids.has(id)) fail("post_processor", `the id ${id} is not in the vocabulary.`);
+  }
+  for (const step of spec.normalizer) {
+    if (step.type !== "Precompiled" || step.precompiled_charsmap === null || step.precompiled_charsmap === "") continue;
+    try {
+      new CharsMap(fromBase64(step.precompiled_charsmap), {});
+    } catch (error) {
+      fail("normalizer.precompiled_charsmap", error instanceof TokenizerError ? error.message : "cannot be read.");
+    }
+  }
+}
+
+/** A byte-level BPE that the native engine can run: every byte has a token, and the pattern is one it knows. */
+export function asByteLevelBpe({ model, normalizer, preTokenizer, postProcessor, decoder }: PipelineSpec): BpeSpelled | undefined {
+  if (model.kind !== "bpe" || model.byteFallback || model.continuingSubwordPrefix !== "" || model.endOfWordSuffix !== "") return undefined;
+  if (decoder.length !== 1 || decoder[0].type !== "ByteLevel" || normalizer.some(({ type }) => type === "ByteLevel")) return undefined;
+  const pattern = patternOf(preTokenizer);
+  if (pattern === undefined) return undefined;
+  const known = new Set(model.names);
+  if (!byteAlphabet.every((character) => known.has(character))) return undefined;
+  const { names, merges, ignoreMerges } = model;
+  return { names, merges, wholePieces: ignoreMerges, pattern, normalizer, postProcessor };
+}
+
+function patternOf(steps: readonly PreTokenizerStep[]): PatternName | undefined {
+  const last = steps.at(-1);
+  if (last?.type !== "ByteLevel" || last.add_prefix_space || steps.length > 2) return undefined;
+  if (steps.length === 1) return last.use_regex ? "gpt2" : undefined;
+  const [step] = steps;
+  if (last.use_regex || step.type !== "Split" || step.behavior !== "Isolated" || step.invert || !("Regex" in step.pattern)) return undefined;
+  const { Regex } = step.pattern;
+  return patternNames.find((name) => patterns[name] === Regex);
+}
+
 type AddedJson = z.output<typeof added>;
 
 /** The tokens of the model by id, and the ids of all, checked; added tokens may repeat one, never contradict one. */
@@ -166,11 +260,18 @@ function readVocabulary(
     names[id] = token;
     idOf.set(token, id);
   }
+  checkAdded(names, idOf, addedTokens, fail);
+  return { names, idOf };
+}
+
+/** Added tokens may repeat a token of the model, never contradict one. */
+function checkAdded(names: readonly (string | undefined)[], idOf: ReadonlyMap<string, number>, addedTokens: readonly AddedJson[], fail: Fail): void {
+  const limit = maxIdFor(idOf.size + addedTokens.length);
   const seen = new Map<number | string, number>();
   for (const [i, { id, content }] of addedTokens.entries()) {
     const wrong = (message: string): never => fail(`added_tokens[${i}]`, message);
     const known = idOf.get(content);
-    if (id > limit) wrong(`the id ${id} is out of all proportion to ${entries.length} tokens.`);
+    if (id > limit) wrong(`the id ${id} is out of all proportion to ${idOf.size} tokens.`);
     if (known !== undefined && known !== id) wrong(`${quote(content)} is ${id} here and ${known} in the vocabulary.`);
     if (known === undefined && names[id] !== undefined) wrong(`the id ${id} belongs to ${quote(names[id])} already.`);
     for (const key of [id, content]) {
@@ -179,10 +280,9 @@ function readVocabulary(
       seen.set(key, i);
     }
   }
-  return { names, idOf };
 }
 
-function readMerges(list: readonly unknown[], idOf: ReadonlyMap<string, number>, fail: Fail): Uint32Array {
+function readMerges(list: readonly unknown[], prefix: string, idOf: ReadonlyMap<string, number>, fail: Fail): Uint32Array {
   const merges = new Uint32Array(3 * list.length);
   for (const [i, merge] of list.entries()) {
     const wrong = (message: string): never => fail(`model.merges[${i}]`, message);
@@ -192,21 +292,9 @@ function readMerges(list: readonly unknown[], idOf: ReadonlyMap<string, number>,
     const [left, right] = pair as unknown[];
     if (typeof left !== "string" || typeof right !== "string") return wrong(`must be two tokens, not ${quote(merge)}.`);
     let k = 3 * i;
-    for (const token of [left, right, left + right]) merges[k++] = idOf.get(token) ?? wrong(`the token ${quote(token)} is not in the vocabulary.`);
+    for (const token of [left, right, left + (right.startsWith(prefix) ? right.slice(prefix.length) : right)]) merges[k++] = idOf.get(token) ?? wrong(`the token ${quote(token)} is not in the vocabulary.`);
   }
   return merges;
-}
-
-function readPattern(preTokenizer: z.output<typeof bpeFile>["pre_tokenizer"], fail: Fail): PatternName {
-  if (preTokenizer.type === "ByteLevel") {
-    if (!preTokenizer.use_regex) fail("pre_tokenizer.use_regex", "a ByteLevel pre-tokenizer without its pattern needs a Split before it.");
-    return "gpt2";
-  }
-  const [{ pattern }, { use_regex }] = preTokenizer.pretokenizers;
-  if (use_regex) fail("pre_tokenizer.pretokenizers[1].use_regex", "two patterns one after the other are not supported.");
-  const known = patternNames.find((name) => patterns[name] === pattern.Regex);
-  if (known !== undefined) return known;
-  return fail("pre_tokenizer.pretokenizers[0].pattern.Regex", `not supported: ${quote(pattern.Regex)}. Known are those of ${patternNames.join(", ")}.`);
 }
 
 const toAddedToken = ({ single_word, ...token }: AddedJson): AddedToken => ({ ...token, singleWord: single_word });
@@ -228,34 +316,66 @@ const header = (addedTokens: readonly AddedToken[]) => ({
   truncation: null,
   padding: null,
   added_tokens: addedTokens.map(toAddedJson).sort((a, b) => a.id - b.id),
-  normalizer: null,
 });
 
 const splitStep = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false }) as const;
 
-export function writeBpeJson({ names, merges, wholePieces, pattern }: BpeSpelled, addedTokens: readonly AddedToken[]): TokenizerJson {
-  const text = (id: number): string => names[id] ?? "";
-  const byteLevelStep = (use_regex: boolean) => ({ type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex }) as const;
+const byteLevelStep = (use_regex: boolean) => ({ type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex }) as const;
+
+/** The steps that cut text by a well-known pattern for a byte-level model. */
+export const byteLevelSteps = (pattern: PatternName): PreTokenizerStep[] =>
+  pattern === "gpt2" ? [byteLevelStep(true)] : [splitStep(patterns[pattern]), byteLevelStep(false)];
+
+export const byteLevelDecoder: readonly DecoderStep[] = [byteLevelStep(true)];
+
+/** A byte-level BPE with a well-known pattern as the pipeline that it is. */
+export function asPipeline({ names, merges, wholePieces, pattern, normalizer = [], postProcessor = [] }: BpeSpelled): PipelineSpec {
+  const model: BpeSpec = {
+    kind: "bpe",
+    names,
+    merges,
+    unkToken: undefined,
+    fuseUnk: false,
+    byteFallback: false,
+    ignoreMerges: wholePieces,
+    continuingSubwordPrefix: "",
+    endOfWordSuffix: "",
+  };
+  return { normalizer, preTokenizer: byteLevelSteps(pattern), postProcessor, decoder: byteLevelDecoder, model };
+}
+
+export const writeBpeJson = (model: BpeSpelled, addedTokens: readonly AddedToken[]): TokenizerJson => writePipelineJson(asPipeline(model), addedTokens);
+
+export function writePipelineJson(spec: PipelineSpec, addedTokens: readonly AddedToken[]): TokenizerJson {
   return {
     ...header(addedTokens),
-    pre_tokenizer:
-      pattern === "gpt2"
-        ? byteLevelStep(true)
-        : { type: "Sequence", pretokenizers: [splitStep(patterns[pattern]), byteLevelStep(false)] },
-    post_processor: null,
-    decoder: byteLevelStep(true),
-    model: {
-      type: "BPE",
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: wholePieces,
-      vocab: toVocab(names),
-      merges: Array.from({ length: merges.length / 3 }, (_, i) => [text(merges[3 * i]), text(merges[3 * i + 1])]),
-    },
+    normalizer: writeSteps("normalizer", spec.normalizer),
+    pre_tokenizer: writeSteps("pre_tokenizer", spec.preTokenizer),
+    post_processor: writeSteps("post_processor", spec.postProcessor),
+    decoder: writeSteps("decoder", spec.decoder),
+    model: writeModel(spec, addedTokens),
+  };
+}
+
+function writeModel(spec: PipelineSpec, addedTokens: readonly AddedToken[]): Record<string, unknown> {
+  const { model } = spec;
+  if (model.kind === "unigram") {
+    return { type: "Unigram", unk_id: model.unkId ?? null, vocab: Array.from(model.names, (name, id) => [name ?? "", model.scores[id]]), byte_fallback: model.byteFallback };
+  }
+  const isBpe = model.kind === "bpe";
+  const merges = isBpe ? model.merges : mergesOf(lookupOf(spec, addedTokens), model.scores);
+  const text = (id: number): string => model.names[id] ?? "";
+  return {
+    type: "BPE",
+    dropout: null,
+    unk_token: (isBpe ? model.unkToken : model.unkId === undefined ? undefined : model.names[model.unkId]) ?? null,
+    continuing_subword_prefix: (isBpe && model.continuingSubwordPrefix) || null,
+    end_of_word_suffix: (isBpe && model.endOfWordSuffix) || null,
+    fuse_unk: model.fuseUnk,
+    byte_fallback: model.byteFallback,
+    ignore_merges: isBpe && model.ignoreMerges,
+    vocab: toVocab(model.names),
+    merges: Array.from({ length: merges.length / 3 }, (_, i) => [text(merges[3 * i]), text(merges[3 * i + 1])]),
   };
 }
 
@@ -265,6 +385,7 @@ const everyCharacter = String.raw`[\s\S]`;
 export function writeCharJson(names: readonly (string | undefined)[], addedTokens: readonly AddedToken[]): TokenizerJson {
   return {
     ...header(addedTokens),
+    normalizer: null,
     pre_tokenizer: splitStep(everyCharacter),
     post_processor: null,
     decoder: { type: "Fuse" },
@@ -297,6 +418,8 @@ function describe(issue: z.core.$ZodIssue): { path: string; message: string } {
 }
 
 function quote(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  // Only as much as is shown: a value may be as deep or as long as its file.
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? `a list of ${value.length}` : "an object";
+  const text = (typeof value === "string" ? JSON.stringify(value.slice(0, 100)) : JSON.stringify(value)) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

@@ -10,9 +10,10 @@ import { mkdir, open, readFile, rename, rm, writeFile, type FileHandle } from "n
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { DataError, TokenizerError, systemErrorCode } from "../errors.js";
-import { type AddedToken, type AddedTokens, type AllowedSpecial, type Segment } from "./added-tokens.js";
+import { withoutBarrier, type AddedToken, type AddedTokens, type AllowedSpecial, type Segment } from "./added-tokens.js";
 import { concatBytes, decodeUtf8, encodeDocuments, encodeUtf8, escapeBytes, unescapeBytes } from "./bytes.js";
 import type { EncodedDocuments, JobOptions } from "./engine.js";
+import { noSurroundings, type Surroundings } from "./post-processor.js";
 import { safeCut } from "./pretokenize.js";
 import type { TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.js";
 
@@ -24,6 +25,8 @@ export interface EncodeOptions {
    * breaks with it the tokens that the untrusted ones spell.
    */
   readonly barrier?: string;
+  /** Put the special tokens around the text that its model wants there, such as `<s>` before it. Default: false. */
+  readonly addSpecialTokens?: boolean;
 }
 
 export interface BatchOptions extends Omit<EncodeOptions, "barrier">, Partial<JobOptions> {}
@@ -50,6 +53,9 @@ export interface Tokenizer {
   /** The ids that begin and end a text, where the tokenizer has such. */
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
+  /** Whether `addSpecialTokens` begins a text with `bosId`, and ends it with `eosId`: what its model was trained on. */
+  readonly addsBos: boolean;
+  readonly addsEos: boolean;
   /** The tokenizer is one of characters: bytes that are not UTF-8 are an error to it. */
   readonly needsValidText: boolean;
   /** Equal for tokenizers that give the same ids, and different otherwise: a hash of `tokenizer.json`. */
@@ -99,21 +105,23 @@ export abstract class TokenizerBase implements Tokenizer {
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
 
-  /** The bytes of every id; undefined where an id is not in use. Added tokens stand for their own text. */
-  private readonly bytes: readonly (Uint8Array | undefined)[];
-  private readonly names: readonly (string | undefined)[];
+  readonly addsBos: boolean;
+  readonly addsEos: boolean;
+
+  /** The spelling of every id; undefined where an id is not in use. */
+  protected readonly names: readonly (string | undefined)[];
   private ids: ReadonlyMap<string, number> | undefined;
   private hash: string | undefined;
 
   /**
    * @param names the tokens of the model by id, as `tokenizer.json` spells them
-   * @param bytes what each stands for
+   * @param surroundings what the model wants around a text
    */
   protected constructor(
     names: readonly (string | undefined)[],
-    bytes: readonly Uint8Array[],
     protected readonly added: AddedTokens,
-    { bosToken, eosToken }: BoundaryTokens,
+    { bosToken, eosToken, bosId, eosId }: BoundaryTokens,
+    protected readonly surroundings: Surroundings = noSurroundings,
   ) {
     const allNames = [...names];
     for (const { id, content } of added.tokens) {
@@ -121,14 +129,18 @@ export abstract class TokenizerBase implements Tokenizer {
       allNames[id] = content;
     }
     this.names = allNames;
-    this.bytes = allNames.map((name, id) => (name === undefined ? undefined : added.byId.has(id) ? encodeUtf8(name) : bytes[id]));
     this.specialTokens = new Map(added.tokens.filter((token) => token.special).map((token) => [token.content, token.id]));
-    this.bosId = this.boundaryId("bosToken", bosToken);
-    this.eosId = this.boundaryId("eosToken", eosToken);
+    this.bosId = bosId ?? this.boundaryId("bosToken", bosToken);
+    this.eosId = eosId ?? this.boundaryId("eosToken", eosToken);
+    const { before, after } = surroundings;
+    this.addsBos = this.bosId !== undefined && before.includes(this.bosId);
+    this.addsEos = this.eosId !== undefined && after.includes(this.eosId);
   }
 
   protected abstract encodePlain(text: string | Uint8Array): Int32Array;
   protected abstract encodePlainDocuments(documents: readonly Uint8Array[], job: JobOptions): Promise<EncodedDocuments>;
+  /** The bytes of a token of the model; added tokens stand for their own text. */
+  protected abstract modelTokenBytes(name: string): Uint8Array;
   abstract readonly needsValidText: boolean;
   abstract toJSON(): TokenizerJson;
 
@@ -137,7 +149,7 @@ export abstract class TokenizerBase implements Tokenizer {
   }
 
   get vocabSize(): number {
-    return this.bytes.length;
+    return this.names.length;
   }
 
   get addedTokens(): readonly AddedToken[] {
@@ -149,17 +161,20 @@ export abstract class TokenizerBase implements Tokenizer {
     return this.vocabSize <= 65_536 ? 2 : 4;
   }
 
-  encode(text: string, { allowedSpecial, barrier = "" }: EncodeOptions = {}): Int32Array {
-    const split = this.added.splitter(allowedSpecial);
-    const plain = (part: string): string => (barrier === "" ? part : part.replaceAll(barrier, ""));
-    if (split === undefined) return this.encodePlain(plain(text));
-    return this.encodeSegments(split(text).map((segment) => (typeof segment === "number" ? segment : plain(segment))));
+  encode(text: string, { allowedSpecial, barrier = "", addSpecialTokens = false }: EncodeOptions = {}): Int32Array {
+    const split = this.added.splitter(allowedSpecial, barrier);
+    return this.surrounded(split === undefined ? this.encodePlain(withoutBarrier(text, barrier)) : this.encodeSegments(split(text)), addSpecialTokens);
   }
 
-  encodeBytes(bytes: Uint8Array, { allowedSpecial }: Omit<EncodeOptions, "barrier"> = {}): Int32Array {
+  encodeBytes(bytes: Uint8Array, { allowedSpecial, addSpecialTokens = false }: Omit<EncodeOptions, "barrier"> = {}): Int32Array {
     const split = this.added.splitter(allowedSpecial);
-    if (split === undefined) return this.encodePlain(bytes);
-    return this.encodeSegments(split(escapeBytes(bytes)).map((segment) => (typeof segment === "number" ? segment : unescapeBytes(segment))));
+    const plain = (segment: Segment): number | Uint8Array => (typeof segment === "number" ? segment : unescapeBytes(segment));
+    return this.surrounded(split === undefined ? this.encodePlain(bytes) : this.encodeSegments(split(escapeBytes(bytes)).map(plain)), addSpecialTokens);
+  }
+
+  private surrounded(ids: Int32Array, wanted: boolean): Int32Array {
+    const { before, after } = this.surroundings;
+    return wanted && before.length + after.length > 0 ? Int32Array.from([...before, ...ids, ...after]) : ids;
   }
 
   private encodeSegments(segments: readonly (Segment | Uint8Array)[]): Int32Array {
@@ -174,6 +189,10 @@ export abstract class TokenizerBase implements Tokenizer {
   }
 
   async encodeBatch(documents: readonly (string | Uint8Array)[], options: BatchOptions = {}): Promise<EncodedDocuments> {
+    if (options.addSpecialTokens === true && this.surroundings !== noSurroundings) {
+      const { addSpecialTokens: _, ...rest } = options;
+      return surroundAll(await this.encodeBatch(documents, rest), this.surroundings);
+    }
     const job = jobOptions(options);
     const split = this.added.splitter(options.allowedSpecial);
     if (split === undefined) return this.encodePlainDocuments(await encodeDocuments(documents), job);
@@ -209,10 +228,10 @@ export abstract class TokenizerBase implements Tokenizer {
     try {
       file = await open(path);
     } catch (error) {
-      throw new DataError({ file: path }, `the file cannot be read (${systemErrorCode(error) ?? "unknown error"}).`, { code: "unreadable", cause: error });
+      throw unreadable(path, error);
     }
     try {
-      if (this.added.splitter(options.allowedSpecial) !== undefined) {
+      if (options.addSpecialTokens === true || this.added.splitter(options.allowedSpecial) !== undefined) {
         yield (await this.encodeBatch([await file.readFile()], options)).tokens;
         return;
       }
@@ -258,20 +277,26 @@ export abstract class TokenizerBase implements Tokenizer {
   }
 
   tokenBytes(id: number): Uint8Array {
-    return this.bytes[id] ?? this.unknownId(id);
+    const name = this.names[id] ?? this.unknownId(id);
+    return this.added.byId.has(id) ? encodeUtf8(name) : this.modelTokenBytes(name);
   }
 
   tokenText(id: number): string {
     return this.names[id] ?? this.unknownId(id);
   }
 
+  /** A token as `tokenizer.json` spells it; undefined where the id is not in use. */
+  nameOf(id: number): string | undefined {
+    return this.names[id];
+  }
+
   idOf(token: string): number | undefined {
     // Only some callers ask, and a map of a large vocabulary takes a while.
-    this.ids ??= new Map(this.names.flatMap((name, id) => (name === undefined ? [] : [[name, id]])));
+    this.ids ??= idsOf(this.names);
     return this.ids.get(token);
   }
 
-  private unknownId(id: number): never {
+  protected unknownId(id: number): never {
     throw new TokenizerError({}, `token id ${id} is outside the vocabulary of ${this.vocabSize}.`, {
       code: "token-id",
       hint: "Is this the tokenizer of the model?",
@@ -299,8 +324,36 @@ export abstract class TokenizerBase implements Tokenizer {
   }
 }
 
-/** The tokens that begin and end a text. */
+/** The ids of names. */
+export function idsOf(names: readonly (string | undefined)[]): Map<string, number> {
+  const ids = new Map<string, number>();
+  for (let id = 0; id < names.length; id++) {
+    const name = names[id];
+    if (name !== undefined) ids.set(name, id);
+  }
+  return ids;
+}
+
+/** The same around every document. */
+function surroundAll({ tokens, ends }: EncodedDocuments, { before, after }: Surroundings): EncodedDocuments {
+  const extra = before.length + after.length;
+  const surrounded = new (tokens instanceof Uint16Array ? Uint16Array : Uint32Array)(tokens.length + ends.length * extra);
+  let [begin, offset] = [0, 0];
+  const newEnds = ends.map((end) => {
+    surrounded.set(before, offset);
+    surrounded.set(tokens.subarray(begin, end), offset + before.length);
+    surrounded.set(after, offset + before.length + end - begin);
+    offset += extra + end - begin;
+    begin = end;
+    return offset;
+  });
+  return { tokens: surrounded, ends: newEnds };
+}
+
+/** The tokens that begin and end a text, by name or by id. */
 export interface BoundaryTokens {
+  readonly bosId?: number | undefined;
+  readonly eosId?: number | undefined;
   readonly bosToken?: string | undefined;
   readonly eosToken?: string | undefined;
 }
@@ -338,4 +391,8 @@ export async function readText(path: string): Promise<string> {
     throw new TokenizerError({ file: path }, `the file cannot be read (${systemErrorCode(error) ?? "unknown error"}).`, { code: "unreadable", cause: error });
   }
 }
+
+/** A text to encode that cannot be read. */
+export const unreadable = (path: string, error: unknown): DataError =>
+  new DataError({ file: path }, `the file cannot be read (${systemErrorCode(error) ?? "unknown error"}).`, { code: "unreadable", cause: error });
 

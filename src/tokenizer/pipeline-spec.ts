@@ -1,0 +1,134 @@
+/**
+ * @file What a pipeline tokenizer is made of, as data: the steps as `tokenizer.json` writes them, and the model in arrays. Every format is read
+ * into this (`tokenizer-json.ts`, `sentencepiece.ts`, `tiktoken.ts`, `gguf.ts`, `llama2c.ts`) and written from it.
+ */
+
+import type { AddedToken } from "./added-tokens.js";
+import { BpeModel, CachedModel, WordwiseModel, type Lookup, type Model } from "./models.js";
+import { ScoreBpeModel } from "./score-bpe.js";
+import type { SentencePieceNormalization } from "./sp-normalizer.js";
+import type { DecoderStep, NormalizerStep, PostProcessorStep, PreTokenizerStep } from "./steps.js";
+import { idsOf } from "./tokenizer.js";
+import { UnigramModel } from "./unigram.js";
+
+/** Merges in the order in which they were learned. */
+export interface BpeSpec {
+  readonly kind: "bpe";
+  readonly names: readonly (string | undefined)[];
+  /** Left, right and result of each merge. */
+  readonly merges: Uint32Array;
+  readonly unkToken: string | undefined;
+  readonly fuseUnk: boolean;
+  readonly byteFallback: boolean;
+  readonly ignoreMerges: boolean;
+  readonly continuingSubwordPrefix: string;
+  readonly endOfWordSuffix: string;
+}
+
+export interface UnigramSpec {
+  readonly kind: "unigram";
+  readonly names: readonly (string | undefined)[];
+  readonly scores: Float64Array;
+  readonly unkId: number | undefined;
+  readonly byteFallback: boolean;
+}
+
+/** BPE by scores instead of merges. */
+export interface ScoreBpeSpec {
+  readonly kind: "score-bpe";
+  readonly names: readonly (string | undefined)[];
+  readonly scores: ArrayLike<number>;
+  readonly unkId: number | undefined;
+  readonly byteFallback: boolean;
+  readonly fuseUnk: boolean;
+}
+
+/** What only SentencePiece knows: what its pieces are, and its normalizer, which then runs instead of the steps. */
+export interface SentencePieceSpec {
+  readonly normalization: SentencePieceNormalization;
+  readonly userDefined: readonly number[];
+  readonly unused: readonly number[];
+}
+
+export interface PipelineSpec {
+  readonly normalizer: readonly NormalizerStep[];
+  readonly preTokenizer: readonly PreTokenizerStep[];
+  readonly postProcessor: readonly PostProcessorStep[];
+  readonly decoder: readonly DecoderStep[];
+  readonly model: BpeSpec | UnigramSpec | ScoreBpeSpec;
+  /** Ids of tokens that text never becomes besides the special ones: control and byte tokens of SentencePiece. */
+  readonly unreachable?: readonly number[] | undefined;
+  readonly sentencePiece?: SentencePieceSpec | undefined;
+}
+
+/** The ids of the tokens that text may become: not those that mark structure, which text must not smuggle in. */
+export function lookupOf({ model, unreachable = [] }: PipelineSpec, added: readonly AddedToken[]): Lookup {
+  const lookup = idsOf(model.names);
+  const drop = (id: number): void => {
+    const name = model.names[id];
+    if (name !== undefined && lookup.get(name) === id) lookup.delete(name);
+  };
+  for (const { special, id } of added) if (special) drop(id);
+  unreachable.forEach(drop);
+  return lookup;
+}
+
+export function buildModel(spec: PipelineSpec, added: readonly AddedToken[]): Model {
+  const { model, sentencePiece } = spec;
+  const lookup = lookupOf(spec, added);
+  const idOf = (name: string): number | undefined => {
+    const id = model.names.indexOf(name);
+    return id < 0 ? undefined : id;
+  };
+  const byteIds = (): (number | undefined)[] => {
+    const all = idsOf(model.names);
+    return Array.from({ length: 256 }, (_, byte) => all.get(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`));
+  };
+  switch (model.kind) {
+    case "bpe": {
+      const { unkToken, merges, ...options } = model;
+      const bpe = new BpeModel(lookup, merges, { ...options, unkId: unkToken === undefined ? undefined : idOf(unkToken) });
+      const marksPosition = model.continuingSubwordPrefix !== "" || model.endOfWordSuffix !== "" || model.ignoreMerges;
+      return wordwise(bpe, lookup, !marksPosition);
+    }
+    case "unigram": {
+      const { names, scores, unkId, byteFallback } = model;
+      const special = new Set([...(spec.unreachable ?? []), ...added.filter((token) => token.special).map(({ id }) => id)]);
+      const isScored = (id: number): boolean => sentencePiece === undefined || !(special.has(id) || sentencePiece.userDefined.includes(id) || sentencePiece.unused.includes(id));
+      return new CachedModel(
+        new UnigramModel(lookup, scores, {
+          unkId,
+          byteFallback,
+          byteIds: byteFallback ? byteIds() : [],
+          singlePrecision: sentencePiece !== undefined,
+          userDefined: new Set(sentencePiece?.userDefined),
+          scoredIds: sentencePiece === undefined ? undefined : new Set([...names.keys()].filter(isScored)),
+        }),
+      );
+    }
+    case "score-bpe": {
+      const { names, scores, unkId, byteFallback, fuseUnk } = model;
+      const frozenAt = sentencePiece === undefined ? undefined : symbolFinder(sentencePiece.userDefined.map((id) => names[id] ?? ""));
+      const bpe = new ScoreBpeModel(lookup, scores, { unkId, byteIds: byteFallback ? byteIds() : [], unused: new Set(sentencePiece?.unused), frozenAt, fuseUnk });
+      return wordwise(bpe, lookup, frozenAt === undefined);
+    }
+  }
+}
+
+const wordwise = (model: Model, lookup: Lookup, possible: boolean): Model => {
+  const cached = new CachedModel(model);
+  return possible && WordwiseModel.fits(lookup) ? new WordwiseModel(cached) : cached;
+};
+
+/** Finds the longest of some symbols at a place of a text; undefined where there are no symbols. */
+export function symbolFinder(symbols: readonly string[]): ((text: string, start: number) => number) | undefined {
+  const known = new Set(symbols.filter((symbol) => symbol !== ""));
+  if (known.size === 0) return undefined;
+  const lengths = new Map<number, number[]>();
+  for (const symbol of known) {
+    const list = lengths.get(symbol.charCodeAt(0)) ?? [];
+    if (!list.includes(symbol.length)) list.push(symbol.length);
+    lengths.set(symbol.charCodeAt(0), list.sort((a, b) => b - a));
+  }
+  return (text, start) => lengths.get(text.charCodeAt(start))?.find((length) => known.has(text.slice(start, start + length))) ?? 0;
+}

@@ -1,0 +1,54 @@
+/**
+ * @file Where the tables of Hugging Face `tokenizers` are older than those of Node. Its normalizers and its punctuation come from libraries that
+ * were fixed at some version of Unicode; characters added since are plain to them. Found by asking it about every code point.
+ */
+
+import { classOf } from "./regex.js";
+
+const setOf = (ranges: string): RegExp => new RegExp(`[${classOf(ranges)}]`, "u");
+
+/** Characters that since decompose, or are ordered among other marks: to its normalization forms they are letters like any other. */
+const plainToNormalization = `
+32ff a7f1-a7f4 ab69
+7fd 897-89f 8ca-8d3 9fe c3c d3b-d3c eba 1715 1abf-1add 1ae0-1aeb 1df6-1dfa a82c 105c9 105e4 10d24-10d27 10d69-10d6d 10eab-10eac
+10efa-10efb 10efd-10eff 10f46-10f50 10f82-10f85 11070 1133b 11383 11385 1138e 11391 113c5 113c7-113c8 113ce-113d0 1145e 11839-1183a
+11938 1193d-1193e 11943 119e0 11a34 11a47 11a99 11d42 11d44-11d45 11d97 11f41-11f42 16121-16128 1612f 16d68-16d6a 16ff0-16ff1 1e08f
+1e130-1e136 1e2ae 1e2ec-1e2ef 1e4ec-1e4ef 1e5ee-1e5ef 1e6e3 1e6e6 1e6ee-1e6ef 1e6f5
+105c9 105e4 10781-10785 10787-107b0 107b2-107ba 11383 11385 1138e 11391 113b8 113bb 113c2 113c5 113c7-113c9 11930 11935 11938
+1611e-16129 16d63 16d67-16d6a 1ccd6-1ccf9 1e030-1e06d 1f16c 1fbf0-1fbf9`;
+
+/** Combining marks that `StripAccents` leaves, and what it takes besides the marks of today. */
+const keptAccents = `
+7fd 897-89f 8ca-8d3 9fe afa-aff b55 c04 c3c cf3 d00 d3b-d3c d81 eba ece 1715 180f 1abf-1add 1ae0-1aeb 1cf7 1df6-1dfa a82c a8ff
+10d24-10d27 10d69-10d6d 10eab-10eac 10efa-10eff 10f46-10f50 10f82-10f85 11070 11073-11074 110c2 11145-11146 111c9 111ce-111cf 11241
+1133b 113b8-113c0 113c2 113c5 113c7-113ca 113cc-113d0 113d2 113e1-113e2 1145e 1182c-1183a 11930-11935 11937-11938 1193b-1193e 11940
+11942-11943 119d1-119d7 119da-119e0 119e4 11a01-11a0a 11a33-11a39 11a3b-11a3e 11a47 11a51-11a5b 11a8a-11a99 11b60-11b67 11d31-11d36
+11d3a 11d3c-11d3d 11d3f-11d45 11d47 11d8a-11d8e 11d90-11d91 11d93-11d97 11ef3-11ef6 11f00-11f01 11f03 11f34-11f3a 11f3e-11f42 11f5a
+13440 13447-13455 1611e-1612f 16f4f 16f7f-16f87 16fe4 16ff0-16ff1 1cf00-1cf2d 1cf30-1cf46 1e08f 1e130-1e136 1e2ae 1e2ec-1e2ef
+1e4ec-1e4ef 1e5ee-1e5ef 1e6e3 1e6e6 1e6ee-1e6ef 1e6f5`;
+const alsoAccents = "1cf2-1cf3";
+
+/** Punctuation that it does not count as such, and what it does besides. */
+const otherPunctuation = `
+61d 9fd a76 c77 c84 1b4e-1b4f 1b7d-1b7f 2e43-2e4f 2e52-2e5d 10d6e 10ead 10ed0 10f55-10f59 10f86-10f89 113d4-113d5 113d7-113d8
+1144b-1144f 1145a-1145b 1145d 11660-1166c 116b9 1183b 11944-11946 119e2 11a3f-11a46 11a9a-11a9c 11a9e-11aa2 11b00-11b09 11be1
+11c41-11c45 11c70-11c71 11ef7-11ef8 11f43-11f4f 11fff 12ff1-12ff2 16d6d-16d6f 16e97-16e9a 16fe2 1e5ff 1e95e-1e95f`;
+const alsoPunctuation = "166d 111c9";
+
+const plain = new RegExp(`([${classOf(plainToNormalization)}]+)`, "gu");
+const hasPlain = setOf(plainToNormalization);
+
+/** A Unicode normalization form as Hugging Face has it. */
+export function normalizeUnicode(text: string, form: "NFC" | "NFD" | "NFKC" | "NFKD"): string {
+  if (!hasPlain.test(text)) return text.normalize(form);
+  return text
+    .split(plain)
+    .map((part, i) => (i % 2 === 1 ? part : part.normalize(form)))
+    .join("");
+}
+
+/** What `StripAccents` takes out. */
+export const accents = new RegExp(`[[\\p{M}${classOf(alsoAccents)}]--[${classOf(keptAccents)}]]`, "gv");
+
+/** Unicode's punctuation, and what of ASCII is counted as such besides. */
+export const punctuation = new RegExp(`[[\\p{P}$+<=>^\`\\|~${classOf(alsoPunctuation)}]--[${classOf(otherPunctuation)}]]`, "gv");
