@@ -169,6 +169,9 @@ async function openLlama2c(path: string): Promise<ModelSource> {
 }
 
 async function tokenizerIn(folder: string): Promise<Tokenizer | undefined> {
-  const file = join(folder, "tokenizer.json");
-  return (await stat(file).catch(() => undefined)) === undefined ? undefined : Tokenizer.load(file);
+  for (const name of ["tokenizer.json", "tokenizer.model", "tokenizer.bin"]) {
+    const file = join(folder, name);
+    if ((await stat(file).catch(() => undefined)) !== undefined) return Tokenizer.load(file);
+  }
+  return undefined;
 }

@@ -100,7 +100,7 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
     const spec: PipelineSpec = {
       ...asSteps(plain, false),
       postProcessor: surroundings(true, false),
-      decoder: sentencePieceDecoder(addDummyPrefix, undefined),
+      decoder: sentencePieceDecoder(Number(addDummyPrefix), undefined),
       model: { kind: "score-bpe", names, scores, unkId, byteFallback: true, fuseUnk: false },
       unreachable: byteIds,
     };
@@ -117,7 +117,7 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
   const spec: PipelineSpec = {
     ...asSteps(normalization, userDefined.length > 0),
     postProcessor: surroundings(false, true),
-    decoder: sentencePieceDecoder(addDummyPrefix, undefined),
+    decoder: sentencePieceDecoder(Number(addDummyPrefix), undefined),
     model: { kind: "unigram", names, scores: Float64Array.from({ length: names.length }, (_, id) => scores[id]), unkId, byteFallback: byteIds.length === 256 },
     unreachable: byteIds,
     sentencePiece: { normalization, userDefined, unused: [] },

@@ -1,25 +1,34 @@
 /**
  * @file Tokenizers: text to ids and back.
  *
- * `Tokenizer.train` learns a byte-level BPE, `CharTokenizer.fromText` takes a text's characters, `Tokenizer.load` and `Tokenizer.fromJSON` read what
- * Hugging Face `tokenizers` writes. To understand BPE read `bpe.ts` (encoding) and `train.ts` (learning).
+ * `Tokenizer.train` learns a byte-level BPE, `CharTokenizer.fromText` takes a text's characters, `Tokenizer.load` reads what others wrote. To
+ * understand BPE read `bpe.ts` (encoding) and `train.ts` (learning); the unigram model is `unigram.ts`. How a text goes from normalizer to model is
+ * `pipeline-tokenizer.ts`, each step in its file.
  */
 
-import { stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readdir, stat } from "node:fs/promises";
+import { dirname, extname, join } from "node:path";
 import { TokenizerError } from "../errors.js";
 import { BpeTokenizer, endOfText, type EngineOption, type TrainTokenizerOptions } from "./bpe-tokenizer.js";
 import { CharTokenizer } from "./char-tokenizer.js";
+import { loadLlama2cTokenizer } from "./llama2c.js";
 import { PipelineTokenizer } from "./pipeline-tokenizer.js";
+import { templateOf } from "./post-processor.js";
+import { loadSentencePiece } from "./sentencepiece.js";
+import type { PostProcessorStep } from "./steps.js";
 import type { TextSource } from "./text-source.js";
+import { loadTiktoken } from "./tiktoken.js";
 import { readText, type BoundaryTokens, type Tokenizer as TokenizerInterface } from "./tokenizer.js";
-import { parseTokenizerConfig, parseTokenizerJson } from "./tokenizer-json.js";
+import { parseTokenizerConfig, parseTokenizerJson, type TokenizerConfig } from "./tokenizer-json.js";
 
 export type Tokenizer = TokenizerInterface;
 
 export interface ReadTokenizerOptions extends BoundaryTokens, EngineOption {
   /** Named in errors. */
   readonly file?: string;
+  /** Put `bosToken` before a text, and `eosToken` after it, where the tokenizer has no template of its own that says what goes around a text. */
+  readonly addBos?: boolean | undefined;
+  readonly addEos?: boolean | undefined;
 }
 
 export const Tokenizer = {
@@ -30,27 +39,55 @@ export const Tokenizer = {
    * A tokenizer from the value of a `tokenizer.json`. Without `eosToken` and `bosToken`, a special token `<|endoftext|>` is taken as both.
    * Throws TokenizerError that names the field where the value is none or holds what is not supported.
    */
-  fromJSON(json: unknown, { file, engine, ...boundaries }: ReadTokenizerOptions = {}): BpeTokenizer | CharTokenizer | PipelineTokenizer {
+  fromJSON(json: unknown, { file, engine, addBos = false, addEos = false, ...boundaries }: ReadTokenizerOptions = {}): BpeTokenizer | CharTokenizer | PipelineTokenizer {
     const parsed = parseTokenizerJson(json, file);
     const marked = parsed.added.some((token) => token.special && token.content === endOfText);
     const given = boundaries.bosToken !== undefined || boundaries.eosToken !== undefined;
     const tokens = given || !marked ? boundaries : { bosToken: endOfText, eosToken: endOfText };
     if (parsed.kind === "char") return new CharTokenizer(parsed.names, parsed.added, tokens);
-    if (parsed.kind === "pipeline") return new PipelineTokenizer(parsed.spec, parsed.added, tokens);
-    return new BpeTokenizer(parsed.model, parsed.added, { ...tokens, engine });
+
+    const idOf = (content: string | undefined): number[] => parsed.added.filter((token) => token.content === content).map(({ id }) => id);
+    const around = { before: addBos ? idOf(tokens.bosToken) : [], after: addEos ? idOf(tokens.eosToken) : [] };
+    const template = (own: readonly PostProcessorStep[]): readonly PostProcessorStep[] =>
+      own.some(({ type }) => type !== "ByteLevel") ? own : [...own, ...templateOf(around, (id) => parsed.added.find((token) => token.id === id)?.content ?? "")];
+    if (parsed.kind === "pipeline") return new PipelineTokenizer({ ...parsed.spec, postProcessor: template(parsed.spec.postProcessor) }, parsed.added, tokens);
+    return new BpeTokenizer({ ...parsed.model, postProcessor: template(parsed.model.postProcessor ?? []) }, parsed.added, { ...tokens, engine });
   },
 
-  /** Reads a folder with a `tokenizer.json` (and a `tokenizer_config.json`, which names the boundary tokens), or the file itself. */
+  /**
+   * Reads a folder or a file: `tokenizer.json` (beside it a `tokenizer_config.json`, which names the boundary tokens), a SentencePiece
+   * `.model`, tiktoken's `.tiktoken`, llama2.c's `.bin`.
+   */
   async load(path: string, options: EngineOption = {}): Promise<BpeTokenizer | CharTokenizer | PipelineTokenizer> {
-    const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() === true;
-    const file = isFolder ? join(path, "tokenizer.json") : path;
-    const json = parseJson(await readText(file), file);
-    const configFile = join(dirname(file), "tokenizer_config.json");
-    const hasConfig = (await stat(configFile).catch(() => undefined)) !== undefined;
-    const boundaries = hasConfig ? parseTokenizerConfig(parseJson(await readText(configFile), configFile), configFile) : {};
-    return Tokenizer.fromJSON(json, { file, ...boundaries, ...options });
+    const file = await findFile(path);
+    switch (extname(file)) {
+      case ".model":
+        return loadSentencePiece(file, await configBeside(file));
+      case ".tiktoken":
+        return loadTiktoken(file, options);
+      case ".bin":
+        return loadLlama2cTokenizer(file);
+      default: {
+        const json = parseJson(await readText(file), file);
+        return Tokenizer.fromJSON(json, { file, ...(await configBeside(file)), ...options });
+      }
+    }
   },
 };
+
+async function configBeside(tokenizerFile: string): Promise<Partial<TokenizerConfig>> {
+  const file = join(dirname(tokenizerFile), "tokenizer_config.json");
+  const isThere = (await stat(file).catch(() => undefined)) !== undefined;
+  return isThere ? parseTokenizerConfig(parseJson(await readText(file), file), file) : {};
+}
+
+/** In a folder, the file that says most. */
+async function findFile(path: string): Promise<string> {
+  if ((await stat(path).catch(() => undefined))?.isDirectory() !== true) return path;
+  const names = await readdir(path);
+  const found = ["tokenizer.json", "tokenizer.model", "spiece.model"].find((name) => names.includes(name)) ?? names.find((name) => name.endsWith(".tiktoken"));
+  return join(path, found ?? "tokenizer.json");
+}
 
 function parseJson(text: string, file: string): unknown {
   try {
@@ -65,9 +102,13 @@ export { CharTokenizer, UnknownCharacterError, type CharTokenizerOptions } from 
 export type { AddedToken, AllowedSpecial } from "./added-tokens.js";
 export type { EncodedDocuments, JobOptions, TokenizerEngine } from "./engine.js";
 export { nativeEngine } from "./native.js";
+export { tokenizerFromGguf, tokenizerToGguf, type TokenizerField, type TokenizerMetadata } from "./gguf.js";
+export { loadLlama2cTokenizer, readLlama2cTokenizer } from "./llama2c.js";
 export { PipelineTokenizer } from "./pipeline-tokenizer.js";
 export { patternNames, type PatternName } from "./pretokenize.js";
 export { referenceEngine } from "./reference.js";
+export { loadSentencePiece, readSentencePiece, type SentencePieceOptions } from "./sentencepiece.js";
+export { loadTiktoken, readTiktoken, type TiktokenOptions } from "./tiktoken.js";
 export type { TextSource } from "./text-source.js";
 export type { BatchOptions, DecodeOptions, DecodeStream, EncodeOptions } from "./tokenizer.js";
 export type { TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.js";

@@ -15,7 +15,7 @@ import type { Model } from "./models.js";
 import { compileNormalizer } from "./normalizers.js";
 import { surroundingsOf } from "./post-processor.js";
 import { compilePreTokenizer, type PreTokenizer } from "./pre-tokenizers.js";
-import { sentencePieceNormalizer } from "./sp-normalizer.js";
+import { sentencePieceNormalizer, sentencePieceText } from "./sp-normalizer.js";
 import { buildModel, symbolFinder, type PipelineSpec } from "./pipeline-spec.js";
 import { jobOptions, TokenizerBase, unreadable, type BatchOptions, type BoundaryTokens, type DecodeOptions, type DecodeStream, type EncodeOptions } from "./tokenizer.js";
 import { writePipelineJson, type TokenizerJson } from "./tokenizer-json.js";
@@ -49,7 +49,7 @@ export class PipelineTokenizer extends TokenizerBase {
     });
     super(spec.model.names, new AddedTokens(addedTokens, normalize), boundaries, surroundings);
     this.preTokenize = compilePreTokenizer(sentencePiece === undefined ? spec.preTokenizer : []);
-    this.toText = compileDecoder(spec.decoder);
+    this.toText = sentencePiece === undefined ? compileDecoder(spec.decoder) : sentencePieceText(spec.decoder, sentencePiece.normalization);
     this.isByteLevel = spec.decoder.some(({ type }) => type === "ByteLevel");
     this.hasByteFallback = spec.decoder.some(({ type }) => type === "ByteFallback");
   }
@@ -164,6 +164,7 @@ export class PipelineTokenizer extends TokenizerBase {
   }
 
   override decodeBytes(ids: Iterable<number>, options?: DecodeOptions): Uint8Array {
+    if (this.isByteLevel) return super.decodeBytes(ids, options);
     return encodeUtf8(this.decode(ids, options));
   }
 
@@ -174,11 +175,12 @@ export class PipelineTokenizer extends TokenizerBase {
   override decodeStream(options?: DecodeOptions): DecodeStream {
     if (this.isByteLevel) return super.decodeStream(options);
     // What comes first in a text may lose its space, so what comes later is decoded as it is after something.
+    const startsWithText = this.spec.sentencePiece?.normalization.removeExtraWhitespaces === true;
     let before: TokenText[] = [];
     let pending: TokenText[] = [];
     const flush = (): string => {
       const fresh = this.toText([...before, ...pending]).slice(this.toText(before).length);
-      if (pending.length > 0) before = [something];
+      if (pending.length > 0 && !(fresh === "" && startsWithText)) before = [something];
       pending = [];
       return fresh;
     };

@@ -5,7 +5,6 @@
  * Ids are those of the SentencePiece library. Control symbols are special tokens; user-defined ones are found in any text.
  */
 
-import { readFile, stat } from "node:fs/promises";
 import { TokenizerError } from "../errors.js";
 import { specialToken, type AddedToken } from "./added-tokens.js";
 import { maxTokenId } from "./bpe.js";
@@ -16,12 +15,10 @@ import type { PipelineSpec } from "./pipeline-spec.js";
 import { templateOf } from "./post-processor.js";
 import type { SentencePieceNormalization } from "./sp-normalizer.js";
 import type { DecoderStep, NormalizerStep, PreTokenizerStep } from "./steps.js";
-import type { BoundaryTokens } from "./tokenizer.js";
+import { readTokenizerFile, type BoundaryTokens } from "./tokenizer.js";
 
 /** Types of pieces; the same numbers as in GGUF. */
 export const pieceTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
-
-const maxFileBytes = 2 ** 28;
 
 export interface SentencePieceOptions extends BoundaryTokens {
   /** Named in errors. */
@@ -89,7 +86,7 @@ export function readSentencePiece(bytes: Uint8Array, { file, addBos = false, add
   const spec: PipelineSpec = {
     ...asSteps(normalization, userDefined.length > 0),
     postProcessor: templateOf(surroundings, (id) => names[id]),
-    decoder: sentencePieceDecoder(normalization.addDummyPrefix || normalization.removeExtraWhitespaces, names[unkId], normalization.whitespaceAsSuffix),
+    decoder: sentencePieceDecoder(Number(normalization.addDummyPrefix || normalization.removeExtraWhitespaces), names[unkId]),
     model: modelType === 1 ? { kind: "unigram", names, scores, unkId, byteFallback } : { kind: "score-bpe", names, scores, unkId, byteFallback, fuseUnk: true },
     unreachable: byteIds,
     sentencePiece: { normalization, userDefined, unused: idsOfType(pieceTypes.unused) },
@@ -105,9 +102,7 @@ export function readSentencePiece(bytes: Uint8Array, { file, addBos = false, add
 
 /** Reads a `tokenizer.model`. */
 export async function loadSentencePiece(file: string, options: SentencePieceOptions = {}): Promise<PipelineTokenizer> {
-  const { size } = await stat(file);
-  if (size > maxFileBytes) throw new TokenizerError({ file }, `${size} bytes are too many for a tokenizer.`, { code: "bad-tokenizer" });
-  return readSentencePiece(await readFile(file), { ...options, file });
+  return readSentencePiece(await readTokenizerFile(file), { ...options, file });
 }
 
 /** The steps of Hugging Face that come to the same, user-defined symbols beside white space apart. */
@@ -128,13 +123,14 @@ export function asSteps(spec: SentencePieceNormalization, hasSymbols: boolean): 
   };
 }
 
-export function sentencePieceDecoder(stripsStart: boolean, unknown: string | undefined, stripsEnd = false): DecoderStep[] {
+/** @param leadingSpaces how many spaces a text loses at its start */
+export function sentencePieceDecoder(leadingSpaces: number, unknown: string | undefined): DecoderStep[] {
   return [
     ...(unknown === undefined ? [] : [{ type: "Replace", pattern: { String: unknown }, content: " ⁇ " } as const]),
     { type: "Replace", pattern: { String: "▁" }, content: " " },
     { type: "ByteFallback" },
     { type: "Fuse" },
-    ...(stripsStart || stripsEnd ? [{ type: "Strip", content: " ", start: stripsEnd ? 0 : 1, stop: stripsEnd ? 1 : 0 } as const] : []),
+    ...(leadingSpaces > 0 ? [{ type: "Strip", content: " ", start: leadingSpaces, stop: 0 } as const] : []),
   ];
 }
 

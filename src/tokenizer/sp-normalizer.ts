@@ -1,12 +1,14 @@
 /**
- * @file SentencePiece's normalizer: character rules, white space, the dummy prefix and the escape of spaces in one pass (normalizer.cc of
+ * @file SentencePiece's normalizer, and its way back: character rules, white space, the dummy prefix and the escape of spaces in one pass (normalizer.cc of
  * google/sentencepiece). Hugging Face puts it together from several steps, which come close.
  */
 
 import type { FilePlace } from "../errors.js";
 import { decodeUtf8, encodeUtf8, wellFormed } from "./bytes.js";
 import { CharsMap } from "./charsmap.js";
+import { compileDecoder, type TokenText } from "./decoders.js";
 import type { Normalizer } from "./normalizers.js";
+import type { DecoderStep } from "./steps.js";
 
 export interface SentencePieceNormalization {
   /** The precompiled rules; empty for none. */
@@ -44,6 +46,23 @@ export function sentencePieceNormalizer(spec: SentencePieceNormalization, place:
       result = result.slice(0, end);
     }
     return spec.addDummyPrefix && spec.whitespaceAsSuffix ? result + space : result;
+  };
+}
+
+/**
+ * The text of tokens as SentencePiece writes it: a space is dropped where the text begins, and where extra ones are removed, from each token
+ * until there is some text. (Among the steps of Hugging Face, `Strip` comes close to that.)
+ */
+export function sentencePieceText(steps: readonly DecoderStep[], { addDummyPrefix, removeExtraWhitespaces }: SentencePieceNormalization): (tokens: readonly TokenText[]) => string {
+  const toText = compileDecoder(steps.filter(({ type }) => type !== "Strip"));
+  if (!addDummyPrefix && !removeExtraWhitespaces) return toText;
+  return (tokens) => {
+    let first = 0;
+    for (; first < tokens.length; first++) {
+      const { text, added } = tokens[first];
+      if (text !== "▁" || !removeExtraWhitespaces) return toText([{ text: text.startsWith("▁") ? text.slice(1) : text, added }, ...tokens.slice(first + 1)]);
+    }
+    return "";
   };
 }
 

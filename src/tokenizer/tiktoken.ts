@@ -6,21 +6,19 @@
  * made of never matters otherwise: every way to it ends in those two.)
  */
 
-import { readFile, stat } from "node:fs/promises";
 import { TokenizerError } from "../errors.js";
 import type { AddedToken } from "./added-tokens.js";
 import { specialToken } from "./added-tokens.js";
 import { latin1, maxTokenId } from "./bpe.js";
 import { BpeTokenizer, type EngineOption } from "./bpe-tokenizer.js";
-import { byteAlphabet } from "./bytes.js";
+import { byteAlphabet, decodeUtf8 } from "./bytes.js";
+import { preTokenizers } from "./gguf-pre.js";
 import { PipelineTokenizer } from "./pipeline-tokenizer.js";
 import type { PatternName } from "./pretokenize.js";
 import type { PreTokenizerStep } from "./steps.js";
-import type { BoundaryTokens } from "./tokenizer.js";
+import { readTokenizerFile, type BoundaryTokens } from "./tokenizer.js";
 import { asByteLevelBpe, byteLevelDecoder, byteLevelSteps } from "./tokenizer-json.js";
-import { preTokenizers } from "./gguf-pre.js";
 
-const maxFileBytes = 2 ** 28;
 const maxTokenBytes = 1024;
 
 export interface TiktokenOptions extends BoundaryTokens, EngineOption {
@@ -97,7 +95,5 @@ function joinBelow(bytes: string, ranks: ReadonlyMap<string, number>, limit: num
 
 /** Reads a `.tiktoken` file. */
 export async function loadTiktoken(file: string, options: TiktokenOptions = {}): Promise<BpeTokenizer | PipelineTokenizer> {
-  const { size } = await stat(file);
-  if (size > maxFileBytes) throw new TokenizerError({ file }, `${size} bytes are too many for a tokenizer.`, { code: "bad-tokenizer" });
-  return readTiktoken(await readFile(file, "utf8"), { ...options, file });
+  return readTiktoken(decodeUtf8(await readTokenizerFile(file)), { ...options, file });
 }

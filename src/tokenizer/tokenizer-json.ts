@@ -397,14 +397,27 @@ export function writeCharJson(names: readonly (string | undefined)[], addedToken
 /** A token string or an object that holds one; anything else, none. */
 const tokenName = z.union([z.string(), z.object({ content: z.string() }).transform(({ content }) => content)]);
 
-/** The boundary tokens of a stranger's `tokenizer_config.json`. */
-export function parseTokenizerConfig(json: unknown, file: string): { bosToken: string | undefined; eosToken: string | undefined } {
-  const result = z.object({ bos_token: tokenName.nullish(), eos_token: tokenName.nullish() }).safeParse(json);
+/** What of a stranger's `tokenizer_config.json` concerns ids. */
+export interface TokenizerConfig {
+  readonly bosToken: string | undefined;
+  readonly eosToken: string | undefined;
+  /** Whether the model wants them around a text; undefined where the file does not say. */
+  readonly addBos: boolean | undefined;
+  readonly addEos: boolean | undefined;
+}
+
+export function parseTokenizerConfig(json: unknown, file: string): TokenizerConfig {
+  const flag = z.boolean().nullish();
+  const schema = z.object({ bos_token: tokenName.nullish(), eos_token: tokenName.nullish(), add_bos_token: flag, add_eos_token: flag, tokenizer_class: z.string().nullish() });
+  const result = schema.safeParse(json);
   if (!result.success) {
     const { path, message } = describe(result.error.issues[0]);
     throw new TokenizerError({ file, field: path }, message, { code: "bad-tokenizer" });
   }
-  return { bosToken: result.data.bos_token ?? undefined, eosToken: result.data.eos_token ?? undefined };
+  const { bos_token, eos_token, add_bos_token, add_eos_token, tokenizer_class } = result.data;
+  // Llama's class puts <s> before a text unless told not to, whatever its files say.
+  const usual = /^(Code)?Llama|^Gemma/.test(tokenizer_class ?? "") ? true : undefined;
+  return { bosToken: bos_token ?? undefined, eosToken: eos_token ?? undefined, addBos: add_bos_token ?? usual, addEos: add_eos_token ?? undefined };
 }
 
 /** The deepest thing that is wrong: of a union, the branch that got furthest. */

@@ -6,7 +6,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { mkdir, open, readFile, rename, rm, writeFile, type FileHandle } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat, writeFile, type FileHandle } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { DataError, TokenizerError, systemErrorCode } from "../errors.js";
@@ -130,9 +130,10 @@ export abstract class TokenizerBase implements Tokenizer {
     }
     this.names = allNames;
     this.specialTokens = new Map(added.tokens.filter((token) => token.special).map((token) => [token.content, token.id]));
-    this.bosId = bosId ?? this.boundaryId("bosToken", bosToken);
-    this.eosId = eosId ?? this.boundaryId("eosToken", eosToken);
+    // What a template puts around a text is as good as a name.
     const { before, after } = surroundings;
+    this.bosId = bosId ?? this.boundaryId("bosToken", bosToken) ?? before[0];
+    this.eosId = eosId ?? this.boundaryId("eosToken", eosToken) ?? after.at(-1);
     this.addsBos = this.bosId !== undefined && before.includes(this.bosId);
     this.addsEos = this.eosId !== undefined && after.includes(this.eosId);
   }
@@ -389,6 +390,20 @@ export async function readText(path: string): Promise<string> {
     return await readFile(path, "utf8");
   } catch (error) {
     throw new TokenizerError({ file: path }, `the file cannot be read (${systemErrorCode(error) ?? "unknown error"}).`, { code: "unreadable", cause: error });
+  }
+}
+
+const maxTokenizerBytes = 2 ** 28;
+
+/** The bytes of a tokenizer's file, which no tokenizer needs more than a quarter of a gigabyte of. */
+export async function readTokenizerFile(file: string): Promise<Uint8Array> {
+  try {
+    const { size } = await stat(file);
+    if (size > maxTokenizerBytes) throw new TokenizerError({ file }, `${size} bytes are too many for a tokenizer.`, { code: "bad-tokenizer" });
+    return await readFile(file);
+  } catch (error) {
+    if (error instanceof TokenizerError) throw error;
+    throw new TokenizerError({ file }, `the file cannot be read (${systemErrorCode(error) ?? "unknown error"}).`, { code: "unreadable", cause: error });
   }
 }
 
