@@ -6,14 +6,13 @@
  *
  * Fails when the timer was more than 50 ms late, or when the resident size of step 50 and a later one differ by more than 2%.
  */
+// As the command line does.
+import "../dist/src/cli/heap.js";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setFlagsFromString } from "node:v8";
-import { loadRecipe, prepareRecipe, train } from "../dist/src/index.js";
 
-// As the command line does (src/cli/bin.ts).
-setFlagsFromString("--semi-space-growth-factor=1");
+const { loadRecipe, prepareRecipe, train } = await import("../dist/src/index.js");
 
 const [name = "shakespeare-char", stepsGiven = "500", dtype] = process.argv.slice(2);
 const steps = Number(stepsGiven);

@@ -35,9 +35,12 @@ void systemFree(void* block) {
 
 Memory::Memory() {
 #if defined(__GLIBC__)
-  // What a save or a read of the weights leaves behind on the JavaScript side then goes back to the system when it is collected. By default
-  // glibc raises this bound with every large block that is freed, and keeps them all.
+  // What evaluations and saves leave behind on the JavaScript side then goes back to the system when it is collected. By default glibc raises
+  // both bounds with every large block that is freed, and keeps a heap for each thread that ever asked for memory; of these only the first
+  // shrinks.
   mallopt(M_MMAP_THRESHOLD, 64 << 10);
+  mallopt(M_TRIM_THRESHOLD, 64 << 10);
+  mallopt(M_ARENA_MAX, 1);
 #endif
 }
 

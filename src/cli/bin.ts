@@ -1,13 +1,10 @@
 #!/usr/bin/env node
 /** @file The executable: runs the command line and hands on its exit code. */
 
-import { setFlagsFromString } from "node:v8";
-import { main } from "./main.js";
-
-// V8 lets its young generation grow to some 50 MB when it sees much garbage; here nearly all of it dies at once, in little room as well.
-// So the resident size stays flat while a model trains, and pauses stay short.
-setFlagsFromString("--semi-space-growth-factor=1");
+import "./heap.js";
 
 // `inkling ... | head` closes the pipe early, which is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+// Only now: modules are parsed before any of them runs, and that alone makes the heap grow.
+const { main } = await import("./main.js");
 process.exitCode = await main(process.argv.slice(2));
