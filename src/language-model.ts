@@ -3,6 +3,7 @@
  */
 
 import type { GenerationDefaults } from "./checkpoint/folder.js";
+import { saveGguf, type SaveGgufOptions, type SavedGguf } from "./checkpoint/gguf/index.js";
 import { loadModel, saveModel, type ModelToSave } from "./checkpoint/model.js";
 import { openModel } from "./checkpoint/model-source.js";
 import { generate, generateBatch, generateText, type Generation, type GenerationSettingsInput, type Piece, type Prompt, type TextCodec } from "./generate/index.js";
@@ -25,6 +26,13 @@ export type GenerateTextOptions = GenerationSettingsInput & {
   readonly signal?: AbortSignal | undefined;
 };
 
+export interface LoadModelOptions {
+  readonly device?: Device | undefined;
+  /** Turn the quantised weights of a GGUF file into f32, which takes several times the memory and can be trained. By default they stay quantised. */
+  readonly dequantize?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 export class LanguageModel extends Decoder {
   /** The tokenizer it was loaded or last saved with. */
   tokenizer: Tokenizer | undefined;
@@ -46,14 +54,14 @@ export class LanguageModel extends Decoder {
 
   /**
    * Loads a model with its tokenizer where it has one: a folder that Inkling or transformers saved; of a training run's, the best checkpoint; a
-   * `.safetensors` file with its config.json beside it; a llama2.c `.bin`.
+   * `.safetensors` file with its config.json beside it; a GGUF file; a llama2.c `.bin`.
    *
    * @throws CheckpointError saying which file is wrong and how (see `openModel` and `loadWeights`); TokenizerError for the tokenizer's.
    */
-  static async load(path: string, { device, signal }: { device?: Device; signal?: AbortSignal } = {}): Promise<LanguageModel> {
+  static async load(path: string, { device, signal, dequantize }: LoadModelOptions = {}): Promise<LanguageModel> {
     await using source = await openModel(path);
     const tokenizer = await source.tokenizer();
-    return await loadModel(source, ({ config, generation, family: { modelType } }) => new LanguageModel(config, { weights: "none", tokenizer, generation, modelType, ...(device && { device }) }), { signal });
+    return await loadModel(source, ({ config, generation, family: { modelType } }) => new LanguageModel(config, { weights: "none", tokenizer, generation, modelType, ...(device && { device }) }), { signal, dequantize });
   }
 
   /**
@@ -64,6 +72,15 @@ export class LanguageModel extends Decoder {
   async save(folder: string, options: Omit<ModelToSave, "model"> = {}): Promise<void> {
     this.tokenizer = options.tokenizer ?? this.tokenizer;
     await saveModel(folder, { generation: this.generation, ...options, model: this, tokenizer: this.tokenizer });
+  }
+
+  /**
+   * Saves it as one GGUF file, which llama.cpp and Ollama open, atomically; `quantize` chooses the type of the weights.
+   *
+   * @throws as `saveGguf`.
+   */
+  saveGguf(path: string, options: SaveGgufOptions = {}): Promise<SavedGguf> {
+    return saveGguf(path, this, { tokenizer: this.tokenizer, modelType: this.modelType, ...options });
   }
 
   /** Goes on with a text, or with token ids, a piece a token; `break` ends it. See `generate` for what it throws. */

@@ -5,8 +5,10 @@
  * What a file is, its first bytes say, not its name; where the two disagree, that is an error, since something went wrong before.
  */
 
-import { stat } from "node:fs/promises";
+import { readFile, readdir, stat } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
+import { z } from "zod";
+import { ChatTemplate } from "../data/index.js";
 import { CheckpointError, systemErrorCode } from "../errors.js";
 import type { ModelConfig } from "../model/index.js";
 import { Tokenizer } from "../tokenizer/index.js";
@@ -16,7 +18,7 @@ import { llama } from "./families/llama.js";
 import { FileBytes, cannotOpen } from "./file-bytes.js";
 import { openFolderWeights, pickleError, readModelConfig, resolveModelFolder, type GenerationDefaults } from "./folder.js";
 import { ignoredInGguf, readGgufConfig } from "./gguf/config.js";
-import { Gguf } from "./gguf/index.js";
+import { Gguf, type GgufMetadata } from "./gguf/index.js";
 import { ggufPlans } from "./gguf/names.js";
 import { hubHint } from "./hub/index.js";
 import { Llama2c } from "./llama2c.js";
@@ -39,6 +41,9 @@ export interface ModelSource extends AsyncDisposable {
   readonly ignored: RegExp | undefined;
   /** The tokenizer that lies with it. Throws TokenizerError for one that cannot be read. */
   tokenizer(): Promise<Tokenizer | undefined>;
+  /** What kind of tokenizer that is, for people, without reading it whole. */
+  tokenizerKind(): Promise<string | undefined>;
+  hasChatTemplate(): Promise<boolean>;
 }
 
 const formats = { folder: "a model's folder", safetensors: "safetensors", gguf: "GGUF", llama2c: "a llama2.c checkpoint" } as const;
@@ -122,6 +127,8 @@ async function openFolder(folder: string, file?: string): Promise<ModelSource> {
     find: (name) => weights.tensors.get(name) ?? weights.tensors.get(name.startsWith(family.prefix) ? name.slice(family.prefix.length) : name),
     ignored: family.ignored,
     tokenizer: () => tokenizerIn(folder),
+    tokenizerKind: () => tokenizerKindIn(folder),
+    hasChatTemplate: async () => (await ChatTemplate.fromFolder(folder)) !== undefined,
     [Symbol.asyncDispose]: () => weights.close(),
   };
 }
@@ -142,6 +149,8 @@ async function openGguf(path: string): Promise<ModelSource> {
       find: (name) => weights.tensors.get(name),
       ignored: ignoredInGguf,
       tokenizer: () => Promise.resolve(undefined),
+      tokenizerKind: () => Promise.resolve(kindInGguf(weights.metadata)),
+      hasChatTemplate: () => Promise.resolve(weights.metadata.has("tokenizer.chat_template")),
       [Symbol.asyncDispose]: () => weights.close(),
     };
   } catch (error) {
@@ -164,8 +173,26 @@ async function openLlama2c(path: string): Promise<ModelSource> {
     find: (name) => weights.tensors.get(name),
     ignored: undefined,
     tokenizer: () => tokenizerIn(dirname(path)),
+    tokenizerKind: () => tokenizerKindIn(dirname(path)),
+    hasChatTemplate: () => Promise.resolve(false),
     [Symbol.asyncDispose]: () => weights.close(),
   };
+}
+
+/** As in `BPE, 49152 tokens`. */
+async function tokenizerKindIn(folder: string): Promise<string | undefined> {
+  const names = await readdir(folder);
+  if (!names.includes("tokenizer.json")) return names.find((name) => /\.(model|tiktoken)$/.test(name));
+  const json: unknown = JSON.parse(await readFile(join(folder, "tokenizer.json"), "utf8"));
+  const parsed = z.object({ model: z.object({ type: z.string().default("BPE"), vocab: z.custom<object>((vocab) => typeof vocab === "object" && vocab !== null) }) }).safeParse(json);
+  return parsed.success ? `${parsed.data.model.type}, ${Object.keys(parsed.data.model.vocab).length} tokens` : undefined;
+}
+
+/** As in `gpt2 (smollm), 49152 tokens`. */
+function kindInGguf(metadata: GgufMetadata): string | undefined {
+  const kind = metadata.text("tokenizer.ggml.model", "no_vocab");
+  if (kind === "no_vocab") return undefined;
+  return `${kind} (${metadata.text("tokenizer.ggml.pre", "default")}), ${metadata.strings("tokenizer.ggml.tokens").length} tokens`;
 }
 
 async function tokenizerIn(folder: string): Promise<Tokenizer | undefined> {

@@ -7,6 +7,7 @@ import { Command, CommanderError } from "commander";
 import pc from "picocolors";
 import { ConfigError, InklingError, UsageError } from "../errors.js";
 import { evaluateCommand } from "./verbs/evaluate.js";
+import { exportCommand } from "./verbs/export.js";
 import { generateCommand } from "./verbs/generate.js";
 import { infoCommand } from "./verbs/info.js";
 import { logitsCommand } from "./verbs/logits.js";
@@ -24,7 +25,7 @@ export async function main(args: readonly string[]): Promise<number> {
     .version(version())
     .showHelpAfterError("(--help shows the options, with examples)")
     .exitOverride();
-  const commands = [startCommand, trainCommand, generateCommand, logitsCommand, evaluateCommand, tokenizerCommand, infoCommand, pullCommand];
+  const commands = [startCommand, trainCommand, generateCommand, logitsCommand, evaluateCommand, tokenizerCommand, infoCommand, exportCommand, pullCommand];
   for (const command of commands) program.addCommand(inherit(command()));
   try {
     await program.parseAsync(args, { from: "user" });

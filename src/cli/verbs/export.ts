@@ -1,0 +1,57 @@
+/** @file `inkling export`: a model in another form, for other programs. */
+
+import { stat } from "node:fs/promises";
+import { Command, Option } from "commander";
+import pc from "picocolors";
+import { ggufMixes } from "../../checkpoint/gguf/index.js";
+import { exportModel } from "../../export-model.js";
+import { bytes } from "../format.js";
+import { interruptible } from "../interrupt.js";
+
+interface ExportFlags {
+  format: "hf" | "gguf";
+  quantize?: string;
+  out?: string;
+  json?: boolean;
+}
+
+export function exportCommand(): Command {
+  return new Command("export")
+    .description("Write a model as a Hugging Face folder (for transformers) or a GGUF file (for llama.cpp and Ollama).")
+    .argument("<model>", "a model's folder or file, or a run's")
+    .addOption(new Option("--format <format>", "what to write").choices(["hf", "gguf"]).makeOptionMandatory())
+    .option("--quantize <type>", `of the weights; for gguf ${Object.keys(ggufMixes).join(", ")}, for hf f32 or bf16 (default: as they are)`)
+    .option("--out <path>", "where to (default: named after the model, here)")
+    .option("--json", "print {path, architecture, formats, notes}")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  inkling export runs/start --format hf --out my-model
+  inkling export runs/start --format gguf --quantize Q8_0 --out my-model.gguf
+  inkling export my-model.gguf --format gguf --quantize Q4_K_M`,
+    )
+    .action(async (path: string, { json = false, ...flags }: ExportFlags) => {
+      const { signal, dispose } = interruptible();
+      const shows = process.stderr.isTTY && !json;
+      try {
+        const { path: written, gguf } = await exportModel(path, {
+          ...flags,
+          signal,
+          onProgress: ({ tensor, done, total }) => {
+            if (shows) process.stderr.write(`\r\x1b[K${pc.dim(`${Math.floor((100 * done) / total)}% ${tensor}`)}`);
+          },
+        });
+        if (shows) process.stderr.write("\r\x1b[K");
+        if (json) {
+          console.log(JSON.stringify({ path: written, ...(gguf && { architecture: gguf.architecture, formats: Object.fromEntries(gguf.formats), notes: gguf.notes }) }));
+          return;
+        }
+        const mix = gguf === undefined ? "" : `, ${gguf.architecture}: ${[...gguf.formats].map(([format, count]) => `${count} ${format.toUpperCase()}`).join(", ")}`;
+        console.log(`${written}${gguf === undefined ? "" : ` (${bytes((await stat(written)).size)}${mix})`}`);
+        for (const note of gguf?.notes ?? []) console.error(pc.dim(note));
+      } finally {
+        dispose();
+      }
+    });
+}
