@@ -32,13 +32,14 @@ export function evaluateCommand(): Command {
     .option("--ids <1,2,3>", "token ids", tokenIds)
     .option("--tokens <n>", "take only the first n tokens", wholeNumber(1))
     .option("--context <n>", "tokens that a window holds (default: the model's context, at most 2048)", wholeNumber(1))
-    .option("--bos", "begin each window with the token that begins a text")
+    .option("--bos", "begin each window with the token that begins a text (default for --text: where the model's tokenizer does)")
+    .option("--no-bos", "begin no window with it")
     .addOption(new Option("--dtype <dtype>", "of the computation").choices(["f32", "bf16"]).default("f32"))
     .option("--json", "print {tokens, nll, loss, perplexity, bitsPerByte}: nll in nats in all, loss per token; with --against see below")
     .addHelpText(
       "after",
       `
-Every token is predicted once, in windows that follow each other; without --bos all but the very first.
+Every token is predicted once, in windows that follow each other; all but the very first where no window begins with a token of its own.
 
 With --against OTHER, p being OTHER's predictions and q the model's: the mean over tokens of KL(p || q) in nats with its spread, the share of
 tokens where both find the same next token likeliest, both perplexities and their ratio, and how much the probability of the true token
@@ -78,7 +79,7 @@ async function input(path: string, model: LanguageModel, base: LanguageModel | u
   const whole = await joined(readText(text!, tokenizer.needsValidText ? "error" : "replace"));
   const ids = tokenizer.encode(whole);
   if (base?.tokenizer !== undefined) checkSameIds(ids, base.tokenizer.encode(whole), tokenizer, base.tokenizer);
-  return { ids: ids.subarray(0, tokens), bos: wanted === true ? tokenizer.bosId : undefined };
+  return { ids: ids.subarray(0, tokens), bos: (wanted ?? tokenizer.addsBos) ? tokenizer.bosId : undefined };
 }
 
 /** Throws ConfigError `other-vocabulary` where two tokenizers read the text differently; how they are stored does not matter. */
