@@ -23,14 +23,21 @@ export const phi3: Family = {
     dropout: json.number("resid_pdrop", 0),
   }),
 
-  write: (config) => ({
-    ...writeLlamaLike(config),
-    rope_parameters: { ...writeRope(config).rope_parameters, partial_rotary_factor: config.rotaryFraction },
-    original_max_position_embeddings: config.ropeScaling.kind === "longrope" ? config.ropeScaling.originalContextLength : config.contextLength,
-    sliding_window: config.slidingWindow > 0 ? config.slidingWindow : null,
-    embd_pdrop: config.dropout,
-    resid_pdrop: config.dropout,
-  }),
+  write(config) {
+    const { rope_parameters } = writeRope(config);
+    const { short_factor, long_factor, attention_factor } = rope_parameters;
+    const { ropeScaling, contextLength } = config;
+    return {
+      ...writeLlamaLike(config),
+      // transformers 4 wants these names in it, and the original context outside.
+      ...(ropeScaling.kind === "longrope" && { rope_scaling: { type: "longrope", short_factor, long_factor, attention_factor } }),
+      rope_parameters: { ...rope_parameters, partial_rotary_factor: config.rotaryFraction },
+      original_max_position_embeddings: ropeScaling.kind === "longrope" ? ropeScaling.originalContextLength : contextLength,
+      sliding_window: config.slidingWindow > 0 ? config.slidingWindow : null,
+      embd_pdrop: config.dropout,
+      resid_pdrop: config.dropout,
+    };
+  },
 
   tensors: (config, parameters) => [
     ...same(parameters, "embed", "model.embed_tokens.weight"),
