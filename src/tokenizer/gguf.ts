@@ -76,7 +76,7 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
     const pre = metadata.text(`${prefix}pre`, "default");
     const found = Object.hasOwn(preTokenizers, pre) ? preTokenizers[pre] : fail("pre", `the kind ${JSON.stringify(pre.slice(0, 60))} is not known.`, `Known are ${Object.keys(preTokenizers).join(", ")}.`);
     const { steps, ignoreMerges = false, addBos = false } = found;
-    const merges = readMerges([...metadata.strings(`${prefix}merges`)], idsOf(names), fail);
+    const merges = readMerges(metadata.strings(`${prefix}merges`), names, fail);
     const spec: PipelineSpec = {
       normalizer: [],
       preTokenizer: steps,
@@ -128,18 +128,22 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
 type Fail = (key: string, message: string) => never;
 
 /** Merges as strings, `left right`; a space may only begin the left one. */
-function readMerges(list: readonly string[], ids: ReadonlyMap<string, number>, fail: Fail): Uint32Array {
-  const merges = new Uint32Array(3 * list.length);
-  for (let i = 0; i < list.length; i++) {
-    const merge = list[i];
+function readMerges(list: Iterable<string>, names: readonly string[], fail: Fail): Uint32Array {
+  const ids = idsOf(names);
+  const merges: number[] = [];
+  // Tokens usually stand in the order of the merges that make them, so the one after the last is tried before it is looked up.
+  let result = -1;
+  for (const merge of list) {
     const cut = merge.indexOf(" ", 1);
-    const left = ids.get(merge.slice(0, cut));
-    const right = ids.get(merge.slice(cut + 1));
-    const result = cut < 0 ? undefined : ids.get(merge.slice(0, cut) + merge.slice(cut + 1));
-    if (left === undefined || right === undefined || result === undefined) return fail("merges", `merge ${i}, ${JSON.stringify(merge.slice(0, 60))}, is not two tokens that make a third.`);
-    merges.set([left, right, result], 3 * i);
+    const [left, right] = [merge.slice(0, cut), merge.slice(cut + 1)];
+    const next = names[result + 1];
+    const isNext = next !== undefined && next.length === merge.length - 1 && next.startsWith(left) && next.endsWith(right);
+    result = isNext ? result + 1 : cut < 0 ? -1 : (ids.get(left + right) ?? -1);
+    const [leftId, rightId] = [ids.get(left), ids.get(right)];
+    if (leftId === undefined || rightId === undefined || result < 0) return fail("merges", `merge ${merges.length / 3}, ${JSON.stringify(merge.slice(0, 60))}, is not two tokens that make a third.`);
+    merges.push(leftId, rightId, result);
   }
-  return merges;
+  return Uint32Array.from(merges);
 }
 
 /** A value for a GGUF file: whole numbers are uint32, lists of them int32 or float32 by their array, bytes int8. */

@@ -13,8 +13,26 @@ export interface Model {
   encode(piece: string, ids: number[]): void;
 }
 
-/** Tokens that text may become, and their ids. Tokens that mark structure are not among them. */
-export type Lookup = ReadonlyMap<string, number>;
+/** Tokens that text may become, and their ids: all names but some. Tokens that mark structure are not among them. */
+export class Lookup implements Iterable<[name: string, id: number]> {
+  constructor(
+    private readonly ids: ReadonlyMap<string, number>,
+    private readonly excluded: ReadonlySet<number>,
+  ) {}
+
+  get(name: string): number | undefined {
+    const id = this.ids.get(name);
+    return id !== undefined && this.excluded.has(id) ? undefined : id;
+  }
+
+  has(name: string): boolean {
+    return this.get(name) !== undefined;
+  }
+
+  *[Symbol.iterator](): Iterator<[name: string, id: number]> {
+    for (const entry of this.ids) if (!this.excluded.has(entry[1])) yield entry;
+  }
+}
 
 /** The ids of the 256 byte tokens (`<0x0A>`), or undefined where one is missing: a byte fallback then falls short. */
 export function byteTokenIds(lookup: Lookup): (number | undefined)[] {
@@ -61,7 +79,7 @@ export class WordwiseModel implements Model {
 
   /** Whether the vocabulary allows it. */
   static fits(lookup: Lookup): boolean {
-    for (const name of lookup.keys()) if (name.lastIndexOf(mark) > 0 && /[^▁]▁/.test(name)) return false;
+    for (const [name] of lookup) if (name.lastIndexOf(mark) > 0 && /[^▁]▁/.test(name)) return false;
     return lookup.has(mark);
   }
 

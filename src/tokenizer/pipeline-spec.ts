@@ -4,7 +4,7 @@
  */
 
 import type { AddedToken } from "./added-tokens.js";
-import { BpeModel, CachedModel, WordwiseModel, type Lookup, type Model } from "./models.js";
+import { BpeModel, CachedModel, Lookup, WordwiseModel, type Model } from "./models.js";
 import { ScoreBpeModel } from "./score-bpe.js";
 import type { SentencePieceNormalization } from "./sp-normalizer.js";
 import type { DecoderStep, NormalizerStep, PostProcessorStep, PreTokenizerStep } from "./steps.js";
@@ -63,14 +63,7 @@ export interface PipelineSpec {
 
 /** The ids of the tokens that text may become: not those that mark structure, which text must not smuggle in. */
 export function lookupOf({ model, unreachable = [] }: PipelineSpec, added: readonly AddedToken[]): Lookup {
-  const lookup = idsOf(model.names);
-  const drop = (id: number): void => {
-    const name = model.names[id];
-    if (name !== undefined && lookup.get(name) === id) lookup.delete(name);
-  };
-  for (const { special, id } of added) if (special) drop(id);
-  unreachable.forEach(drop);
-  return lookup;
+  return new Lookup(idsOf(model.names), new Set([...unreachable, ...added.filter(({ special }) => special).map(({ id }) => id)]));
 }
 
 export function buildModel(spec: PipelineSpec, added: readonly AddedToken[]): Model {

@@ -325,13 +325,18 @@ export abstract class TokenizerBase implements Tokenizer {
   }
 }
 
-/** The ids of names. */
-export function idsOf(names: readonly (string | undefined)[]): Map<string, number> {
+const knownIds = new WeakMap<readonly (string | undefined)[], ReadonlyMap<string, number>>();
+
+/** The ids of names that do not change any more; made once, since for a large vocabulary it is most of the time that loading takes. */
+export function idsOf(names: readonly (string | undefined)[]): ReadonlyMap<string, number> {
+  const known = knownIds.get(names);
+  if (known !== undefined) return known;
   const ids = new Map<string, number>();
   for (let id = 0; id < names.length; id++) {
     const name = names[id];
     if (name !== undefined) ids.set(name, id);
   }
+  knownIds.set(names, ids);
   return ids;
 }
 

@@ -118,7 +118,7 @@ class Trie {
 
   constructor(lookup: Lookup) {
     let edges = 0;
-    for (const name of lookup.keys()) edges += name.length;
+    for (const [name] of lookup) edges += name.length;
     const slots = 2 ** Math.ceil(Math.log2(edges * 2 + 2));
     this.mask = slots - 1;
     this.keys = new Float64Array(slots).fill(-1);
