@@ -90,7 +90,7 @@ afterAll(async () => {
 });
 
 describe("help", () => {
-  it.each(["start", "train", "generate", "logits", "evaluate", "info", "pull", "tokenizer train", "tokenizer encode", "tokenizer decode"])("of %s shows its options and examples", async (verb) => {
+  it.each(["start", "train", "generate", "logits", "evaluate", "info", "export", "pull", "tokenizer train", "tokenizer encode", "tokenizer decode"])("of %s shows its options and examples", async (verb) => {
     const { code, stdout } = await inkling(...verb.split(" "), "--help");
     expect(code).toBe(0);
     expect(stdout).toContain("Usage: inkling");
@@ -100,7 +100,7 @@ describe("help", () => {
   it("lists every verb; the version is the package's", async () => {
     const { code, stdout } = await inkling("--help");
     expect(code).toBe(0);
-    for (const verb of ["start", "train", "generate", "logits", "evaluate", "tokenizer", "info", "pull"]) expect(stdout).toContain(`\n  ${verb}`);
+    for (const verb of ["start", "train", "generate", "logits", "evaluate", "tokenizer", "info", "export", "pull"]) expect(stdout).toContain(`\n  ${verb}`);
     const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
     expect(await inkling("--version")).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
   });
@@ -326,7 +326,7 @@ describe("bad input exits with 1 and says what, where, and what to do", () => {
     expect(await train("--data", file("absent.txt"))).toMatch(/absent\.txt: there is no such file or folder\. Check the path/);
     expect(await failing(1, "evaluate", model, "--text", file("absent.txt"))).toContain("absent.txt: there is no such file");
     expect(await failing(1, "tokenizer", "train", "--data", file("absent.txt"), "--out", file("t"))).toContain("absent.txt: there is no such file");
-    expect(await failing(1, "generate", file("absent"), "--prompt", "a")).toContain("absent: there is no such folder");
+    expect(await failing(1, "generate", file("absent"), "--prompt", "a")).toContain("absent: there is no such file");
     expect(await failing(1, "tokenizer", "encode", file("absent"), "a")).toContain("absent");
   });
 
@@ -365,7 +365,7 @@ describe("bad input exits with 1 and says what, where, and what to do", () => {
     for (const verb of [["generate", file("nothing"), "--prompt", "a"], ["info", file("nothing")], ["logits", file("nothing"), "--ids", "1"], ["evaluate", file("nothing"), "--ids", "1,2"]]) {
       expect(await failing(1, ...verb)).toMatch(/nothing: this is no model's folder: it has no config\.json/);
     }
-    expect(await failing(1, "generate", play, "--prompt", "a")).toContain("a model is a folder, and this is a file");
+    expect(await failing(1, "generate", play, "--prompt", "a")).toContain("no file that holds a model: neither safetensors, nor GGUF");
   });
 
   it("a truncated or altered checkpoint, naming the file", async () => {
