@@ -31,7 +31,7 @@ export interface ExportedModel {
  * Writes a model in another form, atomically; `path` as for `LanguageModel.load`.
  *
  * @throws UsageError when it would overwrite what it reads; ConfigError for a type that is not known; CheckpointError `unsupported-config` for a model
- * that the format cannot say, `disk-full`, `cannot-write`, and what loading throws; TokenizerError `unsupported-tokenizer`.
+ * that the format cannot say, `disk-full`, `cannot-write`, and what loading throws; TokenizerError `no-gguf-form`.
  */
 export async function exportModel(path: string, { format, quantize, out, onProgress, signal }: ExportOptions): Promise<ExportedModel> {
   const target = out ?? defaultName(path, format, quantize);

@@ -5,7 +5,8 @@
 import type { GenerationDefaults } from "./checkpoint/folder.js";
 import { saveGguf, type SaveGgufOptions, type SavedGguf } from "./checkpoint/gguf/index.js";
 import { loadModel, saveModel, type ModelToSave } from "./checkpoint/model.js";
-import { openModel } from "./checkpoint/model-source.js";
+import { openModel, type ModelSource } from "./checkpoint/model-source.js";
+import { CheckpointError } from "./errors.js";
 import { generate, generateBatch, generateText, type Generation, type GenerationSettingsInput, type Piece, type Prompt, type TextCodec } from "./generate/index.js";
 import { Decoder, type DecoderOptions, type ModelOptions } from "./model/index.js";
 import type { Device } from "./tensor/index.js";
@@ -31,6 +32,15 @@ export interface LoadModelOptions {
   /** Turn the quantised weights of a GGUF file into f32, which takes several times the memory and can be trained. By default they stay quantised. */
   readonly dequantize?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Throws CheckpointError where the tokenizer gives ids that the embedding has no rows for. */
+function checkFits(tokenizer: Tokenizer | undefined, { path, config: { vocabSize } }: ModelSource): void {
+  if (tokenizer === undefined || tokenizer.vocabSize <= vocabSize) return;
+  throw new CheckpointError({ file: path }, `the tokenizer has ${tokenizer.vocabSize} ids, and the model's embedding ${vocabSize} rows: they do not belong together.`, {
+    code: "tokenizer-mismatch",
+    hint: "Put the tokenizer beside it that the model was trained with.",
+  });
 }
 
 export class LanguageModel extends Decoder {
@@ -61,6 +71,7 @@ export class LanguageModel extends Decoder {
   static async load(path: string, { device, signal, dequantize }: LoadModelOptions = {}): Promise<LanguageModel> {
     await using source = await openModel(path);
     const tokenizer = await source.tokenizer();
+    checkFits(tokenizer, source);
     return await loadModel(source, ({ config, generation, family: { modelType } }) => new LanguageModel(config, { weights: "none", tokenizer, generation, modelType, ...(device && { device }) }), { signal, dequantize });
   }
 

@@ -6,12 +6,12 @@
  */
 
 import { readFile, readdir, stat } from "node:fs/promises";
-import { dirname, extname, join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import { z } from "zod";
 import { ChatTemplate } from "../data/index.js";
 import { CheckpointError, systemErrorCode } from "../errors.js";
 import type { ModelConfig } from "../model/index.js";
-import { Tokenizer } from "../tokenizer/index.js";
+import { Tokenizer, tokenizerFromGguf } from "../tokenizer/index.js";
 import { readableFolder } from "./atomic.js";
 import type { Family, TensorPlan } from "./families/index.js";
 import { llama } from "./families/llama.js";
@@ -126,8 +126,8 @@ async function openFolder(folder: string, file?: string): Promise<ModelSource> {
     plans: (parameters) => family.tensors(config, parameters),
     find: (name) => weights.tensors.get(name) ?? weights.tensors.get(name.startsWith(family.prefix) ? name.slice(family.prefix.length) : name),
     ignored: family.ignored,
-    tokenizer: () => tokenizerIn(folder),
-    tokenizerKind: () => tokenizerKindIn(folder),
+    tokenizer: () => tokenizerIn(folder, tokenizerFiles),
+    tokenizerKind: () => tokenizerKindIn(folder, tokenizerFiles),
     hasChatTemplate: async () => (await ChatTemplate.fromFolder(folder)) !== undefined,
     [Symbol.asyncDispose]: () => weights.close(),
   };
@@ -148,7 +148,7 @@ async function openGguf(path: string): Promise<ModelSource> {
       plans: (parameters) => ggufPlans(family.gguf, config, parameters),
       find: (name) => weights.tensors.get(name),
       ignored: ignoredInGguf,
-      tokenizer: () => Promise.resolve(undefined),
+      tokenizer: () => Promise.resolve(kindInGguf(weights.metadata) === undefined ? undefined : tokenizerFromGguf(weights.metadata)),
       tokenizerKind: () => Promise.resolve(kindInGguf(weights.metadata)),
       hasChatTemplate: () => Promise.resolve(weights.metadata.has("tokenizer.chat_template")),
       [Symbol.asyncDispose]: () => weights.close(),
@@ -172,20 +172,11 @@ async function openLlama2c(path: string): Promise<ModelSource> {
     plans: (parameters) => weights.plans(parameters),
     find: (name) => weights.tensors.get(name),
     ignored: undefined,
-    tokenizer: () => tokenizerIn(dirname(path)),
-    tokenizerKind: () => tokenizerKindIn(dirname(path)),
+    tokenizer: () => tokenizerIn(dirname(path), llama2cTokenizers(weights.config)),
+    tokenizerKind: () => tokenizerKindIn(dirname(path), llama2cTokenizers(weights.config)),
     hasChatTemplate: () => Promise.resolve(false),
     [Symbol.asyncDispose]: () => weights.close(),
   };
-}
-
-/** As in `BPE, 49152 tokens`. */
-async function tokenizerKindIn(folder: string): Promise<string | undefined> {
-  const names = await readdir(folder);
-  if (!names.includes("tokenizer.json")) return names.find((name) => /\.(model|tiktoken)$/.test(name));
-  const json: unknown = JSON.parse(await readFile(join(folder, "tokenizer.json"), "utf8"));
-  const parsed = z.object({ model: z.object({ type: z.string().default("BPE"), vocab: z.custom<object>((vocab) => typeof vocab === "object" && vocab !== null) }) }).safeParse(json);
-  return parsed.success ? `${parsed.data.model.type}, ${Object.keys(parsed.data.model.vocab).length} tokens` : undefined;
 }
 
 /** As in `gpt2 (smollm), 49152 tokens`. */
@@ -195,10 +186,27 @@ function kindInGguf(metadata: GgufMetadata): string | undefined {
   return `${kind} (${metadata.text("tokenizer.ggml.pre", "default")}), ${metadata.strings("tokenizer.ggml.tokens").length} tokens`;
 }
 
-async function tokenizerIn(folder: string): Promise<Tokenizer | undefined> {
-  for (const name of ["tokenizer.json", "tokenizer.model", "tokenizer.bin"]) {
-    const file = join(folder, name);
-    if ((await stat(file).catch(() => undefined)) !== undefined) return Tokenizer.load(file);
-  }
-  return undefined;
+/** Of a folder, the one that says most first. */
+const tokenizerFiles = [/^tokenizer\.json$/, /^tokenizer\.model$/, /^spiece\.model$/, /\.tiktoken$/];
+/** llama2.c calls it `tokenizer.bin`, and with a vocabulary of its own `tok512.bin`. */
+const llama2cTokenizers = ({ vocabSize }: ModelConfig): RegExp[] => [new RegExp(`^tok${vocabSize}\\.bin$`), /^tokenizer\.bin$/, ...tokenizerFiles];
+
+async function tokenizerFileIn(folder: string, names: readonly RegExp[]): Promise<string | undefined> {
+  const there = await readdir(folder);
+  const found = names.map((name) => there.find((file) => name.test(file))).find((file) => file !== undefined);
+  return found && join(folder, found);
+}
+
+async function tokenizerIn(folder: string, names: readonly RegExp[]): Promise<Tokenizer | undefined> {
+  const file = await tokenizerFileIn(folder, names);
+  return file === undefined ? undefined : Tokenizer.load(file);
+}
+
+/** As in `BPE, 49152 tokens`, or the name of a file that says less of itself. */
+async function tokenizerKindIn(folder: string, names: readonly RegExp[]): Promise<string | undefined> {
+  const file = await tokenizerFileIn(folder, names);
+  if (file === undefined || !file.endsWith(".json")) return file && basename(file);
+  const model = z.object({ model: z.object({ type: z.string().default("BPE"), vocab: z.custom<object>((vocab) => typeof vocab === "object" && vocab !== null) }) });
+  const parsed = model.safeParse(await readFile(file, "utf8").then((text): unknown => JSON.parse(text)).catch(() => undefined));
+  return parsed.success ? `${parsed.data.model.type}, ${Object.keys(parsed.data.model.vocab).length} tokens` : "tokenizer.json, which cannot be read";
 }

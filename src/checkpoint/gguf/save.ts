@@ -49,7 +49,7 @@ export interface SavedGguf {
  * Writes a model as GGUF, atomically.
  *
  * @throws CheckpointError `unsupported-config` for a model that llama.cpp has no architecture for; `disk-full`, `cannot-write`, and what stood there
- * stands; ConfigError for a type that is not known; TokenizerError `unsupported-tokenizer`.
+ * stands; ConfigError for a type that is not known; TokenizerError `no-gguf-form`.
  */
 export async function saveGguf(path: string, model: Decoder, options: SaveGgufOptions = {}): Promise<SavedGguf> {
   const { signal, onProgress } = options;

@@ -1,92 +1,73 @@
 /**
- * @file A tokenizer as metadata of a GGUF file, as llama.cpp reads it: the tokens by id with their kinds, merges, and the name of a pre-tokeniser
- * (llama.cpp knows them by name, not by their expression).
+ * @file A tokenizer as metadata of a GGUF file. What the keys are is the tokenizer room's matter; here they get their types, and as many tokens as
+ * the model has rows, since llama.cpp takes the one for the other. A tokenizer of characters is a byte-level BPE without merges.
  */
 
 import { TokenizerError } from "../../errors.js";
-import type { Tokenizer } from "../../tokenizer/index.js";
-import { patterns } from "../../tokenizer/pretokenize.js";
+import { BpeTokenizer, CharTokenizer, PipelineTokenizer, tokenizerToGguf, type Tokenizer, type TokenizerField } from "../../tokenizer/index.js";
 import { gguf, type GgufValue } from "./metadata.js";
 
 /** llama.cpp's kinds of tokens. */
-const kinds = { normal: 1, control: 3, userDefined: 4, unused: 5 } as const;
-
-/** llama.cpp's names of the expressions that a byte-level BPE cuts text with. */
-const preTokenizers: readonly (readonly [expression: string, name: string])[] = [
-  [patterns.gpt2, "gpt-2"],
-  [patterns.cl100k, "llama-bpe"],
-  [patterns.qwen2, "qwen2"],
-];
-
-/** The parts of a tokenizer.json that matter here. */
-interface Spelled {
-  readonly model: { readonly type?: string; readonly merges?: readonly unknown[] };
-  readonly pre_tokenizer?: unknown;
-  readonly decoder?: unknown;
-  readonly added_tokens?: readonly { readonly id: number; readonly special?: boolean }[];
-}
+const kinds = { normal: 1, control: 3, unused: 5 } as const;
 
 /**
  * The keys of a tokenizer for a model of `vocabSize` ids, which may be more than the tokenizer has.
  *
- * @throws TokenizerError `unsupported-tokenizer` for one that llama.cpp has no kind for.
+ * @throws TokenizerError `no-gguf-form` for one that llama.cpp could not give the same ids with.
  */
 export function tokenizerMetadata(tokenizer: Tokenizer, vocabSize: number): Map<string, GgufValue> {
-  const json = tokenizer.toJSON() as Spelled;
-  const isCharacters = json.model.type === "WordLevel";
-  const added = new Map((json.added_tokens ?? []).map((token) => [token.id, token]));
-  const tokens: string[] = [];
-  const types: number[] = [];
-  for (let id = 0; id < vocabSize; id++) {
-    const text = id < tokenizer.vocabSize ? nameOf(tokenizer, id) : undefined;
-    const token = added.get(id);
-    tokens.push(text === undefined ? `[PAD${id}]` : isCharacters && token === undefined ? byteSpelling(text) : text);
-    types.push(text === undefined ? kinds.unused : token === undefined ? kinds.normal : token.special === true ? kinds.control : kinds.userDefined);
-  }
-  const merges = isCharacters ? [] : (json.model.merges ?? []).map((merge) => (Array.isArray(merge) ? merge.join(" ") : String(merge)));
-  return new Map<string, GgufValue>([
-    ["tokenizer.ggml.model", gguf.string("gpt2")],
-    ["tokenizer.ggml.pre", gguf.string(isCharacters ? "gpt-2" : preTokenizerName(json))],
-    ["tokenizer.ggml.tokens", gguf.strings(tokens)],
-    ["tokenizer.ggml.token_type", gguf.int32s(types)],
-    ["tokenizer.ggml.merges", gguf.strings(merges)],
-    ...(tokenizer.bosId === undefined ? [] : [["tokenizer.ggml.bos_token_id", gguf.uint32(tokenizer.bosId)] as const]),
-    ...(tokenizer.eosId === undefined ? [] : [["tokenizer.ggml.eos_token_id", gguf.uint32(tokenizer.eosId)] as const]),
-    ["tokenizer.ggml.add_bos_token", gguf.bool(false)],
+  const fields = tokenizer instanceof CharTokenizer ? charactersToGguf(tokenizer) : fieldsOf(tokenizer);
+  return new Map([...fields].map(([key, field]) => [key, valueOf(padded(key, field, vocabSize))]));
+}
+
+function fieldsOf(tokenizer: Tokenizer): ReadonlyMap<string, TokenizerField> {
+  if (tokenizer instanceof BpeTokenizer || tokenizer instanceof PipelineTokenizer) return tokenizerToGguf(tokenizer);
+  throw new TokenizerError({}, "this tokenizer has no form in GGUF.", { code: "no-gguf-form" });
+}
+
+/** Lists of one entry a token, with more for the rows of the embedding that have none. */
+function padded(key: string, field: TokenizerField, vocabSize: number): TokenizerField {
+  const name = key.replace("tokenizer.ggml.", "");
+  const missing = (count: number): number[] => Array.from({ length: Math.max(vocabSize - count, 0) }, (_, i) => count + i);
+  if (name === "tokens" && Array.isArray(field)) return [...(field as readonly string[]), ...missing(field.length).map((id) => `[PAD${id}]`)];
+  if (name === "token_type" && field instanceof Int32Array) return Int32Array.from([...field, ...missing(field.length).map(() => kinds.unused)]);
+  if (name === "scores" && field instanceof Float32Array) return Float32Array.from([...field, ...missing(field.length).map(() => 0)]);
+  return field;
+}
+
+function valueOf(field: TokenizerField): GgufValue {
+  if (typeof field === "string") return gguf.string(field);
+  if (typeof field === "number") return gguf.uint32(field);
+  if (typeof field === "boolean") return gguf.bool(field);
+  if (field instanceof Int32Array) return gguf.int32s(field);
+  if (field instanceof Float32Array) return gguf.float32s(field);
+  if (field instanceof Uint8Array) return { type: "array", of: "int8", value: Int8Array.from(field) };
+  return gguf.strings(field);
+}
+
+function charactersToGguf(tokenizer: CharTokenizer): Map<string, TokenizerField> {
+  const special = new Set(tokenizer.specialTokens.values());
+  const ids = Array.from({ length: tokenizer.vocabSize }, (_, id) => id);
+  return new Map<string, TokenizerField>([
+    ["tokenizer.ggml.model", "gpt2"],
+    ["tokenizer.ggml.pre", "gpt-2"],
+    ["tokenizer.ggml.tokens", ids.map((id) => (special.has(id) ? tokenizer.tokenText(id) : byteSpelling(tokenizer.tokenText(id))))],
+    ["tokenizer.ggml.token_type", Int32Array.from(ids, (id) => (special.has(id) ? kinds.control : kinds.normal))],
+    ["tokenizer.ggml.merges", []],
+    ...(tokenizer.bosId === undefined ? [] : [["tokenizer.ggml.bos_token_id", tokenizer.bosId] as const]),
+    ...(tokenizer.eosId === undefined ? [] : [["tokenizer.ggml.eos_token_id", tokenizer.eosId] as const]),
+    ["tokenizer.ggml.add_bos_token", false],
   ]);
 }
 
-function nameOf(tokenizer: Tokenizer, id: number): string | undefined {
-  try {
-    return tokenizer.tokenText(id);
-  } catch {
-    // An id that the tokenizer leaves out.
-    return undefined;
-  }
-}
-
-/** GPT-2's spelling of a character of one byte: a token of llama.cpp's byte-level BPE without merges. */
+/** GPT-2's spelling of a character of one byte. */
 function byteSpelling(character: string): string {
   const code = character.charCodeAt(0);
   if (character.length !== 1 || code > 127) {
-    throw unsupported(`a tokenizer of characters beyond ASCII (${JSON.stringify(character)}) has no kind in GGUF`);
+    throw new TokenizerError({}, `a tokenizer of characters beyond ASCII (${JSON.stringify(character)}) has no form in GGUF.`, {
+      code: "no-gguf-form",
+      hint: "Export as a Hugging Face folder instead.",
+    });
   }
   return code > 32 && code < 127 ? character : String.fromCharCode(code === 127 ? 289 : 256 + code);
-}
-
-function preTokenizerName({ model, pre_tokenizer: cut, decoder }: Spelled): string {
-  const spelled = JSON.stringify(cut ?? null);
-  const isByteLevel = (model.type === undefined || model.type === "BPE") && JSON.stringify(decoder ?? null).includes('"ByteLevel"');
-  if (!isByteLevel) throw unsupported("only byte-level BPE can be written");
-  const found = preTokenizers.find(([expression]) => spelled.includes(JSON.stringify(expression)));
-  // ByteLevel alone cuts as GPT-2 does.
-  if (found === undefined && spelled.includes('"Split"')) throw unsupported("llama.cpp has no pre-tokeniser of this expression");
-  return found?.[1] ?? "gpt-2";
-}
-
-function unsupported(why: string): TokenizerError {
-  return new TokenizerError({}, `this tokenizer cannot be put into a GGUF file: ${why}.`, {
-    code: "unsupported-tokenizer",
-    hint: "Export as a Hugging Face folder, or without the tokenizer.",
-  });
 }
