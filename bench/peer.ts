@@ -29,9 +29,9 @@ export class Peer {
     this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
   }
 
-  /** Waits until it is warm: it says so itself. */
-  async ready(): Promise<void> {
-    await this.#answer();
+  /** Waits until it is warm: it says so itself, and perhaps more. */
+  async ready<T>(): Promise<T> {
+    return (await this.#answer()) as T;
   }
 
   /** One measurement of N training steps. Throws where the process ended instead. */

@@ -214,7 +214,8 @@ void multiplyUnpacked(const uint8_t* panel, const Activations* a, int64_t blocks
 
 constexpr int64_t fewRows = 8;            // up to here a panel is read as it lies
 constexpr int64_t chunkRows = 512;        // of a, rounded at a time
-constexpr int64_t fewRowsTaskBytes = 96 << 10;
+constexpr int64_t fewRowsTaskBytes = 32 << 10;
+constexpr int64_t mostTasks = 512;
 constexpr int64_t manyRowsTaskPanels = 2;
 #if defined(INKLING_AVX512)
 constexpr int tileRows = 12;
@@ -264,7 +265,7 @@ void multiplyRows(const QuantizedMatmulParams& p, const gemm::Output& out, int64
   const gemm::Part whole = {true, true, nullptr, 0};
   const gemm::Finish finish = gemm::finishFor(out, whole);
   const int64_t panels = ceilDiv(n, panelRows);
-  const int64_t perTask = few ? most(1, fewRowsTaskBytes / (panelRows * rowBytes)) : manyRowsTaskPanels;
+  const int64_t perTask = few ? most(ceilDiv(panels, mostTasks), fewRowsTaskBytes / (panelRows * rowBytes)) : manyRowsTaskPanels;
   context.parallel(ceilDiv(panels, perTask), [&](int64_t task, int lane) {
     uint8_t* const copy = memory + lane * laneBytes;
     uint8_t* const unpacked = copy + panelRows * rowBytes;

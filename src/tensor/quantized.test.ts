@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { ShapeError } from "../errors.js";
 import { blockFormatNames, blockFormats, rowBytes, writtenFormats } from "./block-formats.js";
 import { toFloat16, fromFloat16 } from "./dtype.js";
-import { embedding, linear, linearCrossEntropy, matmul, QuantizedTensor, scope, Tensor, memory } from "./index.js";
+import { embedding, linear, linearCrossEntropy, matmul, memory, QuantizedTensor, scope, Tensor, type QuantizedSegment } from "./index.js";
 
 const normal = (shape: readonly number[], stream: number, std = 1): Tensor => Tensor.randn(shape, { seedLow: 7, seedHigh: 0, stream }, { std });
 
@@ -46,17 +46,25 @@ describe("QuantizedTensor", () => {
     for (const format of blockFormatNames) {
       const bytes = Uint8Array.from({ length: 35 * 2 * blockFormats[format].blockBytes }, (_, i) => (i * 151 + (i >> 5) * 7) & 255);
       const w = new QuantizedTensor([{ format, blocks: Tensor.from(bytes, { shape: [35, 2 * blockFormats[format].blockBytes] }) }]);
-      expect(await w.blocks()).toEqual([{ format, rows: 35, bytes }]);
+      expect(await w.rows(0, 35)).toEqual(bytes);
+      expect(await w.rows(17, 2)).toEqual(bytes.subarray(17 * w.segments[0].blocks.shape[1], 19 * w.segments[0].blocks.shape[1]));
       w.dispose();
     }
   });
 
   it("joins segments of several formats, and is multiplied, looked up and differentiated as its numbers are", async () => {
     const [a, b] = [normal([40, 256], 2), normal([19, 256], 3)];
-    const segments = [QuantizedTensor.quantize(a, "q4_k"), QuantizedTensor.quantize(b, "q6_k")];
-    const parts = await Promise.all(segments.map((part) => part.blocks()));
-    const w = new QuantizedTensor(parts.flat().map(({ format, rows, bytes }) => ({ format, blocks: Tensor.from(bytes, { shape: [rows, bytes.length / rows] }) })));
+    const [first, second] = [QuantizedTensor.quantize(a, "q4_k"), QuantizedTensor.quantize(b, "q6_k")];
+    const part = async (of: QuantizedTensor, from: number, rows: number): Promise<QuantizedSegment> => {
+      const bytes = await of.rows(from, rows);
+      return { format: of.formatOf(0, 1)!, blocks: Tensor.from(bytes, { shape: [rows, bytes.length / rows] }) };
+    };
+    const w = new QuantizedTensor([await part(first, 0, 7), await part(first, 7, 33), await part(second, 0, 19)]);
     expect(w.shape).toEqual([59, 256]);
+    expect(w.format).toBe("q4_k+q6_k");
+    expect([w.formatOf(3, 30), w.formatOf(40, 19), w.formatOf(39, 2)]).toEqual(["q4_k", "q6_k", undefined]);
+    expect(await w.rows(40, 19)).toEqual(await second.rows(0, 19));
+    await expect(w.rows(0, 59)).rejects.toThrow("one and the same format");
     const dense = w.dequantize();
     const bias = normal([59], 4);
     for (const [m, activation] of [[1, "none"], [5, "gelu"], [70, "silu"]] as const) {

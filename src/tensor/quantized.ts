@@ -1,9 +1,9 @@
 /**
  * @file A quantised weight: a matrix [out, in] whose rows lie in blocks of a few bits a number (`block-formats.ts`) and are multiplied as they
- * are. Its rows come in segments, each with a format of its own, because a model fuses matrices (q, k and v, say) that a file may quantise differently.
+ * are. Its rows come in segments, each with a format of its own, because a model
+ * fuses matrices (q, k and v, say) that a file may quantise differently; neighbours of one format become one.
  *
- * On the device the bytes lie interleaved by panels of 16 rows, as the kernels read them fastest; `blocks()` gives them back as they were. A
- * quantised weight is not trained: gradients pass through it to what it multiplies, and not to it.
+ * On the device the bytes lie interleaved by panels of 16 rows, as the kernels read them fastest; `rows()` gives them back as they were. A quantised weight is not trained: gradients pass through it to what it multiplies, and not to it.
  */
 
 import { InklingError, ShapeError } from "../errors.js";
@@ -27,7 +27,7 @@ export interface QuantizedSegment {
 export class QuantizedTensor {
   /** [out, in]. */
   readonly shape: readonly [number, number];
-  /** The rows from the first on, interleaved. */
+  /** The rows from the first on, interleaved; no two neighbours of one format. */
   readonly segments: readonly QuantizedSegment[];
   /** There is no gradient by it. */
   readonly requiresGrad = false;
@@ -49,7 +49,7 @@ export class QuantizedTensor {
       throw new ShapeError("QuantizedTensor", widths.map((width, i) => [segments[i].blocks.shape[0], width]), "The segments' rows must have the same length.");
     }
     this.shape = [segments.reduce((rows, { blocks }) => rows + blocks.shape[0], 0), widths[0]];
-    this.segments = segments.map(({ format, blocks }) => {
+    this.segments = joined(segments).map(({ format, blocks }) => {
       launch("interleave", { w: blocks }, { format, inverse: 0 });
       return { format, blocks: keep(blocks) };
     });
@@ -99,20 +99,40 @@ export class QuantizedTensor {
     return y;
   }
 
-  /** The bytes of each segment as GGUF has them, once everything queued before has run. */
-  async blocks(): Promise<{ format: BlockFormat; rows: number; bytes: Uint8Array<ArrayBuffer> }[]> {
+  /** The format of `count` rows from `first` on; undefined where they do not have one and the same. */
+  formatOf(first: number, count: number): BlockFormat | undefined {
+    return this.#segmentOf(first, count)?.segment.format;
+  }
+
+  /**
+   * The bytes of `count` rows from `first` on as GGUF has them, once everything queued before has run. Throws RangeError where the rows do not have one and
+   * the same format.
+   */
+  async rows(first: number, count: number): Promise<Uint8Array<ArrayBuffer>> {
     this.checkAlive();
-    const read = this.segments.map(async ({ format, blocks }) => {
-      const plain = keep(Tensor.empty(blocks.shape, "u8", blocks.device));
-      launch("copy", { x: blocks, y: plain }, {});
-      launch("interleave", { w: plain }, { format, inverse: 1 });
-      try {
-        return { format, rows: blocks.shape[0], bytes: (await plain.raw()) as Uint8Array<ArrayBuffer> };
-      } finally {
-        plain.dispose();
-      }
-    });
-    return Promise.all(read);
+    const found = this.#segmentOf(first, count);
+    if (found === undefined) throw new RangeError(`Rows ${first} to ${first + count} of ${String(this)} do not have one and the same format.`);
+    const { format, blocks } = found.segment;
+    const plain = keep(Tensor.empty(blocks.shape, "u8", blocks.device));
+    launch("copy", { x: blocks, y: plain }, {});
+    launch("interleave", { w: plain }, { format, inverse: 1 });
+    const part = plain.view([count, blocks.shape[1]], plain.strides, (first - found.begin) * blocks.shape[1]);
+    try {
+      return (await part.raw()) as Uint8Array<ArrayBuffer>;
+    } finally {
+      part.dispose();
+      plain.dispose();
+    }
+  }
+
+  #segmentOf(first: number, count: number): { segment: QuantizedSegment; begin: number } | undefined {
+    let begin = 0;
+    for (const segment of this.segments) {
+      const end = begin + segment.blocks.shape[0];
+      if (first >= begin && first + count <= end) return { segment, begin };
+      begin = end;
+    }
+    return undefined;
   }
 
   checkAlive(): void {
@@ -128,4 +148,27 @@ export class QuantizedTensor {
   toString(): string {
     return `QuantizedTensor(${this.format} [${this.shape.join(", ")}] on ${this.device.name})`;
   }
+}
+
+/** The segments with neighbours of one format in one tensor. */
+function joined(segments: readonly QuantizedSegment[]): QuantizedSegment[] {
+  const groups: { format: BlockFormat; parts: Tensor[] }[] = [];
+  for (const { format, blocks } of segments) {
+    const last = groups.at(-1);
+    if (last?.format === format) last.parts.push(blocks);
+    else groups.push({ format, parts: [blocks] });
+  }
+  return groups.map(({ format, parts }) => {
+    if (parts.length === 1) return { format, blocks: parts[0] };
+    const [{ shape, device }] = parts;
+    const blocks = Tensor.empty([parts.reduce((rows, part) => rows + part.shape[0], 0), shape[1]], "u8", device);
+    let row = 0;
+    for (const part of parts) {
+      const place = blocks.view(part.shape, blocks.strides, row * shape[1]);
+      launch("copy", { x: part, y: place }, {});
+      row += part.shape[0];
+      for (const done of [place, part]) done.dispose();
+    }
+    return { format, blocks };
+  });
 }

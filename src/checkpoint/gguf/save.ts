@@ -102,15 +102,15 @@ function metadataOf(path: string, config: ModelConfig, options: SaveGgufOptions,
   ]);
 }
 
-/** The blocks of a part of a quantised weight, where its segments are the parts. */
+/** The blocks of a part of a quantised weight, where the part has one format. */
 function keptSegment({ parameter, parts }: TensorPlan, weights: ReadonlyMap<string, Weight>, i: number): { dtype: StoredDType; read: () => Promise<Uint8Array> } | undefined {
   const weight = parameter === undefined ? undefined : weights.get(parameter);
-  if (!(weight instanceof QuantizedTensor) || weight.segments.length !== parts.length) return undefined;
-  if (!weight.segments.every(({ blocks }, j) => blocks.shape[0] === parts[j].shape[0])) return undefined;
-  const { format } = weight.segments[i];
+  const first = parts.slice(0, i).reduce((rows, { shape }) => rows + shape[0], 0);
+  const { shape: [count], rows } = parts[i];
+  const format = weight instanceof QuantizedTensor ? weight.formatOf(first, count) : undefined;
+  if (format === undefined) return undefined;
   const read = async (): Promise<Uint8Array> => {
-    const { bytes } = (await weight.blocks())[i];
-    const { rows } = parts[i];
+    const bytes = await (weight as QuantizedTensor).rows(first, count);
     return rows === undefined ? bytes : toFileOrder(bytes, rows);
   };
   return { dtype: format === "f16" ? "F16" : format === "bf16" ? "BF16" : format, read };
