@@ -123,7 +123,9 @@ function promptIds(prompt: Prompt, tokenizer: TextCodec | undefined, vocabSize: 
   if (typeof prompt === "string" && tokenizer === undefined) {
     throw new ConfigError("tokenizer", "a prompt of text needs one.", { hint: "Give `tokenizer`, or token ids." });
   }
-  const ids = Array.from(typeof prompt === "string" ? tokenizer!.encode(prompt) : prompt);
+  // A text begins as the model has learned that texts begin; what would end it is left out, since it goes on.
+  const begins = typeof prompt === "string" && tokenizer?.addsBos === true && tokenizer.bosId !== undefined ? [tokenizer.bosId] : [];
+  const ids = begins.concat(Array.from(typeof prompt === "string" ? tokenizer!.encode(prompt) : prompt));
   if (ids.length === 0) {
     const first = tokenizer?.bosId ?? tokenizer?.eosId;
     if (first === undefined) {

@@ -9,7 +9,7 @@ import { logProbabilities, sample } from "./sampler.js";
 import { StopStrings } from "./stop-strings.js";
 
 /** What generation needs of a tokenizer. */
-export type TextCodec = Pick<Tokenizer, "vocabSize" | "bosId" | "eosId" | "encode" | "decodeStream">;
+export type TextCodec = Pick<Tokenizer, "vocabSize" | "bosId" | "eosId" | "encode" | "decodeStream"> & Partial<Pick<Tokenizer, "addsBos">>;
 
 /** Why it ended: a stop string or token; `maxTokens`; the context is full. */
 export type FinishReason = "stop" | "length" | "context";
