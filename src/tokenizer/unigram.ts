@@ -37,7 +37,8 @@ export class UnigramModel implements Model {
     private readonly options: UnigramOptions,
   ) {
     this.trie = new Trie(lookup);
-    let [min, max] = [Infinity, -Infinity];
+    // SentencePiece's greatest score begins at the least positive float, so that it is that for any log probabilities.
+    let [min, max] = [Infinity, 2 ** -126];
     for (let id = 0; id < scores.length; id++) {
       if (options.scoredIds?.has(id) === false) continue;
       min = Math.min(min, scores[id]);
@@ -56,9 +57,10 @@ export class UnigramModel implements Model {
     const from = new Int32Array(length + 1).fill(-1);
     const token = new Int32Array(length + 1).fill(-1);
     const offer = (start: number, end: number, id: number, value: number): void => {
-      const total = round(score[start] + value);
+      // SentencePiece compares before it rounds.
+      const total = score[start] + value;
       if (from[end] !== -1 && total <= score[end]) return;
-      score[end] = total;
+      score[end] = round(total);
       from[end] = start;
       token[end] = id;
     };
@@ -67,7 +69,7 @@ export class UnigramModel implements Model {
       let hasSingle = false;
       this.trie.search(piece, start, (end, id) => {
         // A user-defined symbol costs next to nothing, whatever its length.
-        offer(start, end, id, userDefined.has(id) ? round(round(utf8Length(piece, start, end) * this.maxScore) - 0.1) : this.scores[id]);
+        offer(start, end, id, userDefined.has(id) ? round(utf8Length(piece, start, end) * this.maxScore) - 0.1 : this.scores[id]);
         hasSingle ||= end === next;
       });
       if (!hasSingle) offer(start, next, unknown, this.unknownScore);
