@@ -15,11 +15,27 @@ uint16_t halfBits(double value) {
   return simd::toF16(static_cast<float>(value < -largestHalf ? -largestHalf : value > largestHalf ? largestHalf : value));
 }
 
-INKLING_INLINE double rounded(double value, double low, double high) {
-  const double whole = std::floor(value + 0.5);
-  const double notBelow = whole > low ? whole : low;
-  return notBelow < high ? notBelow : high;
+typedef double Lanes __attribute__((vector_size(64)));
+typedef int32_t IntLanes __attribute__((vector_size(32)));
+constexpr int lanes = 8;
+
+INKLING_INLINE Lanes load(const double* p) {
+  Lanes r;
+  std::memcpy(&r, p, sizeof r);
+  return r;
 }
+
+// To the nearest whole number, ties upward, within [low, high].
+INKLING_INLINE Lanes rounded(Lanes value, double low, double high) {
+  Lanes v = value + 0.5;
+  v = v > low ? v : Lanes{} + low;
+  v = v < high ? v : Lanes{} + high;
+  const Lanes whole = __builtin_convertvector(__builtin_convertvector(v, IntLanes), Lanes);
+  return whole > v ? whole - 1.0 : whole;
+}
+double rounded(double value, double low, double high) { return rounded(Lanes{} + value, low, high)[0]; }
+
+INKLING_INLINE double sum(const Lanes& v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
 
 // The scale d for which d * code, code in [low, high], comes closest to n numbers of x; 0 where all are 0.
 double fitScale(const double* x, int n, double low, double high) {
@@ -30,13 +46,13 @@ double fitScale(const double* x, int n, double low, double high) {
   double best = 0, scale = 0;
   for (int step = -9; step <= 9; step++) {
     const double inverse = (low + 0.1 * step) / extreme;
-    double codes[32];
-    for (int i = 0; i < n; i++) codes[i] = rounded(inverse * x[i], low, high);
-    double products = 0, squares = 0;
-    for (int i = 0; i < n; i++) {
-      products += codes[i] * x[i];
-      squares += codes[i] * codes[i];
+    Lanes productLanes = {}, squareLanes = {};
+    for (int i = 0; i < n; i += lanes) {
+      const Lanes v = load(x + i), codes = rounded(inverse * v, low, high);
+      productLanes += codes * v;
+      squareLanes += codes * codes;
     }
+    const double products = sum(productLanes), squares = sum(squareLanes);
     const double gain = squares > 0 ? products * products / squares : 0;
     if (gain > best) {
       best = gain;
@@ -52,35 +68,37 @@ struct Fit {
 
 // The scale and minimum for which scale * code + min, code in [0, high], comes closest; with `belowZero` the minimum is at most 0.
 Fit fitScaleAndMin(const double* x, int n, double high, bool belowZero) {
-  double low = x[0], top = x[0], sum = 0;
+  double low = x[0], top = x[0];
   for (int i = 0; i < n; i++) {
     low = x[i] < low ? x[i] : low;
     top = x[i] > top ? x[i] : top;
-    sum += x[i];
   }
+  Lanes all = {};
+  for (int i = 0; i < n; i += lanes) all += load(x + i);
+  const double total = sum(all);
   if (belowZero && low > 0) low = 0;
   if (top <= low) return {0, low};
   double best = HUGE_VAL;
   Fit fit = {(top - low) / high, low};
   for (int step = -1; step <= 20; step++) {
     const double inverse = (step < 0 ? high : high - 1 + 0.1 * step) / (top - low);
-    double code[32];
-    for (int i = 0; i < n; i++) code[i] = rounded(inverse * (x[i] - low), 0, high);
-    double codes = 0, squares = 0, products = 0;
-    for (int i = 0; i < n; i++) {
-      codes += code[i];
-      squares += code[i] * code[i];
-      products += code[i] * x[i];
+    Lanes codeLanes = {}, squareLanes = {}, productLanes = {};
+    for (int i = 0; i < n; i += lanes) {
+      const Lanes v = load(x + i), code = rounded(inverse * (v - low), 0, high);
+      codeLanes += code;
+      squareLanes += code * code;
+      productLanes += code * v;
     }
+    const double codes = sum(codeLanes), squares = sum(squareLanes), products = sum(productLanes);
     const double determinant = n * squares - codes * codes;
     if (determinant <= 0) continue;
-    double s = (n * products - sum * codes) / determinant;
-    double m = (sum * squares - products * codes) / determinant;
+    double s = (n * products - total * codes) / determinant;
+    double m = (total * squares - products * codes) / determinant;
     if (belowZero && m > 0) {
       m = 0;
       s = products / squares;
     }
-    const double error = s * s * squares + n * m * m + 2 * s * m * codes - 2 * s * products - 2 * m * sum;
+    const double error = s * s * squares + n * m * m + 2 * s * m * codes - 2 * s * products - 2 * m * total;
     if (s > 0 && error < best) {
       best = error;
       fit = {s, m};
@@ -92,11 +110,12 @@ Fit fitScaleAndMin(const double* x, int n, double high, bool belowZero) {
 // The squared error of n numbers with the best codes for this scale and minimum.
 double squaredError(const double* x, int n, double scale, double min, double low, double high) {
   const double inverse = scale == 0 ? 0 : 1 / scale;
-  double offs[32];
-  for (int i = 0; i < n; i++) offs[i] = scale * rounded((x[i] - min) * inverse, low, high) + min - x[i];
-  double error = 0;
-  for (int i = 0; i < n; i++) error += offs[i] * offs[i];
-  return error;
+  Lanes error = {};
+  for (int i = 0; i < n; i += lanes) {
+    const Lanes v = load(x + i), off = scale * rounded((v - min) * inverse, low, high) + min - v;
+    error += off * off;
+  }
+  return sum(error);
 }
 
 double reciprocal(double scale) { return scale == 0 ? 0 : 1 / scale; }

@@ -3,7 +3,7 @@
  * scale is a quotient of two sums; so a search over a few starting scales, each improved by that, finds nearly the least squared error.
  * Where scales are themselves stored in a few bits (the K formats), their neighbours are tried with the codes that they give.
  *
- * All arithmetic is in float64 in the order written here, so that native/kernels/quantize.cc gives the same bytes.
+ * All arithmetic is in float64 in the order written here, sums in eight lanes, so that native/kernels/quantize.cc gives the same bytes.
  */
 
 import { blockFormats, type WrittenFormat } from "../block-formats.js";
@@ -20,6 +20,14 @@ function rounded(value: number, low: number, high: number): number {
   return Math.min(Math.max(Math.floor(value + 0.5), low), high);
 }
 
+/** The sum of n terms (a multiple of 8): every eighth together, and then by halves. */
+function laneSum(n: number, term: (i: number) => number): number {
+  const lanes = new Float64Array(8);
+  for (let i = 0; i < n; i++) lanes[i & 7] += term(i);
+  for (let half = 4; half > 0; half >>= 1) for (let i = 0; i < half; i++) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
 /** The scale d for which d * code, code in [low, high], comes closest to n numbers of x; 0 where all are 0. */
 function fitScale(x: ArrayLike<number>, at: number, n: number, low: number, high: number): number {
   let extreme = 0;
@@ -30,13 +38,9 @@ function fitScale(x: ArrayLike<number>, at: number, n: number, low: number, high
   // The extreme number gets the lowest code, which reaches one further than the highest, or a little less or more than that.
   for (let step = -9; step <= 9; step++) {
     const inverse = (low + 0.1 * step) / extreme;
-    let products = 0;
-    let squares = 0;
-    for (let i = 0; i < n; i++) {
-      const code = rounded(inverse * x[at + i], low, high);
-      products += code * x[at + i];
-      squares += code * code;
-    }
+    const codes = Float64Array.from({ length: n }, (_, i) => rounded(inverse * x[at + i], low, high));
+    const products = laneSum(n, (i) => codes[i] * x[at + i]);
+    const squares = laneSum(n, (i) => codes[i] * codes[i]);
     // With the best scale for these codes, the squared error is the sum of x^2 less this.
     const gain = squares > 0 ? (products * products) / squares : 0;
     if (gain > best) {
@@ -51,12 +55,11 @@ function fitScale(x: ArrayLike<number>, at: number, n: number, low: number, high
 function fitScaleAndMin(x: ArrayLike<number>, at: number, n: number, high: number, belowZero: boolean): { scale: number; min: number } {
   let low = x[at];
   let top = x[at];
-  let sum = 0;
   for (let i = 0; i < n; i++) {
     low = Math.min(low, x[at + i]);
     top = Math.max(top, x[at + i]);
-    sum += x[at + i];
   }
+  const sum = laneSum(n, (i) => x[at + i]);
   if (belowZero && low > 0) low = 0;
   if (top <= low) return { scale: 0, min: low };
   let best = Infinity;
@@ -65,15 +68,10 @@ function fitScaleAndMin(x: ArrayLike<number>, at: number, n: number, high: numbe
   for (let step = -1; step <= 20; step++) {
     // From the plain range (-1) on, a range that the codes overshoot or fall short of by up to one.
     const inverse = (step < 0 ? high : high - 1 + 0.1 * step) / (top - low);
-    let codes = 0;
-    let squares = 0;
-    let products = 0;
-    for (let i = 0; i < n; i++) {
-      const code = rounded(inverse * (x[at + i] - low), 0, high);
-      codes += code;
-      squares += code * code;
-      products += code * x[at + i];
-    }
+    const code = Float64Array.from({ length: n }, (_, i) => rounded(inverse * (x[at + i] - low), 0, high));
+    const codes = laneSum(n, (i) => code[i]);
+    const squares = laneSum(n, (i) => code[i] * code[i]);
+    const products = laneSum(n, (i) => code[i] * x[at + i]);
     const determinant = n * squares - codes * codes;
     if (determinant <= 0) continue;
     let s = (n * products - sum * codes) / determinant;
@@ -96,12 +94,10 @@ function fitScaleAndMin(x: ArrayLike<number>, at: number, n: number, high: numbe
 /** The squared error of n numbers with the best codes for this scale and minimum. */
 function squaredError(x: ArrayLike<number>, at: number, n: number, scale: number, min: number, low: number, high: number): number {
   const inverse = scale === 0 ? 0 : 1 / scale;
-  let error = 0;
-  for (let i = 0; i < n; i++) {
+  return laneSum(n, (i) => {
     const off = scale * rounded((x[at + i] - min) * inverse, low, high) + min - x[at + i];
-    error += off * off;
-  }
-  return error;
+    return off * off;
+  });
 }
 
 function putHalf(bytes: Uint8Array, at: number, bits: number): void {
