@@ -33,7 +33,7 @@ async function read(tokens: readonly number[], at: number, cache: DenseKeyValueC
   logits.dispose();
 }
 
-const warm = new DenseKeyValueCache(8);
+const warm = new DenseKeyValueCache({ capacity: 8 });
 await read([1], 0, warm);
 warm.dispose();
 console.log(JSON.stringify({ ready: true, firstTokenMs: performance.now() - began }));
@@ -47,7 +47,7 @@ async function measured(tokens: number, body: () => Promise<void>): Promise<[num
 }
 
 for await (const _ of createInterface({ input: process.stdin })) {
-  const cache = new DenseKeyValueCache(prompt + repeats + 1);
+  const cache = new DenseKeyValueCache({ capacity: prompt + repeats + 1 });
   const [prefill, prefillOfProcessor] = await measured(prompt, () => read(ids(prompt), 0, cache));
   if (device instanceof CpuDevice) device.profile();
   const [decode, decodeOfProcessor] = await measured(repeats, async () => {

@@ -9,7 +9,8 @@ export { ChatTemplate, Corpus, TokenDataset, builtinCorpora, builtinCorpus, type
 export { Tokenizer, CharTokenizer, BpeTokenizer, endOfText, type DecodeStream, type EncodeOptions, type TrainTokenizerOptions } from "./tokenizer/index.js";
 export { LanguageModel, type GenerateTextOptions, type LanguageModelOptions } from "./language-model.js";
 export { Decoder, Module, modelConfig, type ForwardOptions, type ModelConfig, type ModelOptions, type Taps } from "./model/index.js";
-export { generate, generateBatch, generateText, type FinishReason, type GenerateOptions, type Generation, type Piece, type Prompt } from "./generate/index.js";
+export {
+  CachedContext, ChatSession, generate, generateBatch, generateText, type CacheDType, type ChatOptions, type ChatPiece, type FinishReason, type GenerateOptions, type Generation, type Piece, type Prompt } from "./generate/index.js";
 export { train, trainSettings, estimateMemory, type StepReport, type TrainOptions, type TrainSettings, type TrainSettingsInput, TrainingError } from "./train/index.js";
 export { defineRecipe, type Recipe } from "./train/recipe.js";
 export { loadRecipe, prepareRecipe, recipeNames } from "./recipes.js";

@@ -6,8 +6,9 @@ import type { GenerationDefaults } from "./checkpoint/folder.js";
 import { saveGguf, type SaveGgufOptions, type SavedGguf } from "./checkpoint/gguf/index.js";
 import { loadModel, saveModel, type ModelToSave } from "./checkpoint/model.js";
 import { openModel, type ModelSource } from "./checkpoint/model-source.js";
-import { CheckpointError } from "./errors.js";
-import { generate, generateBatch, generateText, type Generation, type GenerationSettingsInput, type Piece, type Prompt, type TextCodec } from "./generate/index.js";
+import type { ChatTemplate } from "./data/index.js";
+import { CheckpointError, ConfigError } from "./errors.js";
+import { ChatSession, generate, generateBatch, generateText, type ChatOptions, type Generation, type GenerationSettingsInput, type Piece, type Prompt, type TextCodec } from "./generate/index.js";
 import { Decoder, type DecoderOptions, type ModelOptions } from "./model/index.js";
 import type { Device } from "./tensor/index.js";
 import type { Tokenizer } from "./tokenizer/index.js";
@@ -15,6 +16,8 @@ import type { Tokenizer } from "./tokenizer/index.js";
 export interface LanguageModelOptions extends DecoderOptions {
   /** Used wherever none is given. */
   readonly tokenizer?: Tokenizer | undefined;
+  /** How a conversation becomes text. */
+  readonly chatTemplate?: ChatTemplate | undefined;
   /** How it is sampled from where nothing is said. */
   readonly generation?: GenerationDefaults;
   /** The architecture, as transformers' `model_type` names it, that it is saved as where it can be said as several. Default: the first that can say it. */
@@ -46,6 +49,8 @@ function checkFits(tokenizer: Tokenizer | undefined, { path, config: { vocabSize
 export class LanguageModel extends Decoder {
   /** The tokenizer it was loaded or last saved with. */
   tokenizer: Tokenizer | undefined;
+  /** None where it was not taught to converse. */
+  chatTemplate: ChatTemplate | undefined;
   readonly generation: GenerationDefaults;
   /** The architecture it was loaded as. */
   readonly modelType: string | undefined;
@@ -55,9 +60,10 @@ export class LanguageModel extends Decoder {
    *
    *     new LanguageModel({ vocabSize: 4096, hiddenSize: 384, numLayers: 6, numHeads: 6, contextLength: 256 }, { seed: 1 })
    */
-  constructor(options: ModelOptions, { tokenizer, generation = {}, modelType, ...rest }: LanguageModelOptions = {}) {
+  constructor(options: ModelOptions, { tokenizer, chatTemplate, generation = {}, modelType, ...rest }: LanguageModelOptions = {}) {
     super(options, rest);
     this.tokenizer = tokenizer;
+    this.chatTemplate = chatTemplate;
     this.generation = generation;
     this.modelType = modelType;
   }
@@ -70,9 +76,9 @@ export class LanguageModel extends Decoder {
    */
   static async load(path: string, { device, signal, dequantize }: LoadModelOptions = {}): Promise<LanguageModel> {
     await using source = await openModel(path);
-    const tokenizer = await source.tokenizer();
+    const [tokenizer, chatTemplate] = await Promise.all([source.tokenizer(), source.chatTemplate()]);
     checkFits(tokenizer, source);
-    return await loadModel(source, ({ config, generation, family: { modelType } }) => new LanguageModel(config, { weights: "none", tokenizer, generation, modelType, ...(device && { device }) }), { signal, dequantize });
+    return await loadModel(source, ({ config, generation, family: { modelType } }) => new LanguageModel(config, { weights: "none", tokenizer, chatTemplate, generation, modelType, ...(device && { device }) }), { signal, dequantize });
   }
 
   /**
@@ -82,7 +88,7 @@ export class LanguageModel extends Decoder {
    */
   async save(folder: string, options: Omit<ModelToSave, "model"> = {}): Promise<void> {
     this.tokenizer = options.tokenizer ?? this.tokenizer;
-    await saveModel(folder, { generation: this.generation, ...options, model: this, tokenizer: this.tokenizer });
+    await saveModel(folder, { generation: this.generation, chatTemplate: this.chatTemplate, ...options, model: this, tokenizer: this.tokenizer });
   }
 
   /**
@@ -91,7 +97,7 @@ export class LanguageModel extends Decoder {
    * @throws as `saveGguf`.
    */
   saveGguf(path: string, options: SaveGgufOptions = {}): Promise<SavedGguf> {
-    return saveGguf(path, this, { tokenizer: this.tokenizer, modelType: this.modelType, ...options });
+    return saveGguf(path, this, { tokenizer: this.tokenizer, chatTemplate: this.chatTemplate?.source(), modelType: this.modelType, ...options });
   }
 
   /** Goes on with a text, or with token ids, a piece a token; `break` ends it. See `generate` for what it throws. */
@@ -107,6 +113,19 @@ export class LanguageModel extends Decoder {
   /** Goes on with several prompts side by side. */
   generateBatch(prompts: readonly Prompt[], options: GenerateTextOptions = {}): Promise<Generation[]> {
     return generateBatch(this, { ...this.#completed(options), prompts });
+  }
+
+  /**
+   * A conversation with it, in its chat template's form; without a template it goes on with what is said. Dispose of it to free its cache.
+   * Throws ConfigError where there is no tokenizer, or for a setting that cannot be.
+   *
+   *     const chat = model.chat({ system: "Be brief." });
+   *     for await (const piece of chat.send("What is the capital of France?")) process.stdout.write(piece.text);
+   */
+  chat(options: Partial<ChatOptions> = {}): ChatSession {
+    const tokenizer = options.tokenizer ?? this.tokenizer;
+    if (tokenizer === undefined) throw new ConfigError("tokenizer", "a conversation needs one, and the model has none.");
+    return new ChatSession(this, { template: this.chatTemplate, ...this.generation, ...options, tokenizer });
   }
 
   #completed(options: GenerateTextOptions): GenerateTextOptions {

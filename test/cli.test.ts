@@ -90,7 +90,7 @@ afterAll(async () => {
 });
 
 describe("help", () => {
-  it.each(["start", "train", "generate", "logits", "evaluate", "info", "export", "pull", "tokenizer train", "tokenizer encode", "tokenizer decode"])("of %s shows its options and examples", async (verb) => {
+  it.each(["start", "train", "chat", "generate", "logits", "evaluate", "info", "export", "pull", "tokenizer train", "tokenizer encode", "tokenizer decode"])("of %s shows its options and examples", async (verb) => {
     const { code, stdout } = await inkling(...verb.split(" "), "--help");
     expect(code).toBe(0);
     expect(stdout).toContain("Usage: inkling");
@@ -100,7 +100,7 @@ describe("help", () => {
   it("lists every verb; the version is the package's", async () => {
     const { code, stdout } = await inkling("--help");
     expect(code).toBe(0);
-    for (const verb of ["start", "train", "generate", "logits", "evaluate", "tokenizer", "info", "export", "pull"]) expect(stdout).toContain(`\n  ${verb}`);
+    for (const verb of ["start", "train", "chat", "generate", "logits", "evaluate", "tokenizer", "info", "export", "pull"]) expect(stdout).toContain(`\n  ${verb}`);
     const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
     expect(await inkling("--version")).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
   });
@@ -454,12 +454,29 @@ describe("the executable", () => {
     expect(await readFile(join(folder, "killed", "last", "training", "state.json"), "utf8")).toContain('"step": ');
   });
 
+  it("chat: a message a line, in text and as JSON; a line that fails does not end it", async () => {
+    const talk = async (input: string, ...args: string[]) => {
+      const command = [process.execPath, bin, "chat", model, "--temperature", "0", "--max-tokens", "4", ...args].map((word) => `'${word}'`).join(" ");
+      const { code, output } = await run("sh", ["-c", `printf '%s' '${input}' | ${command} 2>/dev/null`]);
+      return { code, lines: output.trimEnd().split("\n") };
+    };
+    const { code, lines } = await talk('{"content": "the"}\n\n{"reset": true}\nnonsense\n{"content": "the"}\n', "--json", "--cache", "q8");
+    expect(code).toBe(1);
+    const [first, reset, error, again] = lines.map((line) => (line.startsWith("{") ? (JSON.parse(line) as Record<string, unknown>) : {}));
+    expect(first).toMatchObject({ role: "assistant", content: expect.any(String) as string, newTokens: 4, reusedTokens: 0, droppedMessages: 0, cacheBytes: expect.any(Number) as number });
+    expect(reset).toEqual({ reset: true });
+    expect(error).toMatchObject({ error: { name: "DataError", code: "bad-json", message: expect.stringContaining("stdin:4: this is not JSON") as string } });
+    expect(again["content"]).toBe(first["content"]);
+    expect(await talk("the\n")).toEqual({ code: 0, lines: (first["content"] as string).trimEnd().split("\n") });
+  });
+
   it.runIf(hasScript)("holds a conversation on a terminal, and lives on two lines while it trains", async () => {
     const command = `'${process.execPath}' '${bin}' start --steps 3 --out on-terminal`;
     const sends: [RegExp, string][] = [
       [/› /, "/tokens 5\rKING:\r"],
-      [/\[5 tokens, .* a second\]/, "/help\r"],
-      [/\/quit ends\.\s[^]*\/quit ends\./, "\x03"],
+      [/\[5 tokens, .* a second, the first after .* s;.*\]/, "/help\r"],
+      [/\/quit +leaves[^]*› /, "\x03"],
+      [/Ctrl-C again/, "\x03"],
     ];
     const { code, output } = await run("script", ["-qec", command, "/dev/null"], (text, child) => {
       if (sends.length > 0 && sends[0][0].test(text)) child.stdin?.write(sends.shift()![1]);

@@ -5,7 +5,7 @@
 
 namespace inkling {
 
-constexpr const char* contractFingerprint = "97a7226abd762f09";
+constexpr const char* contractFingerprint = "219b40bc0baafd24";
 
 enum class UnaryOp : int32_t { neg, abs, exp, log, sqrt, rsqrt, reciprocal, square, sin, cos, tanh, sigmoid, erf, relu, gelu, geluTanh, silu, softplus, sign, floor, isFinite };
 
@@ -54,14 +54,16 @@ enum class Opcode : int32_t {
   rope,
   attention,
   attentionBackward,
+  quantizeInt8,
+  attentionInt8,
   conv1d,
   conv1dBackward,
   crossEntropy,
   adamw,
   sgd,
 };
-constexpr int32_t opcodeCount = 41;
-constexpr const char* opcodeNames[] = {"copy", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "dequantize", "quantize", "interleave", "quantizedMatmul", "quantizedEmbedding", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "conv1d", "conv1dBackward", "crossEntropy", "adamw", "sgd"};
+constexpr int32_t opcodeCount = 43;
+constexpr const char* opcodeNames[] = {"copy", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "dequantize", "quantize", "interleave", "quantizedMatmul", "quantizedEmbedding", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "quantizeInt8", "attentionInt8", "conv1d", "conv1dBackward", "crossEntropy", "adamw", "sgd"};
 
 // y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0.
 struct CopyParams {
@@ -395,6 +397,29 @@ struct AttentionBackwardParams {
   int32_t stream;
 };
 
+// rows as 8-bit integers with a scale each: scale = max |x| / 127 over the last axis, y = 128 + round(x / scale), which is 128 where scale is 0. A row with a NaN or an infinity has such a scale, and its integers mean nothing.
+struct QuantizeInt8Params {
+  TensorView x;  // in: float [..., n], rows
+  TensorView y;  // out: u8 [..., n], rows
+  TensorView scale;  // out: f32 [...], strided
+};
+
+// attention over keys and values that lie as quantizeInt8 makes them: k[i] stands for kScale (k[i] - 128), v likewise. For inference: no mask, no dropout, nothing kept for a backward pass.
+struct AttentionInt8Params {
+  TensorView q;  // in: float [batch, queries, heads, d], rows
+  TensorView k;  // in: u8 [batch, keys, keyHeads, d], rows
+  TensorView kScale;  // in: f32 [batch, keys, keyHeads], strided
+  TensorView v;  // in: u8 [batch, keys, keyHeads, dv], rows
+  TensorView vScale;  // in: f32 [batch, keys, keyHeads], strided
+  TensorView slopes;  // in, optional: f32 [heads], dense
+  TensorView starts;  // in, optional: i32 [batch], dense
+  TensorView out;  // out: float [batch, queries, heads, dv], dense
+  float scale;
+  int32_t causal;
+  int32_t window;
+  float softcap;
+};
+
 // y[b, o, t] = bias[o] + sum over i, j of weight[o, i, j] x[b, group(o) + i, t * stride + j * dilation - padding]; what lies outside x is 0. A causal convolution has padding = (kernel - 1) * dilation and as many outputs as inputs.
 struct Conv1dParams {
   TensorView x;  // in: float [batch, channels, time], dense
@@ -499,6 +524,8 @@ INKLING_KERNEL void rmsNormBackward(const RmsNormBackwardParams&, Context&);
 INKLING_KERNEL void rope(const RopeParams&, Context&);
 INKLING_KERNEL void attention(const AttentionParams&, Context&);
 INKLING_KERNEL void attentionBackward(const AttentionBackwardParams&, Context&);
+INKLING_KERNEL void quantizeInt8(const QuantizeInt8Params&, Context&);
+INKLING_KERNEL void attentionInt8(const AttentionInt8Params&, Context&);
 INKLING_KERNEL void conv1d(const Conv1dParams&, Context&);
 INKLING_KERNEL void conv1dBackward(const Conv1dBackwardParams&, Context&);
 INKLING_KERNEL void crossEntropy(const CrossEntropyParams&, Context&);
@@ -543,6 +570,8 @@ struct KernelTable {
   void (*rope)(const RopeParams&, Context&);
   void (*attention)(const AttentionParams&, Context&);
   void (*attentionBackward)(const AttentionBackwardParams&, Context&);
+  void (*quantizeInt8)(const QuantizeInt8Params&, Context&);
+  void (*attentionInt8)(const AttentionInt8Params&, Context&);
   void (*conv1d)(const Conv1dParams&, Context&);
   void (*conv1dBackward)(const Conv1dBackwardParams&, Context&);
   void (*crossEntropy)(const CrossEntropyParams&, Context&);
@@ -551,7 +580,7 @@ struct KernelTable {
 };
 
 inline KernelTable kernelTable() {
-  return {kernels::copy, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::dequantize, kernels::quantize, kernels::interleave, kernels::quantizedMatmul, kernels::quantizedEmbedding, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::adamw, kernels::sgd};
+  return {kernels::copy, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::dequantize, kernels::quantize, kernels::interleave, kernels::quantizedMatmul, kernels::quantizedEmbedding, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::quantizeInt8, kernels::attentionInt8, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::adamw, kernels::sgd};
 }
 
 // Reads one command's operands and attributes, in the contract's order, and calls the kernel. `Reader` has tensor(), i32() and f32().
@@ -924,6 +953,31 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.seedHigh = reader.i32();
       p.stream = reader.i32();
       if (reader.good()) kernels.attentionBackward(p, context);
+      break;
+    }
+    case Opcode::quantizeInt8: {
+      QuantizeInt8Params p;
+      p.x = reader.tensor();
+      p.y = reader.tensor();
+      p.scale = reader.tensor();
+      if (reader.good()) kernels.quantizeInt8(p, context);
+      break;
+    }
+    case Opcode::attentionInt8: {
+      AttentionInt8Params p;
+      p.q = reader.tensor();
+      p.k = reader.tensor();
+      p.kScale = reader.tensor();
+      p.v = reader.tensor();
+      p.vScale = reader.tensor();
+      p.slopes = reader.tensor();
+      p.starts = reader.tensor();
+      p.out = reader.tensor();
+      p.scale = reader.f32();
+      p.causal = reader.i32();
+      p.window = reader.i32();
+      p.softcap = reader.f32();
+      if (reader.good()) kernels.attentionInt8(p, context);
       break;
     }
     case Opcode::conv1d: {

@@ -1,6 +1,7 @@
 // Attention for a handful of queries over many keys, as in decoding with a cache: each key and value is read once where it lies, without
 // packing, for memory is the limit. The rows that share a key head (queries x group) go together. A task is one chunk of keys, of fixed
-// length; the chunks' results are joined in their order (Dao et al. 2023, "Flash-Decoding").
+// length; the chunks' results are joined in their order (Dao et al. 2023, "Flash-Decoding"). Keys and values may be bytes with a scale a row
+// (attentionInt8): a key's scale multiplies its product, a value's its weight, so the rows themselves are read as they lie.
 #pragma once
 
 #include "attention.h"
@@ -35,10 +36,11 @@ template <class Word>
 struct Decode {
   const AttentionParams& a;
   Scores scores;
+  TensorView kScale, vScale;
   int64_t batches, queries, keys, keyHeads, heads, rows, d, dv, dvPadded, chunks;
 
-  explicit Decode(const AttentionParams& params)
-      : a(params), scores(params), batches(a.q.shape[0]), queries(a.q.shape[1]), keys(a.k.shape[1]), keyHeads(a.k.shape[2]), heads(a.q.shape[2]),
+  explicit Decode(const AttentionParams& params, const TensorView& kScale = {}, const TensorView& vScale = {})
+      : a(params), scores(params), kScale(kScale), vScale(vScale), batches(a.q.shape[0]), queries(a.q.shape[1]), keys(a.k.shape[1]), keyHeads(a.k.shape[2]), heads(a.q.shape[2]),
         rows(queries * (heads / keyHeads)), d(a.q.shape[3]), dv(a.v.shape[3]), dvPadded(roundUp(dv, W)),
         chunks(larger(1, (keys + decodeChunk - 1) / decodeChunk)) {}
 
@@ -48,18 +50,21 @@ struct Decode {
   int64_t partSize() const { return dvPadded + 2; }
 
   void operator()(Context& context) const {
-    const int64_t pairs = batches * keyHeads, qStride = leftStride<Word>(d), laneWords = roundUp(rows * (qStride + decodeChunk) + decodeChunk, 16);
+    const int64_t pairs = batches * keyHeads, qStride = leftStride<Word>(d), laneWords = roundUp(rows * (qStride + decodeChunk) + 2 * decodeChunk, 16);
     float* parts = context.scratch<float>(pairs * rows * chunks * partSize());
     float* lanes = context.scratch<float>(context.lanes() * laneWords);
     context.parallel(pairs * chunks, [&](int64_t task, int lane) {
       const int64_t pair = task / chunks, part = task % chunks;
       float* memory = lanes + lane * laneWords;
+      float* result = parts + (pair * rows * chunks + part) * partSize();
+      if constexpr (perWord<Word> == 1)
+        if (a.k.dtype == DType::u8) return chunk<centered8, centered8>(pair / keyHeads, pair % keyHeads, part * decodeChunk, memory, result);
       withType(a.k.dtype, [&](auto* k) {
         using K = std::remove_pointer_t<decltype(k)>;
         withType(a.v.dtype, [&](auto* v) {
           using V = std::remove_pointer_t<decltype(v)>;
           if constexpr (perWord<Word> == 1 || (sizeof(K) == 2 && sizeof(V) == 2))
-            chunk<K, V>(pair / keyHeads, pair % keyHeads, part * decodeChunk, memory, parts + (pair * rows * chunks + part) * partSize());
+            chunk<K, V>(pair / keyHeads, pair % keyHeads, part * decodeChunk, memory, result);
         });
       });
     });
@@ -88,10 +93,12 @@ struct Decode {
     Word* q = reinterpret_cast<Word*>(memory);
     float* products = memory + rows * qStride;
     float* kept = products + rows * decodeChunk;
+    float* rowScales = kept + decodeChunk;
     for (int64_t r = 0; r < rows; r++) packLeft(Matrix(a.q, batch, head(keyHead, r)), r % queries, 1, q + r * qStride);
     const int64_t from = larger(first, roundDown(scores.visibility.of(batch, 0).low, W));
     const int64_t seen = smaller(first + decodeChunk, scores.visibility.of(batch, queries - 1).high), to = roundUp(seen, W);
     const Matrix k(a.k, batch, keyHead), v(a.v, batch, keyHead);
+    gatherScales(kScale, batch, keyHead, from, seen, to, rowScales);
     for (int64_t j = from; j < seen; j += W) {
       for (int64_t i = j + W; i < smaller(j + 2 * W, seen); i++) prefetchRow(k.row<K>(i), d);
       for (int64_t r = 0; r < rows; r++) {
@@ -103,7 +110,8 @@ struct Decode {
           for (int64_t w = 0; w * perWord<Word> < d; w += W)
             sums[i] = multiplyAdd(Word{}, loadWords(q + r * qStride + w), rowWords<Word>(key, w * perWord<Word>, d), sums[i]);
         }
-        store<float>(products + r * decodeChunk + j - from, sumEach(sums));
+        const Vec dots = sumEach(sums);
+        store<float>(products + r * decodeChunk + j - from, kScale ? dots * load<float>(rowScales + j - from) : dots);
       }
     }
     for (int64_t r = 0; r < rows; r++) {
@@ -112,6 +120,14 @@ struct Decode {
       if (from < seen) weigh(batch, head(keyHead, r), r % queries, from, to, products + r * decodeChunk, kept, part + dvPadded);
     }
     const int64_t count = larger(0, seen - from);
+    if (vScale) {
+      gatherScales(vScale, batch, keyHead, from, seen, to, rowScales);
+      for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < count; j += W) {
+          float* weights = products + r * decodeChunk + j;
+          store<float>(weights, load<float>(weights) * load<float>(rowScales + j));
+        }
+    }
     for (int64_t column = 0; column < dvPadded; column += panelWidth)
       for (int64_t r = 0; r < rows;) {
         const float* weights = products + r * decodeChunk;
@@ -123,6 +139,13 @@ struct Decode {
           default: addValues<V, 4>(weights, v, from, count, column, out), r += 4;
         }
       }
+  }
+
+  // The scales of the rows [from, seen), zeros up to `to`.
+  void gatherScales(const TensorView& scale, int64_t batch, int64_t keyHead, int64_t from, int64_t seen, int64_t to, float* scales) const {
+    if (!scale) return;
+    const float* of = scale.as<float>() + batch * scale.strides[0] + keyHead * scale.strides[2];
+    for (int64_t j = from; j < to; j++) scales[j - from] = j < seen ? of[j * scale.strides[1]] : 0.0f;
   }
 
   void weigh(int64_t batch, int64_t at, int64_t query, int64_t from, int64_t to, float* products, float* kept, float* statistics) const {

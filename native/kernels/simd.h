@@ -414,6 +414,22 @@ INKLING_INLINE Vec load(const bf16* p) {
   return widenBf16(half);
 }
 
+// A byte that stands for the whole number bits - 128.
+struct centered8 {
+  uint8_t bits;
+};
+typedef uint8_t ByteLanes __attribute__((vector_size(W)));
+template <>
+INKLING_INLINE Vec load(const centered8* p) {
+#if defined(INKLING_AVX512)
+  return toFloat(Ints{(IntLanes)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))} - set1(128));
+#else
+  ByteLanes bytes;
+  std::memcpy(&bytes, p, sizeof bytes);
+  return toFloat(Ints{__builtin_convertvector(bytes, IntLanes)} - set1(128));
+#endif
+}
+
 template <class T>
 INKLING_INLINE void store(T* p, Vec a);
 template <>
@@ -430,6 +446,12 @@ template <class T>
 INKLING_INLINE Vec loadPartial(const T* p, int n);
 template <class T>
 INKLING_INLINE void storePartial(T* p, Vec a, int n);
+template <>
+INKLING_INLINE Vec loadPartial(const centered8* p, int n) {
+  centered8 lanes[W];
+  for (int i = 0; i < W; i++) lanes[i].bits = i < n ? p[i].bits : 128;
+  return load<centered8>(lanes);
+}
 
 #if defined(INKLING_AVX512)
 template <>

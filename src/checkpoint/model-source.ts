@@ -43,7 +43,8 @@ export interface ModelSource extends AsyncDisposable {
   tokenizer(): Promise<Tokenizer | undefined>;
   /** What kind of tokenizer that is, for people, without reading it whole. */
   tokenizerKind(): Promise<string | undefined>;
-  hasChatTemplate(): Promise<boolean>;
+  /** How a conversation with it becomes text, where it has such a template. Throws DataError for one that cannot be. */
+  chatTemplate(): Promise<ChatTemplate | undefined>;
 }
 
 const formats = { folder: "a model's folder", safetensors: "safetensors", gguf: "GGUF", llama2c: "a llama2.c checkpoint" } as const;
@@ -128,7 +129,7 @@ async function openFolder(folder: string, file?: string): Promise<ModelSource> {
     ignored: family.ignored,
     tokenizer: () => tokenizerIn(folder, tokenizerFiles),
     tokenizerKind: () => tokenizerKindIn(folder, tokenizerFiles),
-    hasChatTemplate: async () => (await ChatTemplate.fromFolder(folder)) !== undefined,
+    chatTemplate: () => ChatTemplate.fromFolder(folder),
     [Symbol.asyncDispose]: () => weights.close(),
   };
 }
@@ -137,26 +138,39 @@ async function openGguf(path: string): Promise<ModelSource> {
   const weights = await Gguf.open(path);
   try {
     const { config, family } = await readGgufConfig(weights);
-    const eos = "tokenizer.ggml.eos_token_id";
     return {
       path,
       format: "gguf",
       config,
       family,
-      generation: weights.metadata.has(eos) ? { stopIds: [weights.metadata.number(eos)] } : {},
+      generation: stopIdsIn(weights.metadata),
       weights,
       plans: (parameters) => ggufPlans(family.gguf, config, parameters),
       find: (name) => weights.tensors.get(name),
       ignored: ignoredInGguf,
       tokenizer: () => Promise.resolve(kindInGguf(weights.metadata) === undefined ? undefined : tokenizerFromGguf(weights.metadata)),
       tokenizerKind: () => Promise.resolve(kindInGguf(weights.metadata)),
-      hasChatTemplate: () => Promise.resolve(weights.metadata.has("tokenizer.chat_template")),
+      // eslint-disable-next-line @typescript-eslint/require-await -- what it throws is the promise's
+      chatTemplate: async () => chatTemplateIn(weights.metadata),
       [Symbol.asyncDispose]: () => weights.close(),
     };
   } catch (error) {
     await weights.close();
     throw error;
   }
+}
+
+/** The tokens that end a text, a turn, a message. */
+function stopIdsIn(metadata: GgufMetadata): GenerationDefaults {
+  const keys = ["eos", "eot", "eom"].map((name) => `tokenizer.ggml.${name}_token_id`);
+  const stopIds = [...new Set(keys.flatMap((key) => (metadata.has(key) ? [metadata.number(key)] : [])))];
+  return stopIds.length === 0 ? {} : { stopIds };
+}
+
+function chatTemplateIn(metadata: GgufMetadata): ChatTemplate | undefined {
+  const values = new Map([...metadata.values].map(([key, { value }]) => [key, value]));
+  const tokens = metadata.has("tokenizer.ggml.tokens") ? metadata.strings("tokenizer.ggml.tokens") : undefined;
+  return ChatTemplate.fromGguf(values, (id) => (tokens !== undefined && id < tokens.length ? tokens.at(id) : undefined), { file: metadata.file });
 }
 
 async function openLlama2c(path: string): Promise<ModelSource> {
@@ -174,7 +188,7 @@ async function openLlama2c(path: string): Promise<ModelSource> {
     ignored: undefined,
     tokenizer: () => tokenizerIn(dirname(path), llama2cTokenizers(weights.config)),
     tokenizerKind: () => tokenizerKindIn(dirname(path), llama2cTokenizers(weights.config)),
-    hasChatTemplate: () => Promise.resolve(false),
+    chatTemplate: () => Promise.resolve(undefined),
     [Symbol.asyncDispose]: () => weights.close(),
   };
 }

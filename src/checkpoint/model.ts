@@ -10,6 +10,7 @@
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { ChatTemplate } from "../data/index.js";
 import type { Decoder } from "../model/index.js";
 import type { FloatDType } from "../tensor/index.js";
 import type { Tokenizer } from "../tokenizer/index.js";
@@ -24,6 +25,7 @@ export interface ModelToSave {
   /** `modelType`: what it is saved as where several architectures say the same, such as the one it was loaded as. */
   readonly model: Decoder & { readonly modelType?: string | undefined };
   readonly tokenizer?: Tokenizer | undefined;
+  readonly chatTemplate?: ChatTemplate | undefined;
   readonly generation?: GenerationDefaults | undefined;
   /** Of the weights in the file; f32, in which they are trained, loses nothing. */
   readonly dtype?: FloatDType | undefined;
@@ -39,12 +41,13 @@ export interface ModelToSave {
 export async function saveModel(folder: string, what: ModelToSave): Promise<void> {
   const owns = (name: string): boolean =>
     /^(generation_)?config\.json$|^model.*\.safetensors(\.index\.json)?$/.test(name) ||
+    (what.chatTemplate !== undefined && name === "chat_template.jinja") ||
     (what.tokenizer !== undefined && /^(tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json$|^(merges\.txt|tokenizer\.model)$/.test(name));
   await writeFolderAtomically(folder, { marker: "config.json", owns }, (into) => writeModel(into, what));
 }
 
 /** Writes a model's files into a folder that is being written, as part of something larger; see `saveModel`. */
-export async function writeModel(folder: string, { model, tokenizer, generation = {}, dtype = "f32" }: ModelToSave): Promise<void> {
+export async function writeModel(folder: string, { model, tokenizer, chatTemplate, generation = {}, dtype = "f32" }: ModelToSave): Promise<void> {
   const { config } = model;
   const fitting = families.filter((family) => family.describes(config));
   const family = fitting.find(({ modelType }) => modelType === model.modelType) ?? fitting[0];
@@ -66,6 +69,7 @@ export async function writeModel(folder: string, { model, tokenizer, generation 
   await writeJson(join(folder, "generation_config.json"), { ...boundary, ...writeGenerationDefaults(generation) });
   await writeSafetensorsFolder(folder, storedTensors(model, family, dtype));
   await tokenizer?.save(folder);
+  if (chatTemplate !== undefined) await writeFile(join(folder, "chat_template.jinja"), chatTemplate.source());
 }
 
 function idOrIds(ids: readonly number[] | undefined): number | readonly number[] | undefined {

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import pc from "picocolors";
 import { ConfigError, InklingError, UsageError } from "../errors.js";
+import { chatCommand } from "./verbs/chat.js";
 import { evaluateCommand } from "./verbs/evaluate.js";
 import { exportCommand } from "./verbs/export.js";
 import { generateCommand } from "./verbs/generate.js";
@@ -25,7 +26,7 @@ export async function main(args: readonly string[]): Promise<number> {
     .version(version())
     .showHelpAfterError("(--help shows the options, with examples)")
     .exitOverride();
-  const commands = [startCommand, trainCommand, generateCommand, logitsCommand, evaluateCommand, tokenizerCommand, infoCommand, exportCommand, pullCommand];
+  const commands = [startCommand, trainCommand, chatCommand, generateCommand, logitsCommand, evaluateCommand, tokenizerCommand, infoCommand, exportCommand, pullCommand];
   for (const command of commands) program.addCommand(inherit(command()));
   try {
     await program.parseAsync(args, { from: "user" });

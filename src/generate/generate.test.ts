@@ -1,8 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ConfigError, DataError, TokenizerError } from "../errors.js";
 import { Decoder, type ModelOptions } from "../model/index.js";
 import { Random, Tensor } from "../tensor/index.js";
-import { generate, generateBatch, generateText, type GenerateOptions, type GenerationSettingsInput, type Piece, type TextCodec } from "./index.js";
+import { CachedContext, generate, generateBatch, generateText, type GenerateOptions, type GenerationSettingsInput, type Piece, type TextCodec } from "./index.js";
 
 const sizes = { vocabSize: 40, hiddenSize: 32, numLayers: 2, numHeads: 4, contextLength: 24 };
 const variants: [string, Partial<ModelOptions>][] = [
@@ -20,6 +20,17 @@ function makeModel(options: Partial<ModelOptions> = {}): Decoder {
     if (parameter.rank === 2) parameter.write(Float32Array.from({ length: parameter.size }, () => (random.uniform() - 0.5) * 0.8));
   }
   return model;
+}
+
+/** Counts the tokens that the model reads from here on. */
+function tokensFed(model: Decoder): { count: number; restore: () => void } {
+  const spy = vi.spyOn(model, "hidden");
+  return {
+    get count() {
+      return spy.mock.calls.reduce((sum, [ids]) => sum + ids.shape[0] * ids.shape[1], 0);
+    },
+    restore: () => spy.mockRestore(),
+  };
 }
 
 const prompt = [3, 14, 15, 9, 26];
@@ -71,9 +82,59 @@ describe.each(variants)("with %s", (_, options) => {
     for (const settings of ways) {
       const cached = await generateText(model, { ids: prompt, ...settings });
       const plain = await generateText(model, { ids: prompt, ...settings, cache: false });
-      expect({ ...cached, tokensPerSecond: 0 }).toEqual({ ...plain, tokensPerSecond: 0 });
+      expect({ ...cached, tokensPerSecond: 0, cacheBytes: 0 }).toEqual({ ...plain, tokensPerSecond: 0, cacheBytes: 0 });
       expect(new Set(cached.ids).size).toBeGreaterThan(2);
     }
+  });
+
+  it("nor does reading the prompt in parts, or going on in what another prompt left", async () => {
+    const long = Array.from({ length: 17 }, (_, i) => (i * 7) % 40);
+    const plain = await generateText(model, { ids: long, ...greedy, cache: false });
+    expect((await generateText(model, { ids: long, ...greedy, prefillChunk: 3 })).ids).toEqual(plain.ids);
+    const prompts = [long, [5, 6], Array.from({ length: 9 }, (_, i) => i)];
+    const [together, inParts] = [await generateBatch(model, { prompts, ...greedy }), await generateBatch(model, { prompts, ...greedy, prefillChunk: 4 })];
+    expect(inParts.map(({ ids }) => ids)).toEqual(together.map(({ ids }) => ids));
+
+    const context = new CachedContext();
+    const fed = tokensFed(model);
+    try {
+      for (const [ids, computed] of [[long.slice(0, 9), 9], [long, 8], [long, 1], [[...long.slice(0, 5), 39, 38], 2], [[1, 2, 3], 3], [long, 17]] as const) {
+        const before = fed.count;
+        const { ids: said } = await generateText(model, { ids, ...greedy, maxTokens: 3, context, prefillChunk: 4 });
+        expect(said).toEqual((await generateText(model, { ids, ...greedy, maxTokens: 3, cache: false })).ids);
+        // Those of the prompt that are new, two of the three that followed (the last is not read), and those without a cache.
+        expect(fed.count - before).toBe(computed + 2 + 3 * ids.length + 3);
+        expect(context.reused).toBe(ids.length - computed);
+        // What was said is held too, but does not belong to the next prompt here.
+        expect(context.ids).toEqual([...ids, ...said.slice(0, 2)]);
+      }
+      await generateText(model, { ids: long, temperature: 0, maxTokens: 30, onContextFull: "slide", context });
+      expect((await generateText(model, { ids: long, ...greedy, context })).ids).toEqual(plain.ids);
+      // Another dtype is another cache.
+      await generateText(model, { ids: long, ...greedy, context, cache: "bf16" });
+      expect(context.reused).toBe(0);
+    } finally {
+      fed.restore();
+      context.dispose();
+    }
+  });
+
+  it("a cache of bf16 or of 8-bit integers is smaller, and computes nearly the same", async () => {
+    const ids = Array.from({ length: 16 }, (_, i) => (i * 7) % 40);
+    const run = (cache: GenerationSettingsInput["cache"]) => generateText(model, { ids, ...greedy, maxTokens: 6, logprobs: 40, cache });
+    const exact = await run(true);
+    for (const [cache, bytes, error] of [["bf16", 2, 0.1], ["q8", 1 + 4 / 8, 0.1]] as const) {
+      const rounded = await run(cache);
+      expect(rounded.cacheBytes).toBe((exact.cacheBytes / 4) * bytes);
+      // The first token follows from what was read in one pass, the others from the cache alone; only where they agree so far can they be compared.
+      for (let i = 0; i < 6 && (i === 0 || rounded.ids[i - 1] === exact.ids[i - 1]); i++) {
+        const byId = new Map(rounded.topLogprobs![i].map(({ id, logprob }) => [id, logprob]));
+        const worst = Math.max(...exact.topLogprobs![i].map(({ id, logprob }) => Math.abs(byId.get(id)! - logprob)));
+        expect({ cache, i, worst }).toMatchObject({ worst: expect.toSatisfy((w: number) => w < error) as number });
+      }
+    }
+    expect((await run("f32")).ids).toEqual(exact.ids);
+    expect(exact.cacheBytes).toBeGreaterThan(0);
   });
 
   it("a batch of unequal prompts gives what each gives alone, while some end early", async () => {
@@ -81,7 +142,7 @@ describe.each(variants)("with %s", (_, options) => {
     for (const settings of [{ ...greedy, stopIds: [] }, { ...greedy, maxTokens: 30, stopIds: [0, 1, 2, 3, 4] }, { ...greedy, cache: false }, { temperature: 0, maxTokens: 30, onContextFull: "slide" as const }]) {
       const together = await generateBatch(model, { prompts, ...settings });
       for (const [row, ids] of prompts.entries()) {
-        expect({ ...together[row], tokensPerSecond: 0 }).toEqual({ ...(await generateText(model, { ids, ...settings })), tokensPerSecond: 0 });
+        expect({ ...together[row], tokensPerSecond: 0, cacheBytes: 0 }).toEqual({ ...(await generateText(model, { ids, ...settings })), tokensPerSecond: 0, cacheBytes: 0 });
       }
     }
   });
@@ -164,6 +225,16 @@ describe("text", () => {
     const pieces = await say("a", { stopIds: [], maxTokens: 4 });
     expect(pieces.map(({ id }) => id)).toEqual([97, 256, 97, 256]);
     expect(pieces.map(({ text }) => text).join("")).toBe("aa");
+  });
+
+  it("begins with the token that begins texts where the tokenizer wants it, or where it is asked for", async () => {
+    const promptOf = async (codec: TextCodec, options: GenerationSettingsInput = {}) =>
+      (await generateText(new Parrot([97]), { prompt: "x", tokenizer: codec, maxTokens: 1, ...options })).promptIds;
+    const wanting = { ...bytes, bosId: 255, addsBos: true };
+    expect(await promptOf(wanting)).toEqual([255, 120]);
+    expect(await promptOf(wanting, { addBos: false })).toEqual([120]);
+    expect(await promptOf({ ...wanting, addsBos: false })).toEqual([120]);
+    expect(await promptOf({ ...wanting, addsBos: false }, { addBos: true })).toEqual([255, 120]);
   });
 
   it("begins from the end of text where the prompt is empty", async () => {

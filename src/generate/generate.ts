@@ -7,8 +7,9 @@
 import { ConfigError, DataError, TokenizerError } from "../errors.js";
 import type { Decoder } from "../model/index.js";
 import { generationSettings, type GenerationSettings, type GenerationSettingsInput } from "./options.js";
+import type { CachedContext } from "./cached-context.js";
 import { Reader } from "./reader.js";
-import { Sequence, type FinishReason, type Piece, type TextCodec } from "./sequence.js";
+import { Sequence, encodePrompt, type FinishReason, type Piece, type TextCodec } from "./sequence.js";
 
 /** A text (for which a tokenizer is needed), or token ids. */
 export type Prompt = string | ArrayLike<number>;
@@ -18,6 +19,8 @@ export type GenerateOptions = GenerationSettingsInput & {
   readonly tokenizer?: TextCodec | undefined;
   /** Ends the loop: it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+  /** For one sequence: what was read of an earlier one, and is not read again where this one begins alike. The caller disposes of it. */
+  readonly context?: CachedContext | undefined;
 } & (
     | { readonly prompt: string; readonly ids?: never; readonly prompts?: never }
     | { readonly ids: ArrayLike<number>; readonly prompt?: never; readonly prompts?: never }
@@ -34,6 +37,8 @@ export interface Generation {
   readonly finishReason: FinishReason;
   readonly stoppedBy?: string | number;
   readonly droppedTokens: number;
+  /** Bytes of the keys and values in the end; of all rows together in a batch. */
+  readonly cacheBytes: number;
   readonly logprobs?: readonly number[];
   readonly topLogprobs?: readonly NonNullable<Piece["topLogprobs"]>[];
   /** New tokens a second, reading the prompt included; of all rows together in a batch. */
@@ -48,7 +53,7 @@ export interface Generation {
  */
 export async function* generate(model: Decoder, options: GenerateOptions): AsyncGenerator<Piece, void, void> {
   const settings = generationSettings(options);
-  yield* run(model, sequencesOf(model, options, settings), settings, options.signal);
+  yield* run(model, sequencesOf(model, options, settings), settings, options);
 }
 
 /** As `generate`, to its end, for one prompt. */
@@ -62,9 +67,12 @@ export async function generateBatch(model: Decoder, options: GenerateOptions & {
   return complete(model, options);
 }
 
-async function* run(model: Decoder, sequences: readonly Sequence[], settings: GenerationSettings, signal: AbortSignal | undefined): AsyncGenerator<Piece, void, void> {
+/** The bytes of the cache are the value returned. */
+async function* run(model: Decoder, sequences: readonly Sequence[], settings: GenerationSettings, options: GenerateOptions): AsyncGenerator<Piece, number, void> {
+  const { signal, context } = options;
   const { vocabSize } = model.config;
-  const reader = new Reader(model, settings);
+  if (context !== undefined && (sequences.length !== 1 || settings.cache === false)) throw new ConfigError("context", "it is for one sequence, and for use with a cache.");
+  const reader = new Reader(model, { ...settings, signal, context });
   try {
     for (let growing = sequences; growing.length > 0; growing = growing.filter((sequence) => !sequence.finished)) {
       signal?.throwIfAborted();
@@ -74,6 +82,7 @@ async function* run(model: Decoder, sequences: readonly Sequence[], settings: Ge
         yield sequence.advance(logits.subarray(i * vocabSize, (i + 1) * vocabSize));
       }
     }
+    return reader.cacheBytes;
   } finally {
     reader.dispose();
   }
@@ -84,7 +93,10 @@ async function complete(model: Decoder, options: GenerateOptions): Promise<Gener
   const sequences = sequencesOf(model, options, settings);
   const pieces = sequences.map((): Piece[] => []);
   const began = performance.now();
-  for await (const piece of run(model, sequences, settings, options.signal)) pieces[piece.row].push(piece);
+  const running = run(model, sequences, settings, options);
+  let next = await running.next();
+  for (; next.done !== true; next = await running.next()) pieces[next.value.row].push(next.value);
+  const cacheBytes = next.value;
   const tokensPerSecond = pieces.flat().length / ((performance.now() - began) / 1000);
   return sequences.map(({ row, promptIds }) => {
     const own = pieces[row];
@@ -96,6 +108,7 @@ async function complete(model: Decoder, options: GenerateOptions): Promise<Gener
       finishReason: finishReason!,
       ...(stoppedBy !== undefined && { stoppedBy }),
       droppedTokens,
+      cacheBytes,
       ...(settings.logprobs !== undefined && { logprobs: own.map(({ logprob }) => logprob!), topLogprobs: own.map(({ topLogprobs }) => topLogprobs!) }),
       tokensPerSecond,
     };
@@ -106,7 +119,7 @@ function sequencesOf(model: Decoder, options: GenerateOptions, settings: Generat
   const { prompt, ids, prompts = [prompt ?? ids ?? []], tokenizer } = options;
   const { contextLength } = model.config;
   return prompts.map((given, row) => {
-    const all = promptIds(given, tokenizer, model.config.vocabSize);
+    const all = promptIds(given, tokenizer, model.config.vocabSize, settings.addBos);
     if (all.length > contextLength && !settings.truncatePrompt) {
       throw new ConfigError("prompt", `its ${all.length} tokens do not fit the model's context of ${contextLength}.`, {
         code: "context-exceeded",
@@ -119,13 +132,11 @@ function sequencesOf(model: Decoder, options: GenerateOptions, settings: Generat
 }
 
 /** The checked ids of a prompt. */
-function promptIds(prompt: Prompt, tokenizer: TextCodec | undefined, vocabSize: number): number[] {
+function promptIds(prompt: Prompt, tokenizer: TextCodec | undefined, vocabSize: number, addBos: boolean | undefined): number[] {
   if (typeof prompt === "string" && tokenizer === undefined) {
     throw new ConfigError("tokenizer", "a prompt of text needs one.", { hint: "Give `tokenizer`, or token ids." });
   }
-  // A text begins as the model has learned that texts begin; what would end it is left out, since it goes on.
-  const begins = typeof prompt === "string" && tokenizer?.addsBos === true && tokenizer.bosId !== undefined ? [tokenizer.bosId] : [];
-  const ids = begins.concat(Array.from(typeof prompt === "string" ? tokenizer!.encode(prompt) : prompt));
+  const ids = Array.from(typeof prompt === "string" ? encodePrompt(tokenizer!, prompt, addBos) : prompt);
   if (ids.length === 0) {
     const first = tokenizer?.bosId ?? tokenizer?.eosId;
     if (first === undefined) {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { Tensor, memory, scope } from "../tensor/index.js";
+import { Tensor, dequantizeInt8, memory, scope, type Int8Rows } from "../tensor/index.js";
 import { DenseKeyValueCache } from "./key-value-cache.js";
 
 /** [batch, time, 2, 3], each element telling its row, position, head and place. */
@@ -14,9 +14,9 @@ const block = (batch: number, from: number, to: number, sign = 1) =>
 
 it("returns all that was added, grows, keeps chosen rows, and frees everything", async () => {
   const before = memory.live;
-  const cache = new DenseKeyValueCache(4, 9);
+  const cache = new DenseKeyValueCache({ capacity: 4, maxLength: 9 });
   const add = async (batch: number, from: number, to: number) => {
-    const views = scope(() => cache.append(0, block(batch, from, to), block(batch, from, to, -1)));
+    const views = scope(() => cache.append(0, block(batch, from, to), block(batch, from, to, -1))) as { k: Tensor; v: Tensor };
     expect(views.k.shape).toEqual([batch, to, 2, 3]);
     const data = [await views.k.data(), await views.v.data()];
     views.k.dispose();
@@ -40,6 +40,41 @@ it("returns all that was added, grows, keeps chosen rows, and frees everything",
   const rows = await whole(3, 9);
   expect(k.slice(0, 54)).toEqual(rows.slice(108, 162));
   expect(k.slice(60, 114)).toEqual(rows.slice(0, 54));
+  cache.truncate(4);
+  expect(cache.length).toBe(4);
+  expect((await add(2, 4, 6))[0].slice(24, 36)).toEqual((await whole(2, 6)).slice(24, 36));
+  cache.dispose();
+  expect(memory.live).toBe(before);
+});
+
+it("keeps 8-bit integers with a scale for each head and position, through growing and choosing", async () => {
+  const before = memory.live;
+  const cache = new DenseKeyValueCache({ dtype: "q8", capacity: 2, maxLength: 9 });
+  const read = async (batch: number, from: number, to: number) => {
+    const views = scope(() => {
+      const { k, v } = cache.append(0, block(batch, from, to), block(batch, from, to, -1)) as { k: Int8Rows; v: Int8Rows };
+      return [dequantizeInt8(k), dequantizeInt8(v)];
+    });
+    const data = await Promise.all(views.map((view) => view.data()));
+    views.forEach((view) => view.dispose());
+    return data;
+  };
+  await read(3, 0, 2);
+  const [k, v] = await read(3, 2, 5);
+  const exact = block(3, 0, 5);
+  const expected = await exact.data();
+  exact.dispose();
+  for (let i = 0; i < expected.length; i++) {
+    // Half a step; the largest of a head's three numbers is its last.
+    const step = expected[Math.floor(i / 3) * 3 + 2] / 127;
+    expect(Math.abs(k[i] - expected[i])).toBeLessThanOrEqual(step / 2 + 1e-3);
+    expect(v[i]).toBe(0 - k[i]);
+  }
+  cache.select([2, 0]);
+  const [chosen] = await read(2, 5, 6);
+  expect(chosen.slice(0, 30)).toEqual(k.slice(60, 90));
+  expect(chosen.slice(36, 66)).toEqual(k.slice(0, 30));
+  expect(cache.numBytes).toBe(2 * 2 * 9 * (6 + 2 * 4));
   cache.dispose();
   expect(memory.live).toBe(before);
 });

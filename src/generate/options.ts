@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { ConfigError } from "../errors.js";
 import type { FloatDType } from "../tensor/index.js";
+import type { CacheDType } from "./key-value-cache.js";
 
 const count = z.number().int().positive();
 
@@ -27,10 +28,17 @@ const schema = z.object({
   seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
   /** Report the log-probability of each token, and of this many most probable ones. Default: none of it. */
   logprobs: z.number().int().min(0).optional(),
-  /** Keep the keys and values of earlier positions. Without it every token costs the whole sequence; the tokens are the same. */
-  cache: z.boolean().default(true),
-  /** The dtype to compute in; the cache has it too. */
+  /**
+   * Keep the keys and values of earlier positions: in the dtype of the computation, in f32 or bf16, or (`q8`) as 8-bit integers with a scale for
+   * each head and position. Without it every token costs the whole sequence; the tokens are the same.
+   */
+  cache: z.union([z.boolean(), z.enum(["f32", "bf16", "q8"]) satisfies z.ZodType<CacheDType, CacheDType>]).default(true),
+  /** Tokens of a prompt that are read at once: bounds what memory that takes, and how long an abort has to wait. */
+  prefillChunk: count.default(512),
+  /** The dtype to compute in. */
   dtype: z.enum(["f32", "bf16"]).default("f32") satisfies z.ZodType<FloatDType, FloatDType | undefined>,
+  /** Begin a prompt of text with the token that begins texts. Default: as the tokenizer was made to. */
+  addBos: z.boolean().optional(),
   /**
    * When a sequence fills the context: end there (`finishReason: "context"`), or let the older half of it fall out and go on, which
    * `droppedTokens` tells.

@@ -3,19 +3,28 @@
  *
  * Sequences of unequal length are padded on the left: each row's last token stands in the last column, `starts` says where a row begins, and
  * its positions count from there, so a row of a batch gives what it gives alone. When a sequence slid, all are computed anew, since
- * positions and everything that depended on the lost tokens have changed; likewise when a sequence's length changes RoPE's angles.
+ * positions and everything that depended on the lost tokens have changed; likewise when a sequence's length changes RoPE's angles. A long
+ * prompt is read some columns at a time.
+ *
+ * One sequence alone may go on in the cache that an earlier one left (`CachedContext`).
  */
 
-import type { Decoder } from "../model/index.js";
+import type { Decoder, ForwardOptions } from "../model/index.js";
 import { Tensor, noGrad, scope, type FloatDType } from "../tensor/index.js";
-import { DenseKeyValueCache } from "./key-value-cache.js";
+import type { CachedContext } from "./cached-context.js";
+import { DenseKeyValueCache, type CacheDType } from "./key-value-cache.js";
 import type { Sequence } from "./sequence.js";
 
 export interface ReaderOptions {
-  readonly cache: boolean;
+  readonly cache: boolean | CacheDType;
   readonly dtype: FloatDType;
   /** The most tokens that a sequence will grow by. */
   readonly maxTokens: number;
+  /** Columns read at once. */
+  readonly prefillChunk: number;
+  /** Of a single sequence. */
+  readonly context?: CachedContext | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export class Reader {
@@ -30,19 +39,31 @@ export class Reader {
     private readonly options: ReaderOptions,
   ) {}
 
-  /** The logits that follow each sequence, [rows, vocabSize]. */
+  /** The logits that follow each sequence, [rows, vocabSize]. Throws the signal's reason between two parts of a prompt. */
   async next(rows: readonly Sequence[]): Promise<Float32Array> {
-    const logits = this.#isHeld(rows) ? this.#step(rows) : this.#read(rows);
     try {
-      const data = await logits.data();
-      return data instanceof Float32Array ? data : Float32Array.from(data);
-    } finally {
-      logits.dispose();
+      const logits = this.#isHeld(rows) ? this.#step(rows) : await this.#read(rows);
+      try {
+        const data = await logits.data();
+        return data instanceof Float32Array ? data : Float32Array.from(data);
+      } finally {
+        logits.dispose();
+      }
+    } catch (error) {
+      // What a failed pass left in the cache is not known.
+      if (this.options.signal?.aborted !== true) this.options.context?.dispose();
+      throw error;
     }
   }
 
+  /** Bytes of the cache. */
+  get cacheBytes(): number {
+    return this.#cache?.numBytes ?? 0;
+  }
+
   dispose(): void {
-    this.#cache?.dispose();
+    // A context's cache is the context's.
+    if (this.options.context === undefined) this.#cache?.dispose();
     this.#cache = undefined;
     this.#held = [];
   }
@@ -55,28 +76,42 @@ export class Reader {
     return this.#cache !== undefined && rows.every((row) => holds(row, held.get(row)));
   }
 
-  /** All of every sequence. */
-  #read(rows: readonly Sequence[]): Tensor {
+  /** All of every sequence, or what its context does not hold. */
+  async #read(rows: readonly Sequence[]): Promise<Tensor> {
     this.dispose();
-    const { contextLength } = this.model.config;
-    const { cache, maxTokens } = this.options;
+    const { cache, context, prefillChunk, signal } = this.options;
     const longest = Math.max(...rows.map((row) => row.ids.length));
     const shortest = Math.min(...rows.map((row) => row.ids.length));
     const starts = Int32Array.from(rows, (row) => longest - row.ids.length);
     this.#starts = longest === shortest ? undefined : starts;
-    if (cache) {
-      // A row may go on until its own length is the context's; the first room is for a reply of usual length.
-      const most = longest + Math.min(maxTokens, contextLength - shortest);
-      this.#cache = new DenseKeyValueCache(Math.min(most, longest + 256), most);
-      this.#held = rows.map((row) => ({ row, length: row.ids.length, slides: row.slides }));
+    if (cache !== false) this.#cache = this.#makeCache(rows, longest, shortest);
+
+    const step = this.#cache === undefined ? longest : prefillChunk;
+    for (let begin = this.#cache?.length ?? 0; ; begin += step) {
+      const end = Math.min(longest, begin + step);
+      const columns = Array.from({ length: end - begin }, (_, i) => begin + i);
+      const ids = Int32Array.from(rows.flatMap((row, i) => columns.map((column) => row.ids[column - starts[i]] ?? 0)));
+      const positions = Int32Array.from(rows.flatMap((_, i) => columns.map((column) => Math.max(0, column - starts[i]))));
+      context?.advance(ids);
+      if (end === longest) {
+        this.#held = this.#cache === undefined ? [] : rows.map((row) => ({ row, length: row.ids.length, slides: row.slides }));
+        return this.#forward(ids, positions, rows);
+      }
+      // The wait keeps what is queued short, and with it the time until an abort is heard.
+      const hidden = this.#hidden(ids, positions, rows);
+      await hidden.data().finally(() => hidden.dispose());
+      signal?.throwIfAborted();
     }
-    const ids = new Int32Array(rows.length * longest);
-    const positions = new Int32Array(rows.length * longest);
-    for (const [i, row] of rows.entries()) {
-      ids.set(row.ids, i * longest + starts[i]);
-      for (let t = 0; t < row.ids.length; t++) positions[i * longest + starts[i] + t] = t;
-    }
-    return this.#forward(ids, positions, rows);
+  }
+
+  #makeCache(rows: readonly Sequence[], longest: number, shortest: number): DenseKeyValueCache {
+    const { contextLength } = this.model.config;
+    const { cache, context, dtype, maxTokens } = this.options;
+    const kept = typeof cache === "string" ? cache : dtype;
+    // A row may go on until its own length is the context's; the first room is for a reply of usual length.
+    const most = longest + Math.min(maxTokens, contextLength - shortest);
+    const capacity = Math.min(most, longest + 256);
+    return context?.open(this.model, rows[0].ids, { dtype, kept, capacity }) ?? new DenseKeyValueCache({ dtype: kept, capacity, maxLength: most });
   }
 
   /** The last token of each, on top of what the cache holds. */
@@ -88,24 +123,32 @@ export class Reader {
       this.#held = places.map((place) => this.#held[place]);
     }
     for (const entry of this.#held) entry.length++;
-    return this.#forward(Int32Array.from(rows, (row) => row.ids[row.ids.length - 1]), Int32Array.from(rows, (row) => row.ids.length - 1), rows);
+    const ids = Int32Array.from(rows, (row) => row.ids[row.ids.length - 1]);
+    this.options.context?.advance(ids);
+    return this.#forward(ids, Int32Array.from(rows, (row) => row.ids.length - 1), rows);
   }
 
   /** ids and positions [rows, time] to the logits of the last column, [rows, 1, vocabSize]. */
-  #forward(ids: Int32Array, positions: Int32Array, rows: readonly Sequence[]): Tensor {
-    const { device } = this.model;
-    const shape = [rows.length, ids.length / rows.length];
-    return scope(() =>
-      noGrad(() =>
-        this.model.logits(Tensor.from(ids, { shape, device }), {
-          lastOnly: true,
-          dtype: this.options.dtype,
-          positions: Tensor.from(positions, { shape, device }),
-          lengths: rows.map((row) => row.ids.length),
-          ...(this.#starts && { starts: Tensor.from(this.#starts, { device }) }),
-          ...(this.#cache && { cache: this.#cache }),
-        }),
-      ),
-    );
+  #forward(ids: Int32Array<ArrayBuffer>, positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): Tensor {
+    return scope(() => noGrad(() => this.model.logits(this.#columns(ids, rows), { lastOnly: true, ...this.#options(positions, rows) })));
+  }
+
+  /** As `#forward`, for the cache's sake alone; the last column's hidden state, to wait for. */
+  #hidden(ids: Int32Array<ArrayBuffer>, positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): Tensor {
+    return scope(() => noGrad(() => this.model.hidden(this.#columns(ids, rows), this.#options(positions, rows)).slice(1, -1).contiguous()));
+  }
+
+  #columns(values: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): Tensor {
+    return Tensor.from(values, { shape: [rows.length, values.length / rows.length], device: this.model.device });
+  }
+
+  #options(positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): ForwardOptions {
+    return {
+      dtype: this.options.dtype,
+      positions: this.#columns(positions, rows),
+      lengths: rows.map((row) => row.ids.length),
+      ...(this.#starts && { starts: Tensor.from(this.#starts, { device: this.model.device }) }),
+      ...(this.#cache && { cache: this.#cache }),
+    };
   }
 }

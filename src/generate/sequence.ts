@@ -11,6 +11,13 @@ import { StopStrings } from "./stop-strings.js";
 /** What generation needs of a tokenizer. */
 export type TextCodec = Pick<Tokenizer, "vocabSize" | "bosId" | "eosId" | "encode" | "decodeStream"> & Partial<Pick<Tokenizer, "addsBos">>;
 
+/** The ids of a text to go on with: it begins as the model has learned that texts begin, or as asked for; what would end it is left out, since it goes on. */
+export function encodePrompt(tokenizer: TextCodec, text: string, addBos = tokenizer.addsBos ?? false): Int32Array {
+  const ids = tokenizer.encode(text);
+  const { bosId } = tokenizer;
+  return addBos && bosId !== undefined ? Int32Array.of(bosId, ...ids) : ids;
+}
+
 /** Why it ended: a stop string or token; `maxTokens`; the context is full. */
 export type FinishReason = "stop" | "length" | "context";
 

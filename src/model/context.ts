@@ -3,7 +3,7 @@
  * before. Modules read it; nothing in it belongs to a module.
  */
 
-import type { FloatDType, RandomKey, Tensor } from "../tensor/index.js";
+import type { FloatDType, Int8Rows, RandomKey, Tensor } from "../tensor/index.js";
 
 /**
  * Listens to activations, named as TransformerLens names them (`blocks.0.attn.hook_pattern`). `on` may return another tensor, which
@@ -16,8 +16,8 @@ export interface Taps {
 
 /** Keys and values of earlier positions, layer by layer; `src/generate/` implements it. */
 export interface KeyValueCache {
-  /** Adds k and v [batch, time, keyHeads, headSize] of new positions; returns all there are, [batch, keys, keyHeads, headSize]. */
-  append(layer: number, k: Tensor, v: Tensor): { k: Tensor; v: Tensor };
+  /** Adds k and v [batch, time, keyHeads, headSize] of new positions; returns all there are, [batch, keys, keyHeads, headSize], as they are kept. */
+  append(layer: number, k: Tensor, v: Tensor): { k: Tensor | Int8Rows; v: Tensor | Int8Rows };
 }
 
 /** Where dropout's randomness comes from: a seed for the run, and the step, so that a resumed run drops the same. */

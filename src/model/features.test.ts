@@ -128,7 +128,7 @@ describe.each(features)("%s", (_, options) => {
     expect(apart(together.subarray(8 * 11), alone[1])).toBeLessThan(1e-5);
     if (changing(options)) return;
 
-    const cache = new DenseKeyValueCache(4);
+    const cache = new DenseKeyValueCache({ capacity: 4 });
     const steps: number[] = [];
     for (const [from, to] of [[0, 5], [5, 6], [6, 8]]) {
       const positions = Tensor.from([Array.from({ length: to - from }, (_, i) => from + i)], { dtype: "i32" });

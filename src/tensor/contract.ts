@@ -308,6 +308,20 @@ export const contract = {
     },
     attributes: { scale: "f32", causal: "i32", window: "i32", softcap: "f32", p: "f32", seedLow: "i32", seedHigh: "i32", stream: "i32" },
   },
+  quantizeInt8: {
+    doc: "rows as 8-bit integers with a scale each: scale = max |x| / 127 over the last axis, y = 128 + round(x / scale), which is 128 where scale is 0. A row with a NaN or an infinity has such a scale, and its integers mean nothing.",
+    operands: { x: input("float", "[..., n]", "rows"), y: output("u8", "[..., n]", "rows"), scale: output("f32", "[...]", "strided") },
+    attributes: {},
+  },
+  attentionInt8: {
+    doc: "attention over keys and values that lie as quantizeInt8 makes them: k[i] stands for kScale (k[i] - 128), v likewise. For inference: no mask, no dropout, nothing kept for a backward pass.",
+    operands: {
+      q: input("float", "[batch, queries, heads, d]", "rows"), k: input("u8", "[batch, keys, keyHeads, d]", "rows"), kScale: input("f32", "[batch, keys, keyHeads]", "strided"),
+      v: input("u8", "[batch, keys, keyHeads, dv]", "rows"), vScale: input("f32", "[batch, keys, keyHeads]", "strided"), slopes: optional("f32", "[heads]"),
+      starts: optional("i32", "[batch]"), out: output("float", "[batch, queries, heads, dv]", "dense"),
+    },
+    attributes: { scale: "f32", causal: "i32", window: "i32", softcap: "f32" },
+  },
   conv1d: {
     doc: "y[b, o, t] = bias[o] + sum over i, j of weight[o, i, j] x[b, group(o) + i, t * stride + j * dilation - padding]; what lies outside x is 0. A causal convolution has padding = (kernel - 1) * dilation and as many outputs as inputs.",
     operands: {

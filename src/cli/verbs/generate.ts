@@ -54,7 +54,8 @@ Examples:
       const options: GenerateTextOptions = { ...rest };
       if (prompt === undefined && ids === undefined) {
         if (!process.stdin.isTTY || !process.stdout.isTTY || json) throw new UsageError("There is nothing to go on with.", { hint: "Give --prompt or --ids; a conversation needs a terminal." });
-        await converse(model, options);
+        console.log("\nWrite a beginning and the model goes on. /help tells what can be done.");
+        await converse(model.chat({ ...rest, template: undefined }));
         return;
       }
       const input = prompt ?? ids!;

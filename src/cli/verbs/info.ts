@@ -27,7 +27,7 @@ export function infoCommand(): Command {
       const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
       const metadata = weights instanceof Gguf ? shortMetadata(weights.metadata) : {};
       const tokenizer = (await source.tokenizerKind()) ?? null;
-      const chatTemplate = await source.hasChatTemplate();
+      const chatTemplate = (await source.chatTemplate()) !== undefined;
       if (json) {
         console.log(JSON.stringify({ config, family: family.modelType, format, tensors, types: Object.fromEntries(types), parameters, bytes: total, tokenizer, chatTemplate, metadata }));
         return;

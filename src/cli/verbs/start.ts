@@ -21,7 +21,8 @@ export function startCommand(): Command {
       const out = given ?? join("runs", recipe);
       const model = (await isRunComplete(out)) ? await LanguageModel.load(out) : await runTraining({ recipe, out, resume: true, ...(steps && { steps }) }, ["inkling start", ...(given ? ["--out", given] : []), ...(steps ? ["--steps", steps] : [])].join(" "));
       if (process.stdin.isTTY && process.stdout.isTTY) {
-        await converse(model, { temperature: 0.8, maxTokens: 300 });
+        console.log("\nWrite a beginning and the model goes on. /help tells what can be done.");
+        await converse(model.chat({ template: undefined, temperature: 0.8, maxTokens: 300 }));
         return;
       }
       const { text } = await model.generateText("\n", { temperature: 0.8, maxTokens: 300, onContextFull: "slide" });

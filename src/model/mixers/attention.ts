@@ -3,7 +3,7 @@
  * they offer (values), in several heads. With fewer key heads than query heads it is grouped-query attention (Ainslie et al. 2023).
  */
 
-import { Tensor, attention, dropout, where, type Device } from "../../tensor/index.js";
+import { Tensor, attention, dequantizeInt8, dropout, where, type Device, type Int8Rows } from "../../tensor/index.js";
 import type { ModelConfig } from "../config.js";
 import { dropoutKey, tap, tapped, type ForwardContext } from "../context.js";
 import { Linear, Module, type Initializer } from "../module.js";
@@ -60,9 +60,10 @@ export class Attention extends Module {
       q = tap(context, this.name, "hook_rot_q", this.rotary.rotate(q, context));
       k = tap(context, this.name, "hook_rot_k", this.rotary.rotate(k, context));
     }
-    if (context.cache !== undefined) ({ k, v } = context.cache.append(this.layer, k, v));
+    const all = context.cache?.append(this.layer, k, v) ?? { k, v };
 
-    const z = tapped(context, this.name, "hook_attn_scores", "hook_pattern") ? this.#openly(q, k, v, context) : this.#fused(q, k, v, context);
+    const openly = tapped(context, this.name, "hook_attn_scores", "hook_pattern");
+    const z = openly ? this.#openly(q, floats(all.k), floats(all.v), context) : this.#fused(q, all.k, all.v, context);
     return this.output.forward(tap(context, this.name, "hook_z", z).reshape([batch, time, numHeads * headSize]));
   }
 
@@ -73,7 +74,7 @@ export class Attention extends Module {
   }
 
   /** softmax(scale q k^T) v in one kernel, which never holds the whole matrix of weights. */
-  #fused(q: Tensor, k: Tensor, v: Tensor, context: ForwardContext): Tensor {
+  #fused(q: Tensor, k: Tensor | Int8Rows, v: Tensor | Int8Rows, context: ForwardContext): Tensor {
     const { attentionScale: scale, attentionSoftcap: softcap, dropout: p } = this.config;
     const { starts, dropout: source } = context;
     return attention(q, k, v, {
@@ -119,3 +120,7 @@ export class Attention extends Module {
   }
 }
 
+/** Keys or values as a tensor of floats, however a cache keeps them. */
+function floats(rows: Tensor | Int8Rows): Tensor {
+  return rows instanceof Tensor ? rows : dequantizeInt8(rows);
+}

@@ -164,8 +164,10 @@ interface AttentionCase {
 }
 
 /** Prefill, decode, cross-attention; grouped heads; every way of hiding keys, now and then so many that a query sees none. */
-function attentionCase(g: Generator): AttentionCase {
+function attentionCase(g: Generator, { mixed = false } = {}): AttentionCase {
   const dtype = g.cycle(floatTypes);
+  // A cache may keep keys and values in another type than that of the queries.
+  const kept = mixed && g.chance(0.25) ? g.pick(floatTypes) : dtype;
   const causal = g.cycle([1, 0]);
   const hidden = g.cycle(["nothing", "window", "starts", "mask", "all"] as const);
   const [batch, keyHeads, group] = [g.integer(1, 3), g.integer(1, 3), g.pick([1, 1, 2, 4])];
@@ -176,8 +178,8 @@ function attentionCase(g: Generator): AttentionCase {
   const dv = g.chance(0.7) ? d : g.pick([1, 5, 16, 40, 64]);
   const inputs = {
     q: g.tensor(dtype, [batch, queries, heads, d], g.normal(), { layout: "rows" }),
-    k: g.tensor(dtype, [batch, keys, keyHeads, d], g.normal(), { layout: "rows" }),
-    v: g.tensor(dtype, [batch, keys, keyHeads, dv], g.normal(), { layout: "rows" }),
+    k: g.tensor(kept, [batch, keys, keyHeads, d], g.normal(), { layout: "rows" }),
+    v: g.tensor(kept, [batch, keys, keyHeads, dv], g.normal(), { layout: "rows" }),
     slopes: g.chance(0.3) ? g.tensor("f32", [heads], g.within(0.001, 0.5)) : undefined,
     starts: hidden === "starts" || hidden === "all" ? g.tensor("i32", [batch], g.integers(0, keys)) : undefined,
     mask: hidden === "mask" || hidden === "all" ? g.tensor("u8", [batch, heads, queries, keys], g.pick([g.integers(0, 1), g.sprinkled(() => 0, [1], 0.02)]), { layout: "strided" }) : undefined,
@@ -199,7 +201,7 @@ function attentionCase(g: Generator): AttentionCase {
  * weights to a bf16 matrix unit, which rounds them by 2^-9 each; the weights of a query sum to 1 (2 with the dropout above).
  */
 const attention: CaseMaker<"attention"> = (g) => {
-  const { dtype, inputs, attributes, outputs } = attentionCase(g);
+  const { dtype, inputs, attributes, outputs } = attentionCase(g, { mixed: true });
   const scores = sumError(inputs.q.shape[3] * attributes.scale + 16);
   return {
     kernel: "attention",
@@ -224,6 +226,36 @@ const attentionBackward: CaseMaker<"attentionBackward"> = (g) => {
     },
     attributes,
     tolerance: { dq: { absolute: 4 * unit }, dk: { absolute: 4 * unit * visits }, dv: { absolute: 4 * unit * visits } },
+  };
+};
+
+/** A quotient in float32, as IEEE 754 has it, so the integers are the same everywhere. */
+const quantizeInt8: CaseMaker<"quantizeInt8"> = (g) => {
+  const dtype = g.cycle(floatTypes);
+  const shape = rowsShape(g);
+  const fill = g.pick([g.normal(), g.normal(1e-3), g.normal(300), () => 0, g.integers(-127, 127)]);
+  return {
+    kernel: "quantizeInt8",
+    operands: { x: g.tensor(dtype, shape, fill, { layout: "rows" }), y: g.output("u8", shape, "rows"), scale: g.output("f32", shape.slice(0, -1), "strided") },
+    attributes: {},
+    tolerance: { y: "exact" },
+  };
+};
+
+const attentionInt8: CaseMaker<"attentionInt8"> = (g) => {
+  const { dtype, inputs, attributes, outputs } = attentionCase(g);
+  const { q, slopes, starts } = inputs;
+  const { scale, causal, window, softcap } = attributes;
+  const bytes = (shape: readonly number[]) => g.tensor("u8", shape, g.integers(1, 255), { layout: "rows" });
+  const scales = (shape: readonly number[]) => g.tensor("f32", shape.slice(0, -1), g.sprinkled(g.within(0.005, 0.02), [0], 0.05), { layout: "strided" });
+  const [k, v] = [inputs.k.shape, inputs.v.shape];
+  const scores = sumError(q.shape[3] * scale + 16);
+  return {
+    kernel: "attentionInt8",
+    operands: { q, k: bytes(k), kScale: scales(k), v: bytes(v), vScale: scales(v), slopes, starts, out: outputs.out },
+    attributes: { scale, causal, window, softcap },
+    // As attention, whose values are here up to 2.5.
+    tolerance: { out: { absolute: dtype === "f32" ? 10 * scores : 2 ** -5 } },
   };
 };
 
@@ -330,6 +362,6 @@ const sgd: CaseMaker<"sgd"> = (g) => {
 };
 
 export const layerCases = {
-  softmax, softmaxBackward, layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, rope, attention, attentionBackward, conv1d, conv1dBackward,
+  softmax, softmaxBackward, layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, rope, attention, attentionBackward, attentionInt8, quantizeInt8, conv1d, conv1dBackward,
   crossEntropy, adamw, sgd,
 };

@@ -9,9 +9,10 @@ import { launch } from "../launch.js";
 import type { RandomKey } from "../random.js";
 import { broadcastShapes, sameShape } from "../shape.js";
 import { record } from "../tape.js";
-import type { Tensor } from "../tensor.js";
+import { Tensor } from "../tensor.js";
 import { checkProbability } from "./dropout.js";
-import { checkDType, checkFloat, checkShapeIs, emptyLike, expanded } from "./support.js";
+import type { Int8Rows } from "./int8.js";
+import { checkDType, checkFloat, checkShapeIs, dtypeError, emptyLike, expanded } from "./support.js";
 
 export interface AttentionOptions {
   /** A query sees the keys up to its own position; query i stands at key position i + keys - queries. By default true. */
@@ -33,26 +34,43 @@ export interface AttentionOptions {
 }
 
 /**
- * q [batch, queries, heads, d], k [batch, keys, keyHeads, d], v [batch, keys, keyHeads, dv], of one float dtype; gives [batch, queries, heads,
- * dv]. keyHeads divides heads; a group of heads / keyHeads queries shares a key head (Ainslie et al. 2023). A query that sees no key gives 0.
- * Throws ShapeError when these do not fit.
+ * q [batch, queries, heads, d], k [batch, keys, keyHeads, d], v [batch, keys, keyHeads, dv]; k and v of one float dtype, or rows of 8-bit integers;
+ * gives [batch, queries, heads, dv] in q's dtype. keyHeads divides heads; a group of heads / keyHeads queries shares a key head (Ainslie et al.
+ * 2023). A query that sees no key gives 0. Throws ShapeError when these do not fit.
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
-  const { causal = true, window = 0, softcap = 0, slopes, starts, dropout } = options;
+export function attention(q: Tensor, k: Tensor | Int8Rows, v: Tensor | Int8Rows, options: AttentionOptions = {}): Tensor {
+  const { slopes, starts } = options;
+  const [kShape, vShape] = [k, v].map((rows) => (rows instanceof Tensor ? rows : rows.bytes).shape);
   checkFloat("attention", q);
-  checkDType("attention", "k", k, q.dtype);
-  checkDType("attention", "v", v, q.dtype);
-  const fits = q.rank === 4 && k.rank === 4 && v.rank === 4 && k.shape[0] === q.shape[0] && k.shape[3] === q.shape[3];
-  if (!fits || !sameShape(k.shape.slice(0, 3), v.shape.slice(0, 3)) || q.shape[2] % k.shape[2] !== 0) {
+  const fits = q.rank === 4 && kShape.length === 4 && vShape.length === 4 && kShape[0] === q.shape[0] && kShape[3] === q.shape[3];
+  if (!fits || !sameShape(kShape.slice(0, 3), vShape.slice(0, 3)) || q.shape[2] % kShape[2] !== 0) {
     const need = "They must be [batch, queries, heads, d], [batch, keys, keyHeads, d], [batch, keys, keyHeads, dv], and keyHeads divide heads.";
-    throw new ShapeError("attention", [q.shape, k.shape, v.shape], need);
+    throw new ShapeError("attention", [q.shape, kShape, vShape], need);
   }
+  checkDType("attention", "slopes", slopes, "f32");
+  checkShapeIs("attention", "slopes", slopes, [q.shape[2]]);
+  checkDType("attention", "starts", starts, "i32");
+  checkShapeIs("attention", "starts", starts, [q.shape[0]]);
+  if (k instanceof Tensor && v instanceof Tensor) return floatAttention(q, k, v, options);
+  if (!(k instanceof Tensor) && !(v instanceof Tensor)) return int8Attention(q, k, v, options);
+  throw dtypeError("attention", "keys and values must both be floats, or both 8-bit integers.");
+}
+
+function int8Attention(q: Tensor, k: Int8Rows, v: Int8Rows, options: AttentionOptions): Tensor {
+  const { causal = true, window = 0, softcap = 0, slopes, starts, mask, dropout } = options;
+  if (mask !== undefined || dropout !== undefined) throw dtypeError("attention", "takes no mask and no dropout with keys of 8-bit integers.");
+  const out = emptyLike(q, [...q.shape.slice(0, 3), v.bytes.shape[3]]);
+  const attributes = { scale: options.scale ?? 1 / Math.sqrt(q.shape[3]), causal: causal ? 1 : 0, window, softcap };
+  launch("attentionInt8", { q, k: k.bytes, kScale: k.scale, v: v.bytes, vScale: v.scale, slopes, starts, out }, attributes);
+  return out;
+}
+
+function floatAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
+  const { causal = true, window = 0, softcap = 0, slopes, starts, dropout } = options;
+  checkFloat("attention", k);
+  checkDType("attention", "v", v, k.dtype);
   const [batch, queries, heads, d] = q.shape;
   const [keys, dv] = [k.shape[1], v.shape[3]];
-  checkDType("attention", "slopes", slopes, "f32");
-  checkShapeIs("attention", "slopes", slopes, [heads]);
-  checkDType("attention", "starts", starts, "i32");
-  checkShapeIs("attention", "starts", starts, [batch]);
   checkDType("attention", "mask", options.mask, "u8");
   const p = dropout?.p ?? 0;
   checkProbability("attention", p);

@@ -12,6 +12,7 @@ export { crossEntropy, type CrossEntropyOptions } from "./cross-entropy.js";
 export { dropout } from "./dropout.js";
 export { embedding } from "./embedding.js";
 export { gather, indexSelect, scatterAdd } from "./gather.js";
+export { dequantizeInt8, quantizeInt8, type Int8Rows } from "./int8.js";
 export { layerNorm } from "./layernorm.js";
 export { linear, type LinearOptions } from "./linear.js";
 export { linearCrossEntropy, linearCrossEntropyRows, type LinearCrossEntropyOptions } from "./linear-cross-entropy.js";

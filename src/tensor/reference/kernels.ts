@@ -1,6 +1,7 @@
 /** @file The table of the reference kernels. A kernel of the contract that is missing here does not compile. */
 
 import { attention, attentionBackward } from "./attention.js";
+import { attentionInt8, quantizeInt8 } from "./int8.js";
 import { conv1d, conv1dBackward } from "./convolution.js";
 import { accumulate, binary, swiglu, swigluBackward, unary, where } from "./elementwise.js";
 import { embedding, embeddingBackward, gather, scatterAdd } from "./indexing.js";
@@ -22,6 +23,6 @@ export const kernels: Kernels = {
   matmul, columnSum,
   dequantize, quantize, interleave, quantizedMatmul, quantizedEmbedding,
   softmax, softmaxBackward, layerNorm, layerNormBackward, rmsNorm, rmsNormBackward,
-  rope, attention, attentionBackward, conv1d, conv1dBackward, crossEntropy,
+  rope, attention, attentionBackward, attentionInt8, quantizeInt8, conv1d, conv1dBackward, crossEntropy,
   adamw, sgd,
 };

@@ -1,0 +1,166 @@
+/**
+ * @file `inkling chat`: a conversation with a model, on a terminal; or, where its input is none, one message a line, for scripts.
+ */
+
+import { createInterface } from "node:readline";
+import { Command, Option } from "commander";
+import pc from "picocolors";
+import { z } from "zod";
+import { ChatTemplate } from "../../data/index.js";
+import { DataError, InklingError } from "../../errors.js";
+import type { CacheDType, ChatOptions, ChatSession } from "../../generate/index.js";
+import { LanguageModel } from "../../language-model.js";
+import type { FloatDType } from "../../tensor/index.js";
+import { converse } from "../converse.js";
+import { compact } from "../format.js";
+import { interruptible } from "../interrupt.js";
+import { number, wholeNumber } from "../options.js";
+
+interface ChatFlags {
+  system?: string;
+  maxTokens: number;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  stop?: string[];
+  seed: number;
+  dtype: FloatDType;
+  cache?: CacheDType;
+  template: boolean;
+  json?: boolean;
+}
+
+/** Where neither the command line nor the model says one. */
+const defaultTemperature = 0.7;
+
+export function chatCommand(): Command {
+  return new Command("chat")
+    .description("Talk to a model. Where the input is no terminal, each line of it is a message.")
+    .argument("<model>", "a model's folder or file, or a run's folder")
+    .option("--system <text>", "what the model is told before all else")
+    .option("--max-tokens <n>", "the most tokens of a reply", wholeNumber(1), 1024)
+    .option("--temperature <t>", `0 takes the most probable token each time; by default the model's own, else ${defaultTemperature}`, number(0))
+    .option("--top-k <k>", "only the k most probable tokens", wholeNumber(0))
+    .option("--top-p <p>", "only the most probable tokens that together have probability p", number(0, 1))
+    .option("--min-p <p>", "only tokens with at least p times the probability of the likeliest", number(0, 1))
+    .option("--repetition-penalty <r>", "makes tokens that stand there already less likely; 1 is off", number(0))
+    .option("--stop <text...>", "strings that end a reply, before them")
+    .option("--seed <n>", "decides what is drawn", wholeNumber(), 0)
+    .addOption(new Option("--dtype <dtype>", "of the computation").choices(["f32", "bf16"]).default("f32"))
+    .addOption(new Option("--cache <dtype>", "how keys and values are kept: q8 takes a quarter of f32's memory; by default as --dtype").choices(["f32", "bf16", "q8"]))
+    .option("--no-template", "go on with what is said as a text, though the model has a chat template")
+    .option("--json", "read {content} or {reset: true}, one a line; print {content, finishReason, ...} or {error}, one a line")
+    .addHelpText(
+      "after",
+      `
+On a terminal: /reset /system /temperature /tokens /save /help /quit. Ctrl-C stops a reply.
+
+Examples:
+  inkling chat my-model --system "Answer in one sentence."
+  inkling chat SmolLM2-135M-Instruct.Q8_0.gguf --cache q8
+  echo "What is the capital of France?" | inkling chat my-model --temperature 0
+  echo '{"content": "Hi!"}' | inkling chat my-model --json`,
+    )
+    .action(async (path: string, flags: ChatFlags) => {
+      ChatTemplate.warm();
+      const model = await LanguageModel.load(path);
+      const { template, json = false, temperature = model.generation.temperature ?? defaultTemperature, ...rest } = flags;
+      const options: Partial<ChatOptions> = { ...rest, temperature };
+      const session = model.chat(template ? options : { ...options, template: undefined });
+      try {
+        if (json) await answerJson(session);
+        else if (process.stdin.isTTY && process.stdout.isTTY) await talk(model, session, path);
+        else await answerLines(session);
+      } finally {
+        session.dispose();
+      }
+    });
+}
+
+async function talk(model: LanguageModel, session: ChatSession, path: string): Promise<void> {
+  console.log(pc.dim(`${path}: ${compact(model.numParameters)} parameters, a context of ${model.config.contextLength} tokens. /help tells what can be done.`));
+  if (session.template === undefined) {
+    const why = model.chatTemplate === undefined ? "This model has no chat template" : "Without its chat template";
+    console.log(pc.yellow(`${why}: it goes on with what you write, and answers nobody.`));
+  }
+  console.log("");
+  await converse(session);
+}
+
+/** Messages from lines, replies to stdout. */
+async function answerLines(session: ChatSession): Promise<void> {
+  const { signal, dispose } = interruptible();
+  try {
+    for await (const { text } of inputLines(signal)) {
+      for await (const piece of session.send(text, { signal })) process.stdout.write(piece.text);
+      process.stdout.write("\n");
+      const { droppedMessages } = session;
+      if (droppedMessages > 0) console.error(`(the oldest ${droppedMessages} messages no longer fit the context)`);
+    }
+  } finally {
+    dispose();
+  }
+}
+
+const request = z.union([z.strictObject({ content: z.string(), role: z.literal("user").optional() }), z.strictObject({ reset: z.literal(true) })]);
+
+/** JSONL to JSONL. A line that fails has its error in its place; the exit code tells that one did. */
+async function answerJson(session: ChatSession): Promise<void> {
+  const { signal, dispose } = interruptible();
+  let failed: InklingError | undefined;
+  try {
+    for await (const { text, line } of inputLines(signal)) {
+      try {
+        const asked = parsed(text, line);
+        if ("reset" in asked) {
+          session.reset();
+          console.log(JSON.stringify({ reset: true }));
+          continue;
+        }
+        const pieces: string[] = [];
+        let finishReason: string | undefined;
+        for await (const piece of session.send(asked.content, { signal })) {
+          pieces.push(piece.text);
+          finishReason = piece.finishReason ?? finishReason;
+        }
+        console.log(JSON.stringify({ role: "assistant", content: pieces.join(""), finishReason, droppedMessages: session.droppedMessages, ...session.lastTurn, cacheBytes: session.cacheBytes }));
+      } catch (error) {
+        if (!(error instanceof InklingError)) throw error;
+        console.log(JSON.stringify({ error: { name: error.name, code: error.code, message: error.message } }));
+        failed = error;
+      }
+    }
+  } finally {
+    dispose();
+  }
+  if (failed !== undefined) throw failed;
+}
+
+function parsed(text: string, line: number): z.output<typeof request> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new DataError({ file: "stdin", line }, "this is not JSON.", { code: "bad-json", hint: 'A line is {"content": "..."}.', cause });
+  }
+  const result = request.safeParse(value);
+  if (!result.success) throw new DataError({ file: "stdin", line }, "this is no message.", { code: "bad-json", hint: 'A line is {"content": "..."} or {"reset": true}.' });
+  return result.data;
+}
+
+/** The lines of stdin that say something, with their numbers. */
+async function* inputLines(signal: AbortSignal): AsyncGenerator<{ readonly text: string; readonly line: number }> {
+  const lines = createInterface({ input: process.stdin, signal, crlfDelay: Infinity });
+  try {
+    let line = 0;
+    for await (const text of lines) {
+      line++;
+      if (text.trim() !== "") yield { text, line };
+    }
+    signal.throwIfAborted();
+  } finally {
+    lines.close();
+  }
+}
