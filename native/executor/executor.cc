@@ -142,6 +142,16 @@ void Executor::write(int32_t buffer, int64_t offset, std::vector<uint8_t> bytes)
   push(std::move(job));
 }
 
+void Executor::fill(int32_t buffer, int64_t offset, int64_t bytes, Fill fill) {
+  Job job;
+  job.kind = Job::Kind::fill;
+  job.buffer = buffer;
+  job.offset = offset;
+  job.length = bytes;
+  job.fill = std::move(fill);
+  push(std::move(job));
+}
+
 void Executor::read(int32_t buffer, int64_t offset, int64_t bytes, void* target, Done done) {
   Job job;
   job.kind = Job::Kind::read;
@@ -175,6 +185,13 @@ void Executor::loop() {
       case Job::Kind::write:
         if (const Buffer* buffer = checked(job.buffer, job.offset, static_cast<int64_t>(job.bytes.size()))) {
           std::memcpy(static_cast<char*>(buffer->data) + job.offset, job.bytes.data(), job.bytes.size());
+        } else {
+          fail(0, "a write reaches outside its buffer");
+        }
+        break;
+      case Job::Kind::fill:
+        if (const Buffer* buffer = checked(job.buffer, job.offset, job.length)) {
+          if (const std::string error = job.fill(static_cast<uint8_t*>(buffer->data) + job.offset); !error.empty()) report(0, error);
         } else {
           fail(0, "a write reaches outside its buffer");
         }

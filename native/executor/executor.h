@@ -40,6 +40,9 @@ class Executor final : private Context {
   void submit(std::vector<int32_t> words);
   // Appends a write into a buffer.
   void write(int32_t buffer, int64_t offset, std::vector<uint8_t> bytes);
+  // Appends a write of so many bytes by a function that is called on the queue's thread; an error of it is one of the queue's.
+  using Fill = std::function<std::string(uint8_t* target)>;
+  void fill(int32_t buffer, int64_t offset, int64_t bytes, Fill fill);
   // Appends a copy out of a buffer into `target`, which must stay valid until `done` is called (on the queue's thread). With no bytes it
   // only waits. An error of anything queued before is handed to the first wait after it; commands in between are dropped, except
   // allocations and frees.
@@ -51,13 +54,14 @@ class Executor final : private Context {
 
  private:
   struct Job {
-    enum class Kind { commands, write, read } kind = Kind::commands;
+    enum class Kind { commands, write, fill, read } kind = Kind::commands;
     std::vector<int32_t> words;
     std::vector<uint8_t> bytes;
     int32_t buffer = 0;
     int64_t offset = 0, length = 0;
     void* target = nullptr;
     Done done;
+    Fill fill;
   };
   struct Buffer {
     void* data = nullptr;

@@ -6,6 +6,7 @@
 #include "../executor/cpu_features.h"
 #include "../executor/executor.h"
 #include "../executor/kernel_library.h"
+#include "file_source.h"
 #include "napi_helpers.h"
 
 namespace inkling::napi {
@@ -98,6 +99,18 @@ napi_value write(napi_env env, napi_callback_info info) {
   return undefined(env);
 }
 
+// writeFile(device, buffer, byteOffset, descriptor, position, byteLength, order: Uint32Array, rowBytes)
+napi_value writeFile(napi_env env, napi_callback_info info) {
+  const Arguments<8> arguments(env, info);
+  const int64_t length = toInt64(env, arguments[5]);
+  const Bytes bytes = toBytes(env, arguments[6]);
+  std::vector<uint32_t> order(bytes.length / sizeof(uint32_t));
+  if (!order.empty()) std::copy_n(reinterpret_cast<const uint32_t*>(bytes.data), order.size(), order.data());
+  auto source = fileSource(toInt32(env, arguments[3]), toInt64(env, arguments[4]), length, std::move(order), toInt64(env, arguments[7]));
+  deviceOf(env, arguments[0])->executor->fill(toInt32(env, arguments[1]), toInt64(env, arguments[2]), length, std::move(source));
+  return undefined(env);
+}
+
 // read(device, buffer, byteOffset, byteLength): Promise<ArrayBuffer>
 napi_value read(napi_env env, napi_callback_info info) {
   const Arguments<4> arguments(env, info);
@@ -154,6 +167,7 @@ void registerDevice(napi_env env, napi_value exports) {
   define<createDevice>(env, exports, "createDevice");
   define<submit>(env, exports, "submit");
   define<write>(env, exports, "write");
+  define<writeFile>(env, exports, "writeFile");
   define<read>(env, exports, "read");
   define<setProfiling>(env, exports, "setProfiling");
   define<profile>(env, exports, "profile");

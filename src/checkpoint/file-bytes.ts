@@ -4,6 +4,9 @@
 
 import { open, stat, type FileHandle } from "node:fs/promises";
 import { CheckpointError, systemErrorCode, type FilePlace } from "../errors.js";
+import { rawArray } from "../tensor/dtype.js";
+import type { Tensor } from "../tensor/index.js";
+import { fromFileOrder, type RowOrder } from "./row-order.js";
 import { storedFloat32, type StoredDType, type StoredTensor } from "./stored-tensor.js";
 
 /** One read or write moves at most 2 GiB. */
@@ -91,5 +94,12 @@ export function storedTensor<D extends StoredDType>(file: FileBytes, { name, dty
     await file.readInto(target, begin + start);
   };
   const read = (): Promise<Uint8Array<ArrayBuffer>> => file.read(begin, byteLength);
-  return { name, dtype, shape, byteLength, file: file.path, readInto, read, readFloat32: async () => storedFloat32(dtype, await read()) };
+  const readOnto = async (target: Tensor, order?: RowOrder): Promise<void> => {
+    const rows = order && { order, rowBytes: byteLength / order.length };
+    if (target.writeFile({ descriptor: file.handle.fd, position: begin, byteLength, rows })) return;
+    const bytes = await read();
+    const ordered = order === undefined ? bytes : fromFileOrder(bytes, order);
+    target.write(rawArray(target.dtype, ordered.buffer));
+  };
+  return { name, dtype, shape, byteLength, file: file.path, readInto, read, readOnto, readFloat32: async () => storedFloat32(dtype, await read()) };
 }

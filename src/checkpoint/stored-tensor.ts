@@ -5,6 +5,7 @@
 
 import { blockFormats, type BlockFormat } from "../tensor/block-formats.js";
 import { Tensor, launch, scope } from "../tensor/index.js";
+import type { RowOrder } from "./row-order.js";
 import { isFileDType, toFloat32, type FileDType } from "./dtype.js";
 
 /** An element type, or the format of a quantised tensor's blocks. F16 and BF16 are always the former. */
@@ -23,6 +24,11 @@ export interface StoredTensor<D extends StoredDType = StoredDType> {
   read(): Promise<Uint8Array<ArrayBuffer>>;
   /** Fills `target` with its bytes from `start` on, for reading a large tensor in parts or into memory that exists. */
   readInto(target: Uint8Array, start?: number): Promise<void>;
+  /**
+   * Puts its bytes, with rows in another order where one is given, into a dense tensor of as many. They are there once the device's queue has come
+   * so far; where the file ends before, the next wait says so.
+   */
+  readOnto(target: Tensor, rows?: RowOrder): Promise<void>;
   /** Its elements as float32, de-quantised where they are blocks; see `toFloat32`. */
   readFloat32(): Promise<Float32Array<ArrayBuffer>>;
 }

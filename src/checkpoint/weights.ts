@@ -5,12 +5,13 @@
  * number added. What a file has quantised can stay in its blocks, since rows move whole.
  */
 
-import { CheckpointError } from "../errors.js";
+import { CheckpointError, DeviceError } from "../errors.js";
 import type { Decoder } from "../model/index.js";
 import { rowBytes, type BlockFormat } from "../tensor/block-formats.js";
 import { QuantizedTensor, Tensor, launch, scope, type FloatDType, type Weight } from "../tensor/index.js";
 import { isFileDType } from "./dtype.js";
 import { differences, type TensorPart, type TensorPlan } from "./families/index.js";
+import { broken } from "./file-bytes.js";
 import type { ModelSource } from "./model-source.js";
 import { fromFileOrder, toFileOrder } from "./row-order.js";
 import type { StoredTensor } from "./stored-tensor.js";
@@ -96,8 +97,12 @@ export async function fillModel(source: ModelSource, model: Decoder, { allowUnus
     const stored = plan.parts.map(({ name }) => source.find(name)!);
     if (!dequantize && stays(plan, stored)) model.replace(plan.parameter!, await quantizedTensor(plan, stored, model));
     else for (const planned of partsOf(plan, weights)) await fillPart(planned, source.find(planned.part.name)!, model);
-    // Otherwise what is read could pile up faster than the device takes it.
-    await model.device.synchronize();
+    // Otherwise what is read could pile up faster than the device takes it. The device reads some of it itself.
+    await model.device.synchronize().catch((error: unknown) => {
+      const ended = error instanceof DeviceError ? /the file ends at byte (\d+)/.exec(error.message) : null;
+      if (ended !== null) throw broken({ file: file.path, field: plan.parts[0].name, offset: Number(ended[1]) }, "the file ends here: it was cut short while being read.");
+      throw error;
+    });
   }
 }
 
@@ -120,9 +125,8 @@ async function quantizedTensor({ parts }: TensorPlan, stored: readonly StoredTen
   const segments = [];
   for (const [i, tensor] of stored.entries()) {
     const format = blockFormatOf(tensor.dtype)!;
-    const bytes = await tensor.read();
-    const { rows } = parts[i];
-    const blocks = Tensor.from(rows === undefined ? bytes : fromFileOrder(bytes, rows), { shape: [tensor.shape[0], rowBytes(format, tensor.shape[1])], device });
+    const blocks = Tensor.empty([tensor.shape[0], rowBytes(format, tensor.shape[1])], "u8", device);
+    await tensor.readOnto(blocks, parts[i].rows);
     segments.push({ format, blocks });
   }
   return new QuantizedTensor(segments);
@@ -140,14 +144,24 @@ async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { d
   const { shape, rows, offset = 0 } = part;
   const format = isFileDType(stored.dtype) ? undefined : stored.dtype;
   if (format !== undefined && part.transposed !== true) {
-    const bytes = await stored.read();
-    const blockRows = rowBytes(format, shape.at(-1)!);
+    const blockRow = rowBytes(format, shape.at(-1)!);
+    const w = Tensor.empty([stored.byteLength / blockRow, blockRow], "u8", device);
+    await stored.readOnto(w, rows);
     scope(() => {
-      const w = Tensor.from(rows === undefined ? bytes : fromFileOrder(bytes, rows), { shape: [bytes.length / blockRows, blockRows], device });
       const y = Tensor.empty([w.shape[0], shape.at(-1)!], "f32", device);
       launch("dequantize", { w, y }, { format, interleaved: 0 });
       launch("copy", { x: (offset === 0 ? y : y.sub(offset)).reshape([...shape]), y: window() }, {});
     });
+    w.dispose();
+    return;
+  }
+  if (stored.dtype === "F32" && part.transposed !== true && offset === 0) {
+    const y = scope(window);
+    try {
+      await stored.readOnto(y, rows);
+    } finally {
+      y.dispose();
+    }
     return;
   }
   const read = await stored.readFloat32();

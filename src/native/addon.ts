@@ -22,6 +22,7 @@ export interface NativeAddon {
   createDevice(kernelLibrary: string, threads: number): NativeDevice;
   submit(device: NativeDevice, words: Int32Array, count: number): void;
   write(device: NativeDevice, buffer: number, byteOffset: number, bytes: Uint8Array): void;
+  writeFile(device: NativeDevice, buffer: number, byteOffset: number, descriptor: number, position: number, byteLength: number, order: Uint32Array, rowBytes: number): void;
   read(device: NativeDevice, buffer: number, byteOffset: number, byteLength: number): Promise<ArrayBuffer>;
   setProfiling(device: NativeDevice, on: boolean): void;
   /** Kernel, calls and seconds since the last call. */

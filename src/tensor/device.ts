@@ -19,6 +19,16 @@ export interface BufferView {
   readonly offset: number;
 }
 
+/** Bytes of an open file. */
+export interface FileSource {
+  /** Of the operating system; the device holds the file open as long as it needs it. */
+  readonly descriptor: number;
+  readonly position: number;
+  readonly byteLength: number;
+  /** In which order the file has its rows: row i of ours is row `order[i]` of the file's. */
+  readonly rows?: { readonly order: Uint32Array; readonly rowBytes: number } | undefined;
+}
+
 export interface Device {
   /** `cpu`, `reference`, ... */
   readonly name: string;
@@ -30,6 +40,11 @@ export interface Device {
   free(buffer: BufferId): void;
   /** Copies `bytes` into the buffer at its turn in the queue; the caller may reuse its array at once. */
   write(buffer: BufferId, byteOffset: number, bytes: Uint8Array): void;
+  /**
+   * Fills the buffer from a file at its turn in the queue, without a copy in JavaScript's memory; the next wait rejects where the file cannot be
+   * read or ends before. Absent where the device cannot.
+   */
+  readonly writeFile?: ((buffer: BufferId, byteOffset: number, source: FileSource) => void) | undefined;
   /**
    * The bytes of the buffer once everything before has run. Rejects with a `DeviceError` when anything queued before failed,
    * naming the kernel and its shapes; the queue is usable again after that.

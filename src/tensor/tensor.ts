@@ -8,7 +8,7 @@
 
 import { InklingError } from "../errors.js";
 import { currentScope, disown, keep } from "./scope.js";
-import type { BufferId, BufferView, Device } from "./device.js";
+import type { BufferId, BufferView, Device, FileSource } from "./device.js";
 import { defaultDevice } from "./devices.js";
 import { bytesPerElement, fromBfloat16, rawArray, toBfloat16, type DType, type RawArray } from "./dtype.js";
 import { checkShape, denseStrides, elementsOf, isDense, type Shape } from "./shape.js";
@@ -183,6 +183,16 @@ export class Tensor implements BufferView {
     if (raw.length !== this.size) throw new RangeError(`${raw.length} elements do not fill the shape [${this.shape.join(", ")}].`);
     this.device.write(this.buffer, this.offset * bytesPerElement[this.dtype], new Uint8Array(raw.buffer, raw.byteOffset, raw.byteLength));
     this.storage.version++;
+  }
+
+  /** Overwrites a dense tensor with bytes of a file, as `write` does. False where the device cannot, and nothing was done. */
+  writeFile(source: FileSource): boolean {
+    const width = bytesPerElement[this.dtype];
+    if (!this.isDense || source.byteLength !== this.size * width) throw new RangeError(`${source.byteLength} bytes do not fill a dense ${this.toString()}.`);
+    if (this.device.writeFile === undefined) return false;
+    this.device.writeFile(this.buffer, this.offset * width, source);
+    this.storage.version++;
+    return true;
   }
 
   /**

@@ -1,12 +1,15 @@
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm, stat, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LanguageModel } from "../../language-model.js";
 import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import { CpuDevice, ReferenceDevice, type Device } from "../../tensor/index.js";
 import { CharTokenizer } from "../../tokenizer/index.js";
 import { differences } from "../families/index.js";
+import { loadModel } from "../model.js";
+import { openModel } from "../model-source.js";
 import { Gguf, saveGguf, type GgufValue } from "./index.js";
 
 const fixtures = fileURLToPath(new URL("../../../test/fixtures/families", import.meta.url));
@@ -97,6 +100,23 @@ describe("a model as GGUF", async () => {
     await expect(saveGguf(path, alibi)).rejects.toMatchObject({ code: "unsupported-config", message: expect.stringMatching(/no architecture.*llama, / ) as string });
     expect(await readdir(folder)).toEqual([]);
   });
+
+  it.each([["reference", () => new ReferenceDevice()], ...(CpuDevice.isAvailable() ? [["cpu", () => CpuDevice.create()] as const] : [])] as const)(
+    "a file that is cut short while it is read is said to be, on the %s device",
+    async (_, makeDevice) => {
+      const device: Device = makeDevice();
+      const path = join(folder, "model.gguf");
+      for (const quantize of ["f32", "q8_0"]) {
+        await saveGguf(path, new LanguageModel(llama, { seed: 1 }), { quantize });
+        await using source = await openModel(path);
+        const { size } = await stat(path);
+        await truncate(path, size - 2000);
+        const loading = loadModel(source, ({ config }) => new LanguageModel(config, { weights: "none", device }));
+        await expect(loading).rejects.toMatchObject({ code: "bad-checkpoint", file: path, offset: expect.any(Number) as number, message: expect.stringMatching(/the file ends here/) as string });
+        await device.synchronize();
+      }
+    },
+  );
 
   it("says what is wrong in a file of another architecture, a part of several, or with a key that is missing or odd", async () => {
     const path = join(folder, "model.gguf");

@@ -9,7 +9,7 @@ import { availableParallelism } from "node:os";
 import { DeviceError, InklingError } from "../../errors.js";
 import { builtIsas, kernelLibrary, loadAddon, type NativeAddon, type NativeDevice } from "../../native/addon.js";
 import { enums, kernelNames, kernelSpec, type Attributes, type KernelName, type Operands } from "../contract.js";
-import type { BufferId, BufferView, Device } from "../device.js";
+import type { BufferId, BufferView, Device, FileSource } from "../device.js";
 import { dtypes, type DType } from "../dtype.js";
 
 export interface CpuDeviceOptions {
@@ -124,6 +124,12 @@ export class CpuDevice implements Device {
     this.#flush();
     this.#addon.write(this.#native, buffer, byteOffset, bytes);
   }
+
+  /** By default undefined on Windows, where Node's descriptors mean nothing to an addon. */
+  readonly writeFile = process.platform === "win32" ? undefined : (buffer: BufferId, byteOffset: number, { descriptor, position, byteLength, rows }: FileSource): void => {
+    this.#flush();
+    this.#addon.writeFile(this.#native, buffer, byteOffset, descriptor, position, byteLength, rows?.order ?? new Uint32Array(), rows?.rowBytes ?? 0);
+  };
 
   async read(buffer: BufferId, byteOffset: number, byteLength: number): Promise<ArrayBuffer> {
     this.#flush();
