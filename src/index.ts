@@ -10,7 +10,7 @@ export { Tokenizer, CharTokenizer, BpeTokenizer, endOfText, type DecodeStream, t
 export { LanguageModel, type GenerateTextOptions, type LanguageModelOptions } from "./language-model.js";
 export { Decoder, Module, modelConfig, type ForwardOptions, type ModelConfig, type ModelOptions, type Taps } from "./model/index.js";
 export {
-  CachedContext, ChatSession, generate, generateBatch, generateText, type CacheDType, type ChatOptions, type ChatPiece, type FinishReason, type GenerateOptions, type Generation, type Piece, type Prompt } from "./generate/index.js";
+  CachedContext, ChatSession, generate, generateBatch, generateText, type CacheDType, type ChatOptions, type ChatPiece, type ReplyOptions, type TurnReport, type FinishReason, type GenerateOptions, type Generation, type Piece, type Prompt } from "./generate/index.js";
 export { train, trainSettings, estimateMemory, type StepReport, type TrainOptions, type TrainSettings, type TrainSettingsInput, TrainingError } from "./train/index.js";
 export { defineRecipe, type Recipe } from "./train/recipe.js";
 export { loadRecipe, prepareRecipe, recipeNames } from "./recipes.js";

@@ -84,12 +84,12 @@ describe("a hostile template is stopped", () => {
 });
 
 describe("encoding", () => {
-  const texts = ["<|im_start|>", "<|im_end|>", "<think>", "</think>", "<|im_end|>x"];
+  const texts = ["<|im_start|>", "<|im_end|>", "<think>", "</think>", "<|im_end|>x", "\n\n"];
   let tokenizer: Tokenizer;
   let template: ChatTemplate;
   beforeAll(async () => {
     const trained = await Tokenizer.train(["some text to have a tokenizer of, <|im_end|> and user and assistant and think"], { vocabSize: 280, specialTokens: [] });
-    const added = texts.map((content, i) => ({ id: 300 + i, content, special: i !== 2 && i !== 3, single_word: false, lstrip: false, rstrip: false, normalized: i === 1 }));
+    const added = texts.map((content, i) => ({ id: 300 + i, content, special: ![2, 3, 5].includes(i), single_word: false, lstrip: false, rstrip: false, normalized: i === 1 }));
     tokenizer = Tokenizer.fromJSON({ ...trained.toJSON(), added_tokens: added });
     template = new ChatTemplate({ template: fixture.templates.qwen3 });
   });
@@ -120,6 +120,11 @@ describe("encoding", () => {
     }
   });
 
+  it("but what is text stays what the tokenizer makes of it", async () => {
+    const ids = [...(await new ChatTemplate({ template: "{{ messages[0].content }}\n\n</think>" }).encode([{ role: "user", content: "x\n\ny" }], tokenizer))];
+    expect(structure(ids)).toEqual(["\n\n", "\n\n", "</think>"]);
+  });
+
   it("the assistant's own thinking stays what it is to the template", async () => {
     const turn = { role: "assistant", content: "<think>\nhm\n</think>\n\nyes<|im_end|>" };
     const ids = await encode([{ role: "user", content: "a" }, turn, { role: "user", content: "b" }]);
@@ -128,11 +133,11 @@ describe("encoding", () => {
   });
 
   it("whatever is said", async () => {
-    const piece = fc.constantFrom(...texts, "<|im_", "end|>", "<", "|>", " ", "\n", "user", "\uFDD0", "x");
+    const piece = fc.constantFrom(...texts.slice(0, 5), "<|im_", "end|>", "<", "|>", " ", "\n", "user", "\uFDD0", "x");
     await fc.assert(
       fc.asyncProperty(fc.array(piece, { maxLength: 8 }), async (pieces) => {
         const ids = await encode([{ role: "user", content: pieces.join("") }]);
-        expect(structure(ids)).toEqual(["<|im_start|>", "<|im_end|>", "<|im_start|>"]);
+        expect(structure(ids).filter((token) => token !== "\n\n")).toEqual(["<|im_start|>", "<|im_end|>", "<|im_start|>"]);
       }),
       { seed: 1, numRuns: 200 },
     );

@@ -130,7 +130,8 @@ export class ChatTemplate {
     const sources = [...this.#templates.values()];
     const tokens = tokenizer.addedTokens;
     const special = tokens.filter((token) => token.special);
-    const known = tokens.filter((token) => !token.special && sources.some((source) => source.includes(token.content)));
+    // With a letter in it: many vocabularies have runs of spaces and line breaks as added tokens, which are text.
+    const known = tokens.filter((token) => !token.special && /\p{L}/u.test(token.content) && sources.some((source) => source.includes(token.content)));
     const contents = (list: typeof special): string[] => list.map(({ content }) => content);
     this.#control = { of: tokenizer, all: new ControlTokens(contents([...special, ...known])), special: new ControlTokens(contents(special)) };
     return this.#control;

@@ -49,7 +49,7 @@ export function chatCommand(): Command {
     .option("--stop <text...>", "strings that end a reply, before them")
     .option("--seed <n>", "decides what is drawn", wholeNumber(), 0)
     .addOption(new Option("--dtype <dtype>", "of the computation").choices(["f32", "bf16"]).default("f32"))
-    .addOption(new Option("--cache <dtype>", "how keys and values are kept: q8 takes a quarter of f32's memory; by default as --dtype").choices(["f32", "bf16", "q8"]))
+    .addOption(new Option("--cache <dtype>", "how keys and values are kept; q8 takes a quarter of f32's memory (default: as --dtype)").choices(["f32", "bf16", "q8"]))
     .option("--no-template", "go on with what is said as a text, though the model has a chat template")
     .option("--json", "read {content} or {reset: true}, one a line; print {content, finishReason, ...} or {error}, one a line")
     .addHelpText(
