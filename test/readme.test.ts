@@ -1,4 +1,4 @@
-/** @file The README's program is run as it stands, with smaller numbers and a folder of its own. */
+/** @file The README's program is run as it stands, with smaller numbers and a folder of its own; its commands are held to the command line. */
 
 import { mkdtemp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import ts from "typescript";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { main } from "../src/cli/main.js";
 
 let folder: string;
 const home = process.cwd();
@@ -21,6 +22,24 @@ afterAll(async () => {
   process.chdir(home);
   vi.unstubAllEnvs();
   await rm(folder, { recursive: true, force: true });
+});
+
+test("every command in the README and the docs is one that there is, with its options", async () => {
+  const text = (await Promise.all(["README.md", "docs/quantization.md"].map((path) => readFile(path, "utf8")))).join("\n");
+  const commands = [...text.matchAll(/^inkling .+$/gm), ...text.matchAll(/(?<=`)inkling (?:[^`\\]|\\.)+(?=`)/g)].map(([line]) => line.replace(/ #.*| <.*/, ""));
+  expect(commands.length).toBeGreaterThan(15);
+  let help = "";
+  vi.spyOn(process.stdout, "write").mockImplementation((chunk) => {
+    help += String(chunk);
+    return true;
+  });
+  for (const command of commands) {
+    const [, verb] = command.split(" ");
+    help = "";
+    expect(await main([verb, "--help"]), command).toBe(0);
+    for (const [option] of command.matchAll(/--[a-z-]+/g)) expect(help, command).toContain(`${option} `);
+  }
+  vi.restoreAllMocks();
 });
 
 test("the ten lines of the README train, save, load and generate", async () => {
