@@ -148,7 +148,7 @@ async function openGguf(path: string): Promise<ModelSource> {
       plans: (parameters) => ggufPlans(family.gguf, config, parameters),
       find: (name) => weights.tensors.get(name),
       ignored: ignoredInGguf,
-      tokenizer: () => Promise.resolve(kindInGguf(weights.metadata) === undefined ? undefined : tokenizerFromGguf(weights.metadata)),
+      tokenizer: () => Promise.resolve().then(() => (kindInGguf(weights.metadata) === undefined ? undefined : tokenizerFromGguf(weights.metadata))),
       tokenizerKind: () => Promise.resolve(kindInGguf(weights.metadata)),
       // eslint-disable-next-line @typescript-eslint/require-await -- what it throws is the promise's
       chatTemplate: async () => chatTemplateIn(weights.metadata),

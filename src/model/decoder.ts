@@ -6,7 +6,7 @@
  */
 
 import { ConfigError, ShapeError } from "../errors.js";
-import { QuantizedTensor, Tensor, dropout, embedding, linear, linearCrossEntropy, recompute, scope, type Device, type FloatDType, type Weight } from "../tensor/index.js";
+import { QuantizedTensor, Tensor, dropout, embedding, linear, keep, linearCrossEntropy, recompute, scope, type Device, type FloatDType, type Weight } from "../tensor/index.js";
 import { Block, initializerStd } from "./block.js";
 import { modelConfig, type ModelConfig, type ModelOptions } from "./config.js";
 import { dropoutKey, tap, type ForwardContext } from "./context.js";
@@ -143,6 +143,17 @@ export class Decoder extends Module {
     let n = 0;
     for (const weight of this.weights().values()) n += weight.size;
     return n;
+  }
+
+  /** Turns quantised weights into f32 parameters, which can be trained and take several times the memory. Gives how many there were. */
+  dequantize(): number {
+    const quantized = [...this.weights()].filter((entry): entry is [string, QuantizedTensor] => entry[1] instanceof QuantizedTensor);
+    for (const [path, weight] of quantized) {
+      const parameter = keep(weight.dequantize());
+      parameter.requiresGrad = true;
+      this.replace(path, parameter);
+    }
+    return quantized.length;
   }
 
   /** Bytes of the parameters as they lie in memory. */

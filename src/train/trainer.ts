@@ -65,7 +65,7 @@ export interface StepReport {
 }
 
 /**
- * Trains a model in place, one report a step.
+ * Trains a model in place, one report a step. A quantised one is turned into f32 first, with a warning of the process that says so.
  *
  * @throws ConfigError for settings that cannot be or do not fit the memory; DataError when the text is too short; CheckpointError when `out` holds
  * another run; TrainingError when a loss is not finite. `break` ends the run without saving.
@@ -85,6 +85,9 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
   // What can be refused is refused before the folder is touched.
   data.validation?.requireTokens(2, "since each is predicted from those before it");
   const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order });
+  if (model.dequantize() > 0) {
+    process.emitWarning("The model's weights are quantised and cannot be trained as such: they were turned into f32, from which they were rounded.", "InklingWarning");
+  }
   checkMemory(model, settings);
 
   const folder = out === undefined ? undefined : await RunFolder.open(out, { resume });

@@ -1,10 +1,10 @@
 """Small tokenizers of every kind, as the model families write theirs, and what Hugging Face `tokenizers` and SentencePiece make of texts with them:
 the fixtures of src/tokenizer/kinds.test.ts, and the other half of check-tokenizers.mjs.
 
-    python scripts/reference/tokenizers.py fixtures            writes test/fixtures/tokenizers/
-    python scripts/reference/tokenizers.py fixtures DIR COUNT  the same with all of SentencePiece's rules and so many texts, for the long check
-    python scripts/reference/tokenizers.py strings COUNT SEED  prints random strings, one JSON value a line
-    python scripts/reference/tokenizers.py encode FILE         reads such lines, prints [ids, decoded] or null (refused) a line; FILE is a
+    python scripts/reference/tokenizer_kinds.py fixtures            writes test/fixtures/tokenizers/
+    python scripts/reference/tokenizer_kinds.py fixtures DIR COUNT  the same with all of SentencePiece's rules and so many texts, for the long check
+    python scripts/reference/tokenizer_kinds.py strings COUNT SEED  prints random strings, one JSON value a line
+    python scripts/reference/tokenizer_kinds.py encode FILE         reads such lines, prints [ids, decoded] or null (refused) a line; FILE is a
                                                                tokenizer.json, a SentencePiece .model, or a GGUF (by llama.cpp)
 
 Needs `pip install tokenizers sentencepiece` (written with 0.23 and 0.2), and llama-cpp-python for a GGUF. The shapes are those of the families'
