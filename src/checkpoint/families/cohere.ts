@@ -24,7 +24,8 @@ export const cohere: Family = {
 
   gguf: {
     architecture: "command-r",
-    read: (facts, usual) => ({ ...readCohereGguf(facts, usual), qkNorm: facts.has("blk.0.attn_q_norm.weight") ? "heads" : "none" }),
+    // llama.cpp looks for norms of queries and keys from 64 layers on.
+    read: (facts, usual) => ({ ...readCohereGguf(facts, usual), qkNorm: usual.numLayers >= 64 ? "heads" : "none" }),
     write: writeCohereGguf,
   },
 };

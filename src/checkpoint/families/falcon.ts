@@ -88,6 +88,10 @@ export const falcon: Family = {
       parallelBlock: has("blk.0.attn_norm_2.weight") ? "twoNorms" : "sharedNorm",
       position: "rope",
       feedForward: "gelu",
+      bias: false,
+      queryKeyValueBias: false,
+      attentionOutputBias: false,
+      mlpBias: false,
     }),
     // The order of the rows of queries, keys and values, by the name of who thought of it.
     write: () => ({ tensor_data_layout: gguf.string("jploski") }),

@@ -175,7 +175,6 @@ function tensorsSaid(config: ModelConfig, family: GgufFamily): Set<string> {
     ["blk.0.attn_output.bias", config.attentionOutputBias || zero],
     ["blk.0.ffn_down.bias", config.mlpBias || zero],
     ["output_norm.bias", config.normBias || zero],
-    ["blk.0.attn_q_norm.weight", config.qkNorm !== "none"],
     ["blk.0.attn_norm_2.weight", config.parallelBlock === "twoNorms"],
   ];
   return new Set(all.filter(([, there]) => there).map(([name]) => name));

@@ -32,6 +32,8 @@ const unsaid: Record<string, [says: RegExp, instead?: (config: ModelConfig) => M
   qwen2: [/"layerTypes": .*qwen2 cannot say \["full","sliding","sliding"\]/, (config) => ({ ...config, layerTypes: undefined, slidingWindow: 0 })],
   smollm3: [/"ropeLayers"/, (config) => ({ ...config, ropeLayers: [true, true, true, false] })],
   cohere2: [/"ropeLayers"/, (config) => ({ ...config, ropeLayers: [true, true, true, false], layerTypes: ["sliding", "sliding", "sliding", "full"] })],
+  "falcon-40b": [/"bias".*falcon cannot say true/, (config) => ({ ...config, bias: false, queryKeyValueBias: false, attentionOutputBias: false, mlpBias: false })],
+  "cohere-qknorm": [/"qkNorm"/, (config) => ({ ...config, numLayers: 64, layerTypes: undefined, ropeLayers: undefined })],
   gemma2: [/"attentionScale".*0.24/, (config) => ({ ...config, attentionScale: undefined, layerTypes: ["sliding", "full"] })],
   gemma3: [/"attentionScale".*0.24/, (config) => ({ ...config, attentionScale: undefined })],
 };

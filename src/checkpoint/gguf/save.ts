@@ -136,8 +136,11 @@ async function encode(planned: PlannedPart, dtype: WrittenDType): Promise<Uint8A
   }
 }
 
-function notesOn({ feedForward, slidingWindow }: ModelConfig, architecture: string): string[] {
+function notesOn({ feedForward, slidingWindow, ropeScaling: scaling }: ModelConfig, architecture: string): string[] {
   return [
+    ...(scaling.kind === "yarn" && (scaling.betaFast !== 32 || scaling.betaSlow !== 1)
+      ? [`llama.cpp needs to be told YaRN's ramp: --yarn-beta-fast ${scaling.betaFast} --yarn-beta-slow ${scaling.betaSlow}.`]
+      : []),
     ...(feedForward === "gelu" ? ["llama.cpp computes GELU by its tanh approximation, so its numbers differ in the fourth digit."] : []),
     ...(architecture === "llama" && slidingWindow > 0 ? [`llama.cpp ignores the sliding window of this architecture: texts beyond ${slidingWindow} tokens come out differently.`] : []),
   ];
