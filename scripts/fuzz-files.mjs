@@ -10,6 +10,7 @@
 import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 const dist = (path) => import(new URL(`../dist/src/${path}`, import.meta.url));
@@ -42,7 +43,67 @@ const kinds = {
     };
     return { files: samples("tokenizers/", ".model"), read, mutate: mutateBytes };
   },
+  gguf: async () => {
+    const { LanguageModel } = await dist("language-model.js");
+    const { Tokenizer } = await dist("tokenizer/index.js");
+    const tokenizer = await Tokenizer.load(fileURLToPath(new URL("tokenizer/tokenizer.json", fixtures))).catch(() => undefined);
+    const files = [];
+    for (const [family, quantize] of [["llama", "f32"], ["gemma3", undefined], ["gpt2", "q8_0"], ["qwen3", "q4_k_m"], ["phi3-longrope", "bf16"]]) {
+      const model = await LanguageModel.load(fileURLToPath(new URL(`families/${family}`, fixtures)));
+      const fits = tokenizer !== undefined && tokenizer.vocabSize <= model.config.vocabSize;
+      try {
+        await model.saveGguf("sample.gguf", { quantize, tokenizer: fits ? tokenizer : undefined, chatTemplate: "{{ messages }}" });
+      } catch {
+        continue; // the fixture is of a kind that GGUF cannot say
+      }
+      files.push(readFileSync("sample.gguf"));
+    }
+    return { files, read: wholeModel(LanguageModel), mutate: mutateHead };
+  },
+  bin: async () => {
+    const { LanguageModel } = await dist("language-model.js");
+    const [dim, hidden, layers, heads, keyHeads, vocab, context] = [16, 24, 2, 4, 2, 40, 8];
+    const floats = vocab * dim + layers * (2 * dim + 2 * dim * dim + 2 * (dim / heads) * keyHeads * dim + 3 * dim * hidden) + dim + (context * dim) / heads;
+    const file = Buffer.concat([Buffer.from(Int32Array.of(dim, hidden, layers, heads, keyHeads, vocab, context).buffer), Buffer.from(new Float32Array(floats).fill(0.01).buffer)]);
+    return { files: [file], read: wholeModel(LanguageModel), mutate: mutateHead };
+  },
+  safetensors: async () => {
+    const { Safetensors } = await dist("checkpoint/safetensors.js");
+    const read = async (bytes, file) => {
+      writeFileSync(file, bytes);
+      const opened = await Safetensors.open(file);
+      try {
+        await opened.verify();
+        for (const tensor of opened.tensors.values()) if (tensor.dtype !== "C64") await tensor.readFloat32();
+      } finally {
+        await opened.close();
+      }
+    };
+    return { files: [readFileSync(new URL("dtypes.safetensors", fixtures)), readFileSync(new URL("families/gpt2/model.safetensors", fixtures))], read, mutate: mutateHead };
+  },
 };
+
+/** Loads it, weights and all, and takes a step with it. */
+function wholeModel(LanguageModel) {
+  return async (bytes, file) => {
+    writeFileSync(file, bytes);
+    const model = await LanguageModel.load(file);
+    return async () => {
+      try {
+        await model.generateText([1, 2], { maxTokens: 1, temperature: 0, stopIds: [] });
+      } finally {
+        model.dispose();
+      }
+    };
+  };
+}
+
+/** Mostly where the meaning is. */
+function mutateHead(bytes) {
+  if (random(4) === 0) return mutateBytes(bytes);
+  const head = Math.min(bytes.length, 4000);
+  return Buffer.concat([mutateBytes(bytes.subarray(0, head)), bytes.subarray(head)]);
+}
 
 const { values, positionals } = parseArgs({ options: { seed: { type: "string", default: "1" } }, allowPositionals: true });
 const [kind = "", count = "1000"] = positionals;
@@ -104,8 +165,10 @@ function mutateJson(bytes) {
 }
 
 const { InklingError } = await dist("errors.js");
-const { files, read, mutate } = await kinds[kind]();
 const place = mkdtempSync(join(tmpdir(), "inkling-fuzz-"));
+// Files are read by the name that errors must give.
+process.chdir(place);
+const { files, read, mutate } = await kinds[kind]();
 const memoryBefore = process.memoryUsage().rss;
 const counts = { read: 0, refused: 0, broken: 0 };
 let slowest = 0;
