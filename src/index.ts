@@ -7,7 +7,10 @@
 export * from "./errors.js";
 export { ChatTemplate, Corpus, TokenDataset, builtinCorpora, builtinCorpus, type ChatMessage, type CorpusDocument, type TextOptions, type TokenBatch, type TokenizeOptions } from "./data/index.js";
 export { Tokenizer, CharTokenizer, BpeTokenizer, endOfText, type DecodeStream, type EncodeOptions, type TrainTokenizerOptions } from "./tokenizer/index.js";
-export { LanguageModel, type GenerateTextOptions, type LanguageModelOptions } from "./language-model.js";
+export { LanguageModel, type GenerateTextOptions, type LanguageModelOptions, type LoadModelOptions } from "./language-model.js";
+export { exportModel, type ExportOptions, type ExportedModel } from "./export-model.js";
+export { openModel, type ModelSource } from "./checkpoint/model-source.js";
+export { Gguf, ggufMixes, type GgufMix, type SaveGgufOptions, type SavedGguf } from "./checkpoint/gguf/index.js";
 export { Decoder, Module, modelConfig, type ForwardOptions, type ModelConfig, type ModelOptions, type Taps } from "./model/index.js";
 export {
   CachedContext, ChatSession, generate, generateBatch, generateText, type CacheDType, type ChatOptions, type ChatPiece, type ReplyOptions, type TurnReport, type FinishReason, type GenerateOptions, type Generation, type Piece, type Prompt } from "./generate/index.js";
