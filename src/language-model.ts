@@ -2,6 +2,7 @@
  * @file What a user of the library holds: a decoder that can be loaded, saved, and asked to go on with a text.
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { GenerationDefaults } from "./checkpoint/folder.js";
 import { saveGguf, type SaveGgufOptions, type SavedGguf } from "./checkpoint/gguf/index.js";
 import { loadModel, saveModel, type ModelToSave } from "./checkpoint/model.js";
@@ -76,9 +77,19 @@ export class LanguageModel extends Decoder {
    */
   static async load(path: string, { device, signal, dequantize }: LoadModelOptions = {}): Promise<LanguageModel> {
     await using source = await openModel(path);
-    const [tokenizer, chatTemplate] = await Promise.all([source.tokenizer(), source.chatTemplate()]);
-    checkFits(tokenizer, source);
-    return await loadModel(source, ({ config, generation, family: { modelType } }) => new LanguageModel(config, { weights: "none", tokenizer, chatTemplate, generation, modelType, ...(device && { device }) }), { signal, dequantize });
+    const make = ({ config, generation, family: { modelType } }: ModelSource) => new LanguageModel(config, { weights: "none", generation, modelType, ...(device && { device }) });
+    const weights = loadModel(source, make, { signal, dequantize });
+    // The device reads the weights meanwhile, once all that is in its queue.
+    const text = nextTurn().then(() => Promise.all([source.tokenizer(), source.chatTemplate()]));
+    const [model] = await Promise.allSettled([weights, text]);
+    try {
+      const [tokenizer, chatTemplate] = await text;
+      checkFits(tokenizer, source);
+      return Object.assign(await weights, { tokenizer, chatTemplate });
+    } catch (error) {
+      if (model.status === "fulfilled") model.value.dispose();
+      throw error;
+    }
   }
 
   /**

@@ -10,7 +10,7 @@ import { basename, dirname, extname, join } from "node:path";
 import { z } from "zod";
 import { ChatTemplate } from "../data/index.js";
 import { CheckpointError, systemErrorCode } from "../errors.js";
-import type { ModelConfig } from "../model/index.js";
+import { parameterCount, type ModelConfig } from "../model/index.js";
 import { Tokenizer, tokenizerFromGguf } from "../tokenizer/index.js";
 import { readableFolder } from "./atomic.js";
 import type { Family, TensorPlan } from "./families/index.js";
@@ -63,17 +63,36 @@ export async function openModel(path: string): Promise<ModelSource> {
     const hint = systemErrorCode(cause) === "ENOENT" ? await hubHint(path) : undefined;
     throw hint === undefined ? cannotOpen(path, cause) : new CheckpointError({ file: path }, "there is no such file or folder.", { code: "no-such-file", hint, cause });
   });
-  if (info.isDirectory()) return openFolder(await resolveModelFolder(place));
-  switch (await recognise(place)) {
-    case "llama2c":
-      return openLlama2c(place);
-    case "safetensors":
-      return openFolder(dirname(place), place);
-    case "folder":
-      return openFolder(dirname(place));
-    case "gguf":
-      return openGguf(place);
+  const source = info.isDirectory() ? await openFolder(await resolveModelFolder(place)) : await openFile(place);
+  try {
+    checkSize(source);
+    return source;
+  } catch (error) {
+    await source[Symbol.asyncDispose]();
+    throw error;
   }
+}
+
+async function openFile(path: string): Promise<ModelSource> {
+  const format = await recognise(path);
+  if (format === "llama2c") return openLlama2c(path);
+  if (format === "gguf") return openGguf(path);
+  if (!(await readdir(dirname(path))).includes("config.json")) {
+    throw new CheckpointError({ file: path }, `this is ${format === "folder" ? "JSON" : formats[format]}, and beside it there is no config.json that says what model it is of.`, {
+      code: "not-a-model",
+      hint: "Name the folder of a model that was saved or downloaded whole.",
+    });
+  }
+  return openFolder(dirname(path), format === "safetensors" ? path : undefined);
+}
+
+/** Throws CheckpointError for a configuration of far more parameters than there are: what it would ask memory for is not in the files. */
+function checkSize({ path, config, weights }: ModelSource): void {
+  const described = parameterCount(config);
+  let there = 0;
+  for (const { shape } of weights.tensors.values()) there += shape.reduce((product, length) => product * length, 1);
+  if (described <= 2 * there + 2 ** 20) return;
+  throw new CheckpointError({ file: path }, `the configuration describes a model of ${described} parameters, and the tensors have ${there} elements.`, { code: "bad-config" });
 }
 
 /** What a file is. Throws CheckpointError for what is nothing that holds a model, or nothing that its name says. */

@@ -95,14 +95,23 @@ export async function fillModel(source: ModelSource, model: Decoder, { allowUnus
   for (const plan of plans) {
     signal?.throwIfAborted();
     const stored = plan.parts.map(({ name }) => source.find(name)!);
+    let throughMemory = model.device.writeFile === undefined;
     if (!dequantize && stays(plan, stored)) model.replace(plan.parameter!, await quantizedTensor(plan, stored, model));
-    else for (const planned of partsOf(plan, weights)) await fillPart(planned, source.find(planned.part.name)!, model);
-    // Otherwise what is read could pile up faster than the device takes it. The device reads some of it itself.
-    await model.device.synchronize().catch((error: unknown) => {
-      const ended = error instanceof DeviceError ? /the file ends at byte (\d+)/.exec(error.message) : null;
-      if (ended !== null) throw broken({ file: file.path, field: plan.parts[0].name, offset: Number(ended[1]) }, "the file ends here: it was cut short while being read.");
-      throw error;
-    });
+    else for (const planned of partsOf(plan, weights)) throughMemory = (await fillPart(planned, source.find(planned.part.name)!, model)) || throughMemory;
+    // What JavaScript reads could pile up faster than the device takes it; what the device reads itself cannot.
+    if (throughMemory) await settled(model, file.path);
+  }
+  await settled(model, file.path);
+}
+
+/** Waits for the device; where it read a file that ends before, the error says so. */
+async function settled({ device }: Decoder, file: string): Promise<void> {
+  try {
+    await device.synchronize();
+  } catch (error) {
+    const ended = error instanceof DeviceError ? /the file ends at byte (\d+)/.exec(error.message) : null;
+    if (ended !== null) throw broken({ file, offset: Number(ended[1]) }, "the file ends here: it was cut short while being read.");
+    throw error;
   }
 }
 
@@ -132,10 +141,11 @@ async function quantizedTensor({ parts }: TensorPlan, stored: readonly StoredTen
   return new QuantizedTensor(segments);
 }
 
-async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { device }: Decoder): Promise<void> {
+/** True where its values went through JavaScript's memory. */
+async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { device }: Decoder): Promise<boolean> {
   if (window === undefined) {
     const values = await stored.readFloat32();
-    if (values.every((value) => value === 0)) return;
+    if (values.every((value) => value === 0)) return false;
     throw new CheckpointError({ file: stored.file, field: part.name }, "the configuration says that there are no biases, and this one is not zero.", {
       code: "bad-config",
       hint: 'Remove what "inkling" in the configuration says of biases to load the model with them.',
@@ -153,7 +163,7 @@ async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { d
       launch("copy", { x: (offset === 0 ? y : y.sub(offset)).reshape([...shape]), y: window() }, {});
     });
     w.dispose();
-    return;
+    return false;
   }
   if (stored.dtype === "F32" && part.transposed !== true && offset === 0) {
     const y = scope(window);
@@ -162,7 +172,7 @@ async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { d
     } finally {
       y.dispose();
     }
-    return;
+    return false;
   }
   const read = await stored.readFloat32();
   const shifted = offset === 0 ? read : read.map((value) => value - offset);
@@ -172,6 +182,7 @@ async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { d
     if (y.isDense) y.write(values);
     else launch("copy", { x: Tensor.from(values, { shape, device }), y }, {});
   });
+  return true;
 }
 
 function checkTensors(source: ModelSource, plans: readonly TensorPlan[], allowUnused: boolean): void {

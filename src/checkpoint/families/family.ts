@@ -116,7 +116,9 @@ export class ConfigFile {
 
   /** A whole number from 1. Without a fallback the field must be there. */
   count(field: string, fallback?: number): number {
-    return this.#parse(field, z.number().int().positive(), fallback);
+    // Lists of one entry a layer are made from it, before the configuration is checked as a whole.
+    const most = /layers?$/.test(field) ? 10_000 : Number.MAX_SAFE_INTEGER;
+    return this.#parse(field, z.number().int().positive().max(most), fallback);
   }
   /** A whole number from 0. */
   whole(field: string, fallback?: number): number {

@@ -115,10 +115,11 @@ function readScaling(facts: GgufFacts, architecture: string, usual: UsualOptions
 
 /** Llama 3's scaling, where the factors are those that it gives with the settings all its models have; else the factors themselves. */
 function fromFactors(factors: readonly number[], { headSize, ropeTheta, rotaryFraction, contextLength }: UsualOptions): ModelOptions["ropeScaling"] {
+  const own: ModelOptions["ropeScaling"] = { kind: "longrope", originalContextLength: contextLength, longFactors: factors, shortFactors: factors, attentionFactor: 1 };
+  if (factors.length !== Math.floor((headSize * rotaryFraction) / 2)) return own;
   const llama3 = { kind: "llama3", factor: factors.at(-1) ?? 1, originalContextLength: 8192, lowFrequencyFactor: 1, highFrequencyFactor: 4 } as const;
   const [expected] = ropeFactors({ ropeScaling: llama3, headSize, ropeTheta, rotaryFraction } as ModelConfig);
-  if (llama3.factor >= 1 && expected.factors.length === factors.length && expected.factors.every((factor, i) => Math.abs(factor - factors[i]) <= 1e-5 * factor)) return llama3;
-  return { kind: "longrope", originalContextLength: contextLength, longFactors: factors, shortFactors: factors, attentionFactor: 1 };
+  return llama3.factor >= 1 && expected.factors.every((factor, i) => Math.abs(factor - factors[i]) <= 1e-5 * factor) ? llama3 : own;
 }
 
 function parseUnsaid(metadata: GgufMetadata): Partial<ModelOptions> {

@@ -39,6 +39,9 @@ export interface GgufDialect {
 /** What the usual keys say. */
 export type UsualOptions = ModelOptions & { readonly [Field in "headSize" | "numKeyValueHeads" | "rotaryFraction" | "slidingWindow" | "ropeTheta"]: number };
 
+/** More than any model has; lists of one entry a layer are made from it. */
+const maxLayers = 10_000;
+
 /** The keys whose value is a size, by our fields. */
 const sizes = {
   vocabSize: "vocab_size",
@@ -54,10 +57,12 @@ const sizes = {
 /** Reads the usual keys. Throws CheckpointError `bad-config` that names the key which is missing or malformed. */
 export function readUsual(facts: GgufFacts, architecture: string, vocabRows: number): UsualOptions {
   const place = (key: string) => ({ file: facts.metadata.file, field: `${architecture}.${key}` });
-  const size = (key: string, fallback?: number): number => {
+  const size = (key: string, fallback?: number, most = Number.MAX_SAFE_INTEGER): number => {
     const value = facts.number(key) ?? fallback;
     if (value === undefined) throw new CheckpointError(place(key), "the metadata has no such key.", { code: "bad-config" });
-    if (!Number.isSafeInteger(value) || value < 1) throw new CheckpointError(place(key), `${value} cannot be: it is a whole number from 1.`, { code: "bad-config" });
+    if (!Number.isSafeInteger(value) || value < 1 || value > most) {
+      throw new CheckpointError(place(key), `${value} cannot be: it is a whole number from 1${most < Number.MAX_SAFE_INTEGER ? ` to ${most}` : ""}.`, { code: "bad-config" });
+    }
     return value;
   };
   const [hiddenSize, numHeads] = [size(sizes.hiddenSize), size(sizes.numHeads)];
@@ -70,7 +75,7 @@ export function readUsual(facts: GgufFacts, architecture: string, vocabRows: num
     vocabSize: size(sizes.vocabSize, vocabRows),
     contextLength: size(sizes.contextLength),
     hiddenSize,
-    numLayers: size(sizes.numLayers),
+    numLayers: size(sizes.numLayers, undefined, maxLayers),
     intermediateSize: size(sizes.intermediateSize, 4 * hiddenSize),
     numHeads,
     numKeyValueHeads: size(sizes.numKeyValueHeads, numHeads),
