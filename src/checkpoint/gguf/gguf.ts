@@ -7,8 +7,8 @@ import type { StoredTensor, WeightFile } from "../stored-tensor.js";
 import { HeaderGoesOn, parseGgufHeader, type GgufHeader } from "./header.js";
 import type { GgufMetadata } from "./metadata.js";
 
-/** A head with a vocabulary of 50,000 tokens has two megabytes, with a quarter of a million seven. */
-const firstHeaderBytes = 1 << 23;
+/** A head with a vocabulary of 50,000 tokens has just less, with a quarter of a million seven megabytes. */
+const firstHeaderBytes = 1 << 21;
 const maxHeaderBytes = 2 ** 30;
 
 export class Gguf implements WeightFile {
