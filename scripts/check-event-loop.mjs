@@ -1,6 +1,6 @@
 /**
  * Whether the event loop lives while a model trains, and whether memory is flat: trains a recipe with evaluation, samples and saves in between,
- * prints how late a 10 ms timer was at most, and the resident size at step 50, 100, ...
+ * prints how late a 10 ms timer was at most, and the resident size up to step 50, 100, ...
  *
  *     npm run build && node scripts/check-event-loop.mjs [recipe=shakespeare-char] [steps=500] [dtype]
  *
@@ -46,8 +46,10 @@ try {
   const start = performance.now();
   for await (const { step, saved, sample, validationLoss } of train(model, data, { ...settings, tokenizer, out: join(folder, "run") })) {
     moments.push([performance.now(), `step ${step}${validationLoss === undefined ? "" : ", evaluated"}${sample === undefined ? "" : ", sampled"}${saved === undefined ? "" : ", saved"}`]);
-    if (step % 50 === 0 && step < steps) {
-      resident.set(step, process.memoryUsage.rss());
+    // The least of ten steps: V8's compiler and collector hold some megabytes now and then for a moment.
+    const at = Math.ceil(step / 50) * 50;
+    if (step > at - 10 && at < steps) resident.set(at, Math.min(resident.get(at) ?? Infinity, process.memoryUsage.rss()));
+    if (step === at && at < steps) {
       console.log(`step ${String(step).padStart(5)}  resident ${megabytes(resident.get(step))} MB  ${((performance.now() - start) / 1000).toFixed(0)} s`);
     }
   }
