@@ -46,7 +46,7 @@ try {
   const start = performance.now();
   for await (const { step, saved, sample, validationLoss } of train(model, data, { ...settings, tokenizer, out: join(folder, "run") })) {
     moments.push([performance.now(), `step ${step}${validationLoss === undefined ? "" : ", evaluated"}${sample === undefined ? "" : ", sampled"}${saved === undefined ? "" : ", saved"}`]);
-    // The least of ten steps: V8's compiler and collector hold some megabytes now and then for a moment.
+    // The least of ten steps: memory outside the JavaScript heap rises by some 4 MB now and then for a moment (V8's compiler, probably).
     const at = Math.ceil(step / 50) * 50;
     if (step > at - 10 && at < steps) resident.set(at, Math.min(resident.get(at) ?? Infinity, process.memoryUsage.rss()));
     if (step === at && at < steps) {
