@@ -1,7 +1,7 @@
 import { defineRecipe } from "../src/train/recipe.js";
 
 /**
- * nanoGPT's recipe for a GPU, cut to what two cores do in a quarter of an hour: 10.8M parameters, and text that reads like a play. It sees each character
+ * nanoGPT's recipe for a GPU, cut to what two cores do in some twenty minutes: 10.8M parameters, and text that reads like a play. It sees each character
  * four times rather than eighty, so there is nothing yet that dropout would prevent, and it would slow the learning.
  */
 export default defineRecipe({

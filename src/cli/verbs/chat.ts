@@ -3,7 +3,7 @@
  */
 
 import { createInterface } from "node:readline";
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import pc from "picocolors";
 import { z } from "zod";
 import { ChatTemplate } from "../../data/index.js";
@@ -14,7 +14,7 @@ import type { FloatDType } from "../../tensor/index.js";
 import { converse } from "../converse.js";
 import { compact } from "../format.js";
 import { interruptible } from "../interrupt.js";
-import { number, wholeNumber } from "../options.js";
+import { number, wholeNumber, withSampling } from "../options.js";
 
 interface ChatFlags {
   system?: string;
@@ -36,20 +36,14 @@ interface ChatFlags {
 const defaultTemperature = 0.7;
 
 export function chatCommand(): Command {
-  return new Command("chat")
+  const command = new Command("chat")
     .description("Talk to a model. Where the input is no terminal, each line of it is a message.")
     .argument("<model>", "a model's folder or file, or a run's folder")
     .option("--system <text>", "what the model is told before all else")
     .option("--max-tokens <n>", "the most tokens of a reply", wholeNumber(1), 1024)
     .option("--temperature <t>", `0 takes the most probable token each time; by default the model's own, else ${defaultTemperature}`, number(0))
-    .option("--top-k <k>", "only the k most probable tokens", wholeNumber(0))
-    .option("--top-p <p>", "only the most probable tokens that together have probability p", number(0, 1))
-    .option("--min-p <p>", "only tokens with at least p times the probability of the likeliest", number(0, 1))
-    .option("--repetition-penalty <r>", "makes tokens that stand there already less likely; 1 is off", number(0))
-    .option("--stop <text...>", "strings that end a reply, before them")
-    .option("--seed <n>", "decides what is drawn", wholeNumber(), 0)
-    .addOption(new Option("--dtype <dtype>", "of the computation").choices(["f32", "bf16"]).default("f32"))
-    .addOption(new Option("--cache <dtype>", "how keys and values are kept; q8 takes a quarter of f32's memory (default: as --dtype)").choices(["f32", "bf16", "q8"]))
+    .option("--stop <text...>", "strings that end a reply, before them");
+  return withSampling(command)
     .option("--no-template", "go on with what is said as a text, though the model has a chat template")
     .option("--json", "read {content} or {reset: true}, one a line; print {content, finishReason, ...} or {error}, one a line")
     .addHelpText(

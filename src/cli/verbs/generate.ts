@@ -1,13 +1,13 @@
 /** @file `inkling generate`: goes on with a prompt, or, without one on a terminal, holds a conversation. */
 
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { UsageError } from "../../errors.js";
 import type { CacheDType } from "../../generate/index.js";
 import { LanguageModel, type GenerateTextOptions } from "../../language-model.js";
 import type { FloatDType } from "../../tensor/index.js";
 import { converse } from "../converse.js";
 import { interruptible } from "../interrupt.js";
-import { number, tokenIds, wholeNumber } from "../options.js";
+import { number, tokenIds, wholeNumber, withSampling } from "../options.js";
 
 interface GenerateFlags {
   prompt?: string;
@@ -26,21 +26,15 @@ interface GenerateFlags {
 }
 
 export function generateCommand(): Command {
-  return new Command("generate")
+  const command = new Command("generate")
     .description("Go on with a prompt. Without one, on a terminal, hold a conversation.")
     .argument("<model>", "a model's folder, or a run's")
     .option("--prompt <text>", "the text to go on with")
     .option("--ids <1,2,3>", "token ids to go on with", tokenIds)
     .option("--max-tokens <n>", "the most new tokens", wholeNumber(1), 256)
     .option("--temperature <t>", "0 takes the most probable token each time", number(0), 0.8)
-    .option("--top-k <k>", "only the k most probable tokens", wholeNumber(0))
-    .option("--top-p <p>", "only the most probable tokens that together have probability p", number(0, 1))
-    .option("--min-p <p>", "only tokens with at least p times the probability of the likeliest", number(0, 1))
-    .option("--repetition-penalty <r>", "makes tokens that stand there already less likely; 1 is off", number(0))
-    .option("--stop <text...>", "strings that end the text, before them")
-    .option("--seed <n>", "decides what is drawn", wholeNumber(), 0)
-    .addOption(new Option("--dtype <dtype>", "of the computation").choices(["f32", "bf16"]).default("f32"))
-    .addOption(new Option("--cache <dtype>", "how keys and values are kept; q8 takes a quarter of f32's memory (default: as --dtype)").choices(["f32", "bf16", "q8"]))
+    .option("--stop <text...>", "strings that end the text, before them");
+  return withSampling(command)
     .option("--json", "print {promptIds, ids, text, tokensPerSecond}; ids are the new ones")
     .addHelpText(
       "after",
