@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <new>
 
 #if defined(__linux__)
@@ -14,12 +15,26 @@ namespace inkling {
 namespace {
 
 constexpr size_t hugePage = size_t{2} << 20;
+// From this size on blocks are cut from segments.
+constexpr size_t smallest = size_t{64} << 10;
+constexpr size_t segmentSize = size_t{64} << 20;
+
+size_t roundUp(size_t size, size_t step) { return (size + step - 1) / step * step; }
+
+// Small: eight classes an octave, so that at most an eighth is wasted and sizes that differ a little share their blocks. Large: whole pages.
+size_t roundedSize(size_t bytes) {
+  if (bytes >= smallest) return roundUp(bytes, 4096);
+  bytes = std::max<size_t>(bytes, 64);
+  size_t step = 64;
+  while (step * 16 <= bytes) step *= 2;
+  return roundUp(bytes, step);
+}
 
 void* systemAllocate(size_t alignment, size_t size) {
 #if defined(_WIN32)
   return _aligned_malloc(size, alignment);
 #else
-  return std::aligned_alloc(alignment, size);
+  return std::aligned_alloc(alignment, roundUp(size, alignment));
 #endif
 }
 
@@ -45,67 +60,122 @@ Memory::Memory() {
 }
 
 Memory::~Memory() {
-  for (auto& [block, size] : sizes_) systemFree(block);
-}
-
-// Eight classes an octave: at most an eighth is wasted, and sizes that differ a little share their blocks.
-size_t Memory::sizeClass(size_t bytes) {
-  bytes = std::max<size_t>(bytes, 64);
-  size_t step = 64;
-  while (step * 16 <= bytes) step *= 2;
-  return (bytes + step - 1) / step * step;
+  for (auto& [block, size] : used_)
+    if (size < smallest) systemFree(block);
+  for (auto& [size, blocks] : small_)
+    for (void* block : blocks) systemFree(block);
+  for (auto& [start, size] : segments_) systemFree(start);
 }
 
 void* Memory::allocate(size_t bytes) {
-  const size_t size = sizeClass(bytes);
-  auto bin = free_.find(size);
-  void* block;
-  if (bin != free_.end() && !bin->second.empty()) {
-    block = bin->second.back();
-    bin->second.pop_back();
-    cached_ -= size;
-  } else {
-    block = obtain(size);
-    sizes_[block] = size;
-  }
+  const size_t size = roundedSize(bytes);
+  void* block = size < smallest ? allocateSmall(size) : allocateLarge(size);
+  used_[block] = size;
   live_ += size;
+  cached_ -= size;
   return block;
 }
 
 void Memory::free(void* block) {
-  const size_t size = sizes_.at(block);
-  free_[size].push_back(block);
+  const auto entry = used_.find(block);
+  const size_t size = entry->second;
+  used_.erase(entry);
   live_ -= size;
   cached_ += size;
+  if (size < smallest) small_[size].push_back(block);
+  else addFree(static_cast<char*>(block), size);
 }
 
-void* Memory::obtain(size_t size) {
-  // What a past phase left behind (an evaluation's shapes, say) goes back before the process grows by more than a quarter.
-  if (cached_ + size > std::max(live_ / 4, size_t{64} << 20)) trim();
-  const bool large = size >= hugePage;
-  const size_t alignment = large ? hugePage : 64;
-  const size_t padded = (size + alignment - 1) / alignment * alignment;
-  void* block = systemAllocate(alignment, padded);
-  if (block == nullptr) {
-    trim();
-    block = systemAllocate(alignment, padded);
+void* Memory::allocateSmall(size_t size) {
+  std::vector<void*>& blocks = small_[size];
+  if (blocks.empty()) {
+    blocks.push_back(obtain(64, size));
+    cached_ += size;
   }
-  if (block == nullptr) throw std::bad_alloc();
-#if defined(__linux__)
-  if (large) madvise(block, padded, MADV_HUGEPAGE);
-#endif
+  void* block = blocks.back();
+  blocks.pop_back();
   return block;
 }
 
-void Memory::trim() {
-  for (auto& [size, blocks] : free_) {
-    for (void* block : blocks) {
-      sizes_.erase(block);
-      systemFree(block);
+void* Memory::allocateLarge(size_t size) {
+  auto fit = freeBySize_.lower_bound({size, nullptr});
+  if (fit == freeBySize_.end()) {
+    addSegment(size);
+    fit = freeBySize_.lower_bound({size, nullptr});
+  }
+  const auto [whole, start] = *fit;
+  removeFree(start, whole);
+  if (whole > size) addFree(start + size, whole - size);
+  return start;
+}
+
+void Memory::addSegment(size_t size) {
+  // What a past phase left behind (an evaluation's shapes, say) goes back before the process grows by more than a quarter.
+  if (cached_ + size > std::max(live_ / 4, segmentSize)) trim();
+  size = roundUp(std::max(size, segmentSize), hugePage);
+  void* start = obtain(hugePage, size);
+#if defined(__linux__)
+  madvise(start, size, MADV_HUGEPAGE);
+#endif
+  segments_[static_cast<char*>(start)] = size;
+  cached_ += size;
+  addFree(static_cast<char*>(start), size);
+}
+
+void* Memory::obtain(size_t alignment, size_t size) {
+  void* block = systemAllocate(alignment, size);
+  if (block == nullptr) {
+    trim();
+    block = systemAllocate(alignment, size);
+  }
+  if (block == nullptr) throw std::bad_alloc();
+  return block;
+}
+
+void Memory::addFree(char* start, size_t size) {
+  // Neighbours of other segments stay apart, so that a segment can go back as it came.
+  const auto next = free_.lower_bound(start);
+  if (next != free_.end() && next->first == start + size && segments_.count(next->first) == 0) {
+    const size_t after = next->second;
+    removeFree(start + size, after);
+    size += after;
+  }
+  const auto right = free_.lower_bound(start);
+  if (right != free_.begin() && segments_.count(start) == 0) {
+    const auto [left, before] = *std::prev(right);
+    if (left + before == start) {
+      removeFree(left, before);
+      start = left;
+      size += before;
     }
+  }
+  free_[start] = size;
+  freeBySize_.insert({size, start});
+}
+
+void Memory::removeFree(char* start, size_t size) {
+  free_.erase(start);
+  freeBySize_.erase({size, start});
+}
+
+void Memory::trim() {
+  for (auto& [size, blocks] : small_) {
+    for (void* block : blocks) systemFree(block);
+    cached_ -= size * blocks.size();
     blocks.clear();
   }
-  cached_ = 0;
+  for (auto segment = segments_.begin(); segment != segments_.end();) {
+    const auto [start, size] = *segment;
+    const auto hole = free_.find(start);
+    if (hole == free_.end() || hole->second != size) {
+      ++segment;
+      continue;
+    }
+    removeFree(start, size);
+    systemFree(start);
+    cached_ -= size;
+    segment = segments_.erase(segment);
+  }
 #if defined(__linux__)
   malloc_trim(0);
 #endif

@@ -46,3 +46,7 @@ case "$(uname -m)" in
     ;;
   *) try native "" ;;
 esac
+
+# shellcheck disable=SC2086
+${CXX:-c++} ${flags%-fno-exceptions*} ${flags#*-fno-rtti} test/memory_test.cc executor/memory.cc -o "$out/test"
+"$out/test"
