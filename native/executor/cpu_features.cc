@@ -6,8 +6,11 @@
 #include <cpuid.h>
 #endif
 #if defined(__linux__)
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace inkling {
@@ -56,15 +59,48 @@ std::vector<std::string> supportedIsas() {
   return isas;
 }
 
+#elif defined(__aarch64__)
+
+namespace {
+
+// What version 8.0 of the architecture does not promise: products of four bytes (DotProd), of unsigned by signed bytes (I8MM), of bf16 pairs.
+struct ArmFeatures {
+  bool dotProduct = false, mixedBytes = false, bf16 = false;
+};
+
+#if defined(__linux__)
+ArmFeatures armFeatures() {
+  const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
+  return {(first >> 20 & 1) != 0, (second >> 13 & 1) != 0, (second >> 14 & 1) != 0};  // HWCAP_ASIMDDP, HWCAP2_I8MM, HWCAP2_BF16
+}
+#elif defined(__APPLE__)
+ArmFeatures armFeatures() {
+  const auto has = [](const char* name) {
+    int value = 0;
+    size_t size = sizeof value;
+    return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+  };
+  return {has("hw.optional.arm.FEAT_DotProd"), has("hw.optional.arm.FEAT_I8MM"), has("hw.optional.arm.FEAT_BF16")};
+}
 #else
+ArmFeatures armFeatures() { return {}; }
+#endif
+
+}  // namespace
 
 std::vector<std::string> supportedIsas() {
-#if defined(__aarch64__)
-  return {"neon", "portable"};
-#else
-  return {"portable"};
-#endif
+  std::vector<std::string> isas;
+  const ArmFeatures features = armFeatures();
+  if (features.dotProduct && features.mixedBytes && features.bf16) isas.push_back("neonbf16");
+  if (features.dotProduct) isas.push_back("neondot");
+  isas.push_back("neon");
+  isas.push_back("portable");
+  return isas;
 }
+
+#else
+
+std::vector<std::string> supportedIsas() { return {"portable"}; }
 
 #endif
 

@@ -14,7 +14,10 @@ namespace {
 
 #if defined(_WIN32)
 void* openLibrary(const char* path, std::string& error) {
-  void* handle = reinterpret_cast<void*>(LoadLibraryA(path));
+  // Paths come from JavaScript in UTF-8, which the functions for narrow strings take for the code page.
+  std::wstring wide(static_cast<size_t>(MultiByteToWideChar(CP_UTF8, 0, path, -1, nullptr, 0)), L'\0');
+  MultiByteToWideChar(CP_UTF8, 0, path, -1, wide.data(), static_cast<int>(wide.size()));
+  void* handle = reinterpret_cast<void*>(LoadLibraryW(wide.c_str()));
   if (handle == nullptr) error = "cannot open " + std::string(path) + ", error " + std::to_string(GetLastError());
   return handle;
 }

@@ -86,10 +86,6 @@ inline void storeRow(const Matrix& matrix, int64_t row, const float* x, float sc
 
 // ---- words and their product -----------------------------------------------------------------------------------------------------------
 
-#if defined(INKLING_AVX512) && defined(__AVX512BF16__)
-#define INKLING_BF16_PAIRS 1
-#endif
-
 // Two bf16 that are neighbours along the contraction, the first in the lower half.
 struct Pair {
   uint32_t bits;
@@ -115,7 +111,7 @@ INKLING_INLINE Vec broadcast(float a) { return set1(a); }
 INKLING_INLINE Vec broadcast(Pair a) { return fromBits(set1(static_cast<int32_t>(a.bits))); }
 INKLING_INLINE Vec multiplyAdd(float, Vec a, Vec b, Vec c) { return fma(a, b, c); }
 #if defined(INKLING_BF16_PAIRS)
-INKLING_INLINE Vec multiplyAdd(Pair, Vec a, Vec b, Vec c) { return {_mm512_dpbf16_ps(c.v, (__m512bh)a.v, (__m512bh)b.v)}; }
+INKLING_INLINE Vec multiplyAdd(Pair, Vec a, Vec b, Vec c) { return simd::multiplyAddPairs((simd::WordLanes)a.v, (simd::WordLanes)b.v, c); }
 #endif
 
 constexpr int maxRows = 6;
@@ -212,9 +208,13 @@ INKLING_INLINE Vec rowWords(const T* row, int64_t i, int64_t width) {
   if constexpr (perWord<Word> == 1) {
     return left >= W ? load<T>(row + i) : loadPartial<T>(row + i, static_cast<int>(left));
   } else {
-#if defined(INKLING_BF16_PAIRS)
+#if defined(INKLING_AVX512)
     const __mmask32 mask = left >= 2 * W ? ~0u : (1u << left) - 1;
     return {_mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, row + i))};
+#else
+    Vec r = zero();
+    std::memcpy(&r, row + i, static_cast<size_t>(smaller(left, 2 * W)) * 2);
+    return r;
 #endif
   }
 }

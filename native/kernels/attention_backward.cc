@@ -176,7 +176,7 @@ struct Backward {
         word = load<float>(row + j);
 #if defined(INKLING_BF16_PAIRS)
         if constexpr (perWord<Word> == 2) {
-          const auto bits = [](Vec x) { return Ints{(IntLanes)_mm512_cvtepu16_epi32((__m256i)roundToBf16(x))}; };
+          const auto bits = [](Vec x) { return shiftRightLogical(bitsOf(widenBf16(roundToBf16(x))), 16); };
           word = fromBits(bits(word) | (two ? bits(load<float>(row + keyBlock + j)) << 16 : set1(static_cast<int32_t>(0))));
         }
 #endif

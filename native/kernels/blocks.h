@@ -91,6 +91,8 @@ INKLING_INLINE WordLanes lookUp(const uint8_t (&table)[16], WordLanes codes) {
 #elif defined(INKLING_AVX2)
   const __m256i entries = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
   return (WordLanes)_mm256_shuffle_epi8(entries, (__m256i)codes);
+#elif defined(INKLING_NEON)
+  return (WordLanes)vqtbl1q_u8(vld1q_u8(table), (uint8x16_t)codes);
 #else
   uint8_t bytes[4 * W];
   std::memcpy(bytes, &codes, sizeof bytes);

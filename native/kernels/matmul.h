@@ -11,9 +11,6 @@
 #include "../generated/contract.h"
 #include "simd.h"
 
-#if defined(__AVX512BF16__)
-#define INKLING_BF16_PAIRS 1
-#endif
 // The emulation of tiles (native/test) makes the AMX path testable on a processor that has none.
 #if defined(__AMX_BF16__) || defined(INKLING_EMULATE_AMX)
 #define INKLING_AMX 1

@@ -73,7 +73,7 @@ INKLING_INLINE Vec multiplyAdd(WordLanes a, WordLanes b, Vec acc) {
     return simd::fma({(FloatLanes)a}, {(FloatLanes)b}, acc);
   } else {
 #if defined(INKLING_BF16_PAIRS)
-    return {_mm512_dpbf16_ps(acc.v, (__m512bh)a, (__m512bh)b)};
+    return simd::multiplyAddPairs(a, b, acc);
 #else
     const Vec low = simd::fma({(FloatLanes)(a << 16)}, {(FloatLanes)(b << 16)}, acc);
     return simd::fma({(FloatLanes)(a & 0xffff0000u)}, {(FloatLanes)(b & 0xffff0000u)}, low);

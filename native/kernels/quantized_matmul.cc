@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "blocks.h"
+#include "dot_neon.h"
 #include "matmul_finish.h"
 #include "walk.h"
 
@@ -99,6 +100,8 @@ INKLING_INLINE Ints dot(Ints acc, WordLanes codes, uint32_t a) {
   const __m128i even = _mm_madd_epi16((__m128i)(codes & 0x00ff00ffu), _mm_srai_epi16(_mm_slli_epi16(as, 8), 8));
   const __m128i odd = _mm_madd_epi16((__m128i)(codes >> 8 & 0x00ff00ffu), _mm_srai_epi16(as, 8));
   return {(IntLanes)_mm_add_epi32((__m128i)acc.v, _mm_add_epi32(even, odd))};
+#elif defined(INKLING_NEON)
+  return {(IntLanes)dotNeon<largest>((int32x4_t)acc.v, (uint8x16_t)codes, vreinterpretq_s8_u32(vdupq_n_u32(a)))};
 #else
   IntLanes sum = acc.v;
   for (int t = 0; t < 4; t++) sum += (IntLanes)(codes >> (8 * t) & 255u) * static_cast<int8_t>(a >> (8 * t));

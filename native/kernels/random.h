@@ -31,6 +31,8 @@ INKLING_INLINE WideLanes multiply32(WideLanes a, uint64_t b) {
   return (WideLanes)_mm256_mul_epu32((__m256i)a, (__m256i)all);
 #elif defined(__SSE2__)
   return (WideLanes)_mm_mul_epu32((__m128i)a, (__m128i)all);
+#elif defined(INKLING_NEON)
+  return (WideLanes)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)all));
 #else
   return (a & 0xffffffff) * all;
 #endif

@@ -19,7 +19,8 @@
 #if defined(__AVX512F__) || defined(__AVX2__) || defined(__SSE2__)
 #include <immintrin.h>
 #endif
-#if defined(__ARM_NEON) && defined(__aarch64__)
+// Portable kernels have a library of their own on every machine, and there nothing but the compiler's vectors.
+#if defined(__ARM_NEON) && defined(__aarch64__) && !defined(INKLING_ISA_PORTABLE)
 #include <arm_neon.h>
 #define INKLING_NEON 1
 #endif
@@ -27,6 +28,11 @@
 #define INKLING_AVX512 1
 #elif defined(__AVX2__) && defined(__FMA__)
 #define INKLING_AVX2 1
+#endif
+
+// Whether the processor multiplies bf16 in pairs.
+#if defined(__AVX512BF16__) || (defined(INKLING_NEON) && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC))
+#define INKLING_BF16_PAIRS 1
 #endif
 
 #define INKLING_INLINE inline __attribute__((always_inline))
@@ -138,6 +144,17 @@ INKLING_INLINE Vec fnma(Vec a, Vec b, Vec c) {
   return {c.v - a.v * b.v};
 #endif
 }
+
+#if defined(INKLING_BF16_PAIRS)
+// c + a b, where a lane of a and b is a pair of bf16 whose products are added.
+INKLING_INLINE Vec multiplyAddPairs(WordLanes a, WordLanes b, Vec c) {
+#if defined(INKLING_AVX512)
+  return {_mm512_dpbf16_ps(c.v, (__m512bh)a, (__m512bh)b)};
+#else
+  return {vbfdotq_f32(c.v, (bfloat16x8_t)a, (bfloat16x8_t)b)};
+#endif
+}
+#endif
 
 INKLING_INLINE Vec sqrt(Vec a) {
 #if defined(INKLING_AVX512)
@@ -325,6 +342,8 @@ INKLING_INLINE HalfLanes roundToBf16Exact(Vec a) {
 INKLING_INLINE HalfLanes roundToBf16(Vec a) {
 #if defined(INKLING_AVX512) && defined(__AVX512BF16__)
   return (HalfLanes)_mm512_cvtneps_pbh(a.v);
+#elif defined(INKLING_NEON) && defined(INKLING_BF16_PAIRS)
+  return (HalfLanes)vcvt_bf16_f32(a.v);
 #else
   return roundToBf16Exact(a);
 #endif
@@ -345,6 +364,8 @@ INKLING_INLINE Vec widenF16(HalfLanes a) {
   return {_mm512_cvtph_ps((__m256i)a)};
 #elif defined(INKLING_AVX2) && defined(__F16C__)
   return {_mm256_cvtph_ps((__m128i)a)};
+#elif defined(INKLING_NEON)
+  return {vcvt_f32_f16((float16x4_t)a)};
 #else
   const WordLanes word = __builtin_convertvector(a, WordLanes);
   const WordLanes magnitude = word & 0x7fff;
@@ -386,6 +407,8 @@ INKLING_INLINE HalfLanes roundToF16(Vec a) {
   return (HalfLanes)_mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT);
 #elif defined(INKLING_AVX2) && defined(__F16C__)
   return (HalfLanes)_mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(INKLING_NEON)
+  return (HalfLanes)vcvt_f16_f32(a.v);
 #else
   HalfLanes half;
   for (int i = 0; i < W; i++) half[i] = toF16(a.v[i]);

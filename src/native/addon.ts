@@ -5,7 +5,7 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { InklingError } from "../errors.js";
 import { contractFingerprint } from "../tensor/contract.fingerprint.js";
@@ -58,8 +58,10 @@ export function builtIsas(): string[] {
   return readdirSync(buildFolder).flatMap((name) => /^kernels-(\w+)\.(?:so|dylib|dll)$/.exec(name)?.[1] ?? []);
 }
 
-/** build/ lies beside package.json, above this file in src/ as in dist/src/. */
+/** INKLING_BUILD, or build/ beside package.json, above this file in src/ as in dist/src/. */
 function findBuildFolder(): string {
+  const given = process.env["INKLING_BUILD"];
+  if (given !== undefined) return resolve(given);
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "package.json"))) {
     const parent = dirname(folder);
