@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { DenseKeyValueCache } from "../src/generate/key-value-cache.js";
 import { LanguageModel } from "../src/index.js";
-import { CpuDevice, Tensor, defaultDevice, noGrad, scope, type FloatDType } from "../src/tensor/index.js";
+import { Tensor, defaultDevice, noGrad, scope, type FloatDType } from "../src/tensor/index.js";
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { dtype: { type: "string", default: "f32" } } });
 const dtype = values.dtype as FloatDType;
@@ -31,6 +31,7 @@ async function read(tokens: readonly number[], at: number, cache: DenseKeyValueC
   );
   await logits.data();
   logits.dispose();
+  device.endPhase?.(tokens.length === 1 ? "token" : "prompt");
 }
 
 const warm = new DenseKeyValueCache({ capacity: 8 });
@@ -49,15 +50,9 @@ async function measured(tokens: number, body: () => Promise<void>): Promise<[num
 for await (const _ of createInterface({ input: process.stdin })) {
   const cache = new DenseKeyValueCache({ capacity: prompt + repeats + 1 });
   const [prefill, prefillOfProcessor] = await measured(prompt, () => read(ids(prompt), 0, cache));
-  if (device instanceof CpuDevice) device.profile();
   const [decode, decodeOfProcessor] = await measured(repeats, async () => {
     for (let i = 0; i < repeats; i++) await read(ids(1, i), prompt + i, cache);
   });
-  if (process.env["INKLING_PROFILE"] === "1" && device instanceof CpuDevice) {
-    for (const { kernel, calls, seconds } of device.profile()) {
-      console.error(`${kernel.padEnd(20)} ${String(calls / repeats).padStart(8)} calls  ${((1000 * seconds) / repeats).toFixed(3).padStart(10)} ms a token`);
-    }
-  }
   cache.dispose();
   console.log(JSON.stringify({ prefill, decode, prefillOfProcessor, decodeOfProcessor, peakRssBytes: process.resourceUsage().maxRSS * 1024 }));
 }

@@ -54,9 +54,11 @@ export class Peer {
     }
   }
 
+  /** Ends its input, with which it ends by itself (and prints its profile, where it has one). */
   close(): void {
     this.#process.stdin.end();
-    this.#process.kill();
+    const timer = setTimeout(() => this.#process.kill(), 5000);
+    this.#process.once("exit", () => clearTimeout(timer));
   }
 }
 

@@ -7,7 +7,7 @@
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { Decoder } from "../src/model/index.js";
-import { CpuDevice, Tensor, backward, defaultDevice, scope, type FloatDType } from "../src/tensor/index.js";
+import { Tensor, backward, defaultDevice, scope, type FloatDType } from "../src/tensor/index.js";
 import { Random } from "../src/tensor/random.js";
 import { clipScale } from "../src/train/clip.js";
 import { makeOptimizer } from "../src/train/optimizers/index.js";
@@ -46,6 +46,7 @@ function queueStep(): Promise<number> {
   });
   const value = loss.item();
   loss.dispose();
+  device.endPhase?.("step");
   return value;
 }
 
@@ -66,10 +67,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   await previous;
   const seconds = (performance.now() - start) / 1000;
-  if (process.env["INKLING_PROFILE"] === "1" && device instanceof CpuDevice) {
-    for (const { kernel, calls, seconds: spent } of device.profile()) {
-      console.error(`${kernel.padEnd(20)} ${String(calls / steps).padStart(8)} calls  ${((1000 * spent) / steps).toFixed(3).padStart(10)} ms a step`);
-    }
-  }
   console.log(JSON.stringify({ tokensPerSecond: (steps * batch * context) / seconds, stepMs: (1000 * seconds) / steps, peakRssBytes: process.resourceUsage().maxRSS * 1024 }));
 }

@@ -103,10 +103,12 @@ std::string describe(Opcode opcode, const int32_t* words, const int32_t* end) {
   return text + ")";
 }
 
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
 }  // namespace
 
 Executor::Executor(const KernelTable& kernels, int threads)
-    : kernels_(kernels), pool_(threads), profile_(opcodeCount), thread_([this] { loop(); }) {}
+    : kernels_(kernels), pool_(threads), thread_([this] { loop(); }) {}
 
 Executor::~Executor() {
   {
@@ -163,9 +165,9 @@ void Executor::read(int32_t buffer, int64_t offset, int64_t bytes, void* target,
   push(std::move(job));
 }
 
-std::vector<KernelProfile> Executor::profile() {
+std::vector<LaunchTimes> Executor::profile() {
   std::lock_guard lock(profileMutex_);
-  return std::exchange(profile_, std::vector<KernelProfile>(opcodeCount));
+  return std::exchange(profile_, {});
 }
 
 void Executor::loop() {
@@ -173,8 +175,11 @@ void Executor::loop() {
     Job job;
     {
       std::unique_lock lock(mutex_);
+      const bool timed = profiling_ && jobs_.empty();
+      const double began = timed ? now() : 0;
       ready_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
       if (stop_) return;
+      if (timed) waited_ += now() - began;
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
@@ -229,8 +234,20 @@ void Executor::runCommands(const std::vector<int32_t>& words) {
         Buffer& buffer = buffers_.at(static_cast<size_t>(begin[0]));
         if (buffer.data != nullptr) memory_.free(buffer.data);
         buffer = {};
-      } else if (error_.empty()) {
-        runKernel(static_cast<Opcode>(code), begin, end);
+      } else if (!profiling_) {
+        if (error_.empty()) runKernel(static_cast<Opcode>(code), begin, end);
+      } else {
+        // Timed to the end of this scope, whatever happens in it.
+        struct Timer {
+          Executor& executor;
+          LaunchTimes times{now(), 0, std::exchange(executor.waited_, 0)};
+          ~Timer() {
+            times.ended = now();
+            std::lock_guard lock(executor.profileMutex_);
+            executor.profile_.push_back(times);
+          }
+        } timer{*this};
+        if (error_.empty()) runKernel(static_cast<Opcode>(code), begin, end);
       }
     } catch (const std::bad_alloc&) {
       report(0, "out of memory: the device holds " + std::to_string(memory_.live()) + " bytes and the system gives no more");
@@ -248,17 +265,7 @@ void Executor::runKernel(Opcode opcode, const int32_t* words, const int32_t* end
   } guard{*this};
   CommandReader reader(*this, words, end);
   Context& context = *this;
-  if (profiling_) {
-    const auto start = std::chrono::steady_clock::now();
-    dispatch(opcode, reader, kernels_, context);
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    std::lock_guard lock(profileMutex_);
-    auto& entry = profile_[static_cast<size_t>(opcode)];
-    entry.calls++;
-    entry.seconds += took.count();
-  } else {
-    dispatch(opcode, reader, kernels_, context);
-  }
+  dispatch(opcode, reader, kernels_, context);
   if (!error_.empty()) error_ = describe(opcode, words, end) + ": " + error_;
 }
 

@@ -2,6 +2,7 @@
 // and neither Node nor what a model is.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdarg>
 #include <cstdint>
@@ -21,9 +22,11 @@ namespace inkling {
 // Commands that are not kernels; their codes are negative. Their words: code, buffer, and for allocate the bytes (low, high).
 enum class Control : int32_t { allocate = -1, free = -2 };
 
-struct KernelProfile {
-  int64_t calls = 0;
-  double seconds = 0;
+// When one launch ran, in seconds of a steady clock, and for how long the queue had been empty since the launch before it.
+struct LaunchTimes {
+  double began = 0;
+  double ended = 0;
+  double waited = 0;
 };
 
 class Executor final : private Context {
@@ -48,8 +51,10 @@ class Executor final : private Context {
   // allocations and frees.
   void read(int32_t buffer, int64_t offset, int64_t bytes, void* target, Done done);
 
-  std::vector<KernelProfile> profile();
+  // While it is on, every launch is timed; to be set before the first. `profile` hands over the launches that ended since it was last called, in the
+  // order of the queue; one that an error let drop counts as one that took no time.
   void setProfiling(bool on) { profiling_ = on; }
+  std::vector<LaunchTimes> profile();
   int threads() const { return pool_.threads(); }
 
  private:
@@ -92,9 +97,10 @@ class Executor final : private Context {
   std::string error_;
   int64_t errorOrder_ = 0;
 
-  bool profiling_ = false;
+  std::atomic<bool> profiling_ = false;
+  double waited_ = 0;  // since the last launch; of the queue's thread alone
   std::mutex profileMutex_;
-  std::vector<KernelProfile> profile_;
+  std::vector<LaunchTimes> profile_;
 
   std::mutex mutex_;
   std::condition_variable ready_;

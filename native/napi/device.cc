@@ -1,6 +1,7 @@
 // The executor as JavaScript sees it: create, submit commands, write, and read as a promise.
 #include "device.h"
 
+#include <cstring>
 #include <memory>
 
 #include "../executor/cpu_features.h"
@@ -137,26 +138,17 @@ napi_value setProfiling(napi_env env, napi_callback_info info) {
   return undefined(env);
 }
 
-// profile(device): [[kernel, calls, seconds], ...] since the last call
+// profile(device): Float64Array of (began, ended, waited) for each launch since the last call
 napi_value profile(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
-  const auto profile = deviceOf(env, arguments[0])->executor->profile();
-  napi_value list;
-  check(env, napi_create_array(env, &list));
-  uint32_t count = 0;
-  for (int32_t i = 0; i < opcodeCount; i++) {
-    const auto& entry = profile[static_cast<size_t>(i)];
-    if (entry.calls == 0) continue;
-    napi_value row, calls, seconds;
-    check(env, napi_create_array(env, &row));
-    check(env, napi_create_int64(env, entry.calls, &calls));
-    check(env, napi_create_double(env, entry.seconds, &seconds));
-    check(env, napi_set_element(env, row, 0, fromString(env, opcodeNames[i])));
-    check(env, napi_set_element(env, row, 1, calls));
-    check(env, napi_set_element(env, row, 2, seconds));
-    check(env, napi_set_element(env, list, count++, row));
-  }
-  return list;
+  const auto launches = deviceOf(env, arguments[0])->executor->profile();
+  static_assert(sizeof(LaunchTimes) == 3 * sizeof(double));
+  void* memory;
+  napi_value buffer, result;
+  check(env, napi_create_arraybuffer(env, launches.size() * sizeof(LaunchTimes), &memory, &buffer));
+  if (!launches.empty()) std::memcpy(memory, launches.data(), launches.size() * sizeof(LaunchTimes));
+  check(env, napi_create_typedarray(env, napi_float64_array, 3 * launches.size(), buffer, 0, &result));
+  return result;
 }
 
 }  // namespace

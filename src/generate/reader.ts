@@ -42,9 +42,11 @@ export class Reader {
   /** The logits that follow each sequence, [rows, vocabSize]. Throws the signal's reason between two parts of a prompt. */
   async next(rows: readonly Sequence[]): Promise<Float32Array> {
     try {
-      const logits = this.#isHeld(rows) ? this.#step(rows) : await this.#read(rows);
+      const held = this.#isHeld(rows);
+      const logits = held ? this.#step(rows) : await this.#read(rows);
       try {
         const data = await logits.data();
+        this.model.device.endPhase?.(held ? "token" : "prompt");
         return data instanceof Float32Array ? data : Float32Array.from(data);
       } finally {
         logits.dispose();

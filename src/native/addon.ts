@@ -24,9 +24,10 @@ export interface NativeAddon {
   write(device: NativeDevice, buffer: number, byteOffset: number, bytes: Uint8Array): void;
   writeFile(device: NativeDevice, buffer: number, byteOffset: number, descriptor: number, position: number, byteLength: number, order: Uint32Array, rowBytes: number): void;
   read(device: NativeDevice, buffer: number, byteOffset: number, byteLength: number): Promise<ArrayBuffer>;
+  /** Before the first launch. */
   setProfiling(device: NativeDevice, on: boolean): void;
-  /** Kernel, calls and seconds since the last call. */
-  profile(device: NativeDevice): [kernel: string, calls: number, seconds: number][];
+  /** For each launch that ended since the last call, in order: when it began and ended, and how long the queue was empty before it, in seconds. */
+  profile(device: NativeDevice): Float64Array;
   readonly tokenizer: NativeTokenizer;
 }
 

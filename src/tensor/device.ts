@@ -54,4 +54,6 @@ export interface Device {
   synchronize(): Promise<void>;
   /** Appends a kernel. The operands obey the contract (shapes, dtypes and layouts were checked by the launcher). */
   launch<K extends KernelName>(kernel: K, operands: Operands<K, BufferView>, attributes: Attributes<K>): void;
+  /** For the profile of a device that keeps one: what was launched since the last call was a step, a token, or whatever `name` says. */
+  endPhase?(name: string): void;
 }

@@ -237,6 +237,7 @@ class Run {
       }
     }
     // Evaluations and saves are not the step's time.
+    model.device.endPhase?.("look");
     this.#lastTime = performance.now();
     return report;
   }
@@ -304,6 +305,7 @@ function queueStep(
   for (const result of results) result.dispose();
   // Whoever waits for the step hears of its failure; until then it is not unhandled.
   values.catch(() => undefined);
+  device.endPhase?.("step");
   return values as Promise<[number, number]>;
 }
 

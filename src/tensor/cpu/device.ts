@@ -11,12 +11,15 @@ import { builtIsas, kernelLibrary, loadAddon, type NativeAddon, type NativeDevic
 import { enums, kernelNames, kernelSpec, type Attributes, type KernelName, type Operands } from "../contract.js";
 import type { BufferId, BufferView, Device, FileSource } from "../device.js";
 import { dtypes, type DType } from "../dtype.js";
+import { Profiler, formatProfile, type PhaseProfile } from "./profile.js";
 
 export interface CpuDeviceOptions {
   /** An instruction set of `availableIsas()`; by default INKLING_ISA, else the best. */
   isa?: string;
   /** By default INKLING_THREADS, else one a core. The results do not depend on it. */
   threads?: number;
+  /** Times every launch; by default with INKLING_PROFILE=1, which also prints the profile when the process ends. */
+  profile?: boolean;
 }
 
 const control = { allocate: -1, free: -2 };
@@ -50,6 +53,7 @@ export class CpuDevice implements Device {
   readonly threads: number;
   readonly #addon: NativeAddon;
   readonly #native: NativeDevice;
+  readonly #profiler: Profiler | undefined;
 
   readonly #words = new Int32Array(batchWords);
   readonly #floats = new Float32Array(this.#words.buffer);
@@ -60,12 +64,15 @@ export class CpuDevice implements Device {
   readonly #freeIds: BufferId[] = [];
   #nextId: BufferId = 0;
 
-  private constructor(addon: NativeAddon, isa: string, threads: number) {
+  private constructor(addon: NativeAddon, isa: string, threads: number, profile: boolean) {
     this.isa = isa;
     this.threads = threads;
     this.#addon = addon;
     this.#native = addon.createDevice(kernelLibrary(isa), threads);
-    if (process.env["INKLING_PROFILE"] === "1") this.setProfiling(true);
+    if (profile) {
+      addon.setProfiling(this.#native, true);
+      this.#profiler = new Profiler(() => addon.profile(this.#native));
+    }
   }
 
   /** Whether the native kernels were built for this machine. */
@@ -96,7 +103,10 @@ export class CpuDevice implements Device {
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
       throw new InklingError(`The number of threads is a whole number from 1 to 1024, not ${threads}.`, { code: "bad-threads" });
     }
-    return new CpuDevice(addon, isa, threads);
+    const printed = process.env["INKLING_PROFILE"] === "1";
+    const device = new CpuDevice(addon, isa, threads, options.profile ?? printed);
+    if (printed && device.#profiler !== undefined) process.on("exit", () => console.error(`\n${formatProfile(device.profile(), device.description)}`));
+    return device;
   }
 
   get description(): string {
@@ -146,6 +156,7 @@ export class CpuDevice implements Device {
   }
 
   launch<K extends KernelName>(kernel: K, operands: Operands<K, BufferView>, attributes: Attributes<K>): void {
+    this.#profiler?.launched(kernel, operands, attributes);
     const { opcode, operands: names, attributes: list } = encodings[kernel];
     const views = operands as Readonly<Record<string, BufferView | undefined>>;
     const values = attributes as Readonly<Record<string, number | string>>;
@@ -176,16 +187,13 @@ export class CpuDevice implements Device {
     if (++this.#kernels >= batchKernels) this.#flush();
   }
 
-  setProfiling(on: boolean): void {
-    this.#addon.setProfiling(this.#native, on);
+  endPhase(name: string): void {
+    this.#profiler?.endPhase(name);
   }
 
-  /** Seconds spent in each kernel since the last call, most first; empty unless profiling is on. Wait for the queue before. */
-  profile(): { kernel: string; calls: number; seconds: number }[] {
-    return this.#addon
-      .profile(this.#native)
-      .map(([kernel, calls, seconds]) => ({ kernel, calls, seconds }))
-      .sort((a, b) => b.seconds - a.seconds);
+  /** Where the time went of all that has run; empty unless profiling is on. */
+  profile(): PhaseProfile[] {
+    return this.#profiler?.profile() ?? [];
   }
 
   #start = 0;
