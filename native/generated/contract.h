@@ -5,7 +5,7 @@
 
 namespace inkling {
 
-constexpr const char* contractFingerprint = "219b40bc0baafd24";
+constexpr const char* contractFingerprint = "a25e24558766fd22";
 
 enum class UnaryOp : int32_t { neg, abs, exp, log, sqrt, rsqrt, reciprocal, square, sin, cos, tanh, sigmoid, erf, relu, gelu, geluTanh, silu, softplus, sign, floor, isFinite };
 
@@ -65,10 +65,11 @@ enum class Opcode : int32_t {
 constexpr int32_t opcodeCount = 43;
 constexpr const char* opcodeNames[] = {"copy", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "dequantize", "quantize", "interleave", "quantizedMatmul", "quantizedEmbedding", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "quantizeInt8", "attentionInt8", "conv1d", "conv1dBackward", "crossEntropy", "adamw", "sgd"};
 
-// y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0.
+// y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0. With `at`, y is longer along its second axis, and x goes there from that place on (keys into a cache): an error where it does not fit.
 struct CopyParams {
   TensorView x;  // in: any [...], strided
   TensorView y;  // out: any [...] as x, strided
+  TensorView at;  // in, optional: i32 [], dense
 };
 
 // y = value.
@@ -353,7 +354,7 @@ struct RopeParams {
   int32_t inverse;
 };
 
-// out = softmax(score) v, score = scale * q k^T (softcap: c * tanh(score / c)) - slope * distance, over the visible keys: with `causal` those up to the query (query i stands at key position i + keys - queries), with `window` > 0 the last `window` of them, from `starts[batch]` on, and where mask is not 0. Head h reads key head floor(h / (heads / keyHeads)). logSumExp is kept for the backward pass. A query that sees nothing gives 0. With p > 0 the weights pass a dropout whose element index is ((batch * heads + head) * queries + query) * keys + key (Dao et al. 2022, 2023 for the tiling).
+// out = softmax(score) v, score = scale * q k^T (softcap: c * tanh(score / c)) - slope * distance, over the visible keys: with `causal` those up to the query (query i stands at key position i + keys - queries), with `window` > 0 the last `window` of them, from `starts[batch]` on, and where mask is not 0. Head h reads key head floor(h / (heads / keyHeads)). logSumExp is kept for the backward pass. A query that sees nothing gives 0. With `length`, only so many keys count, and k and v have room for more: an error where it is longer. With p > 0 the weights pass a dropout whose element index is ((batch * heads + head) * queries + query) * keys + key (Dao et al. 2022, 2023 for the tiling).
 struct AttentionParams {
   TensorView q;  // in: float [batch, queries, heads, d], rows
   TensorView k;  // in: float [batch, keys, keyHeads, d], rows
@@ -361,6 +362,7 @@ struct AttentionParams {
   TensorView slopes;  // in, optional: f32 [heads], dense
   TensorView starts;  // in, optional: i32 [batch], dense
   TensorView mask;  // in, optional: u8 [batch, heads, queries, keys], strided
+  TensorView length;  // in, optional: i32 [], dense
   TensorView out;  // out: float [batch, queries, heads, dv], dense
   TensorView logSumExp;  // out: f32 [batch, heads, queries], dense
   float scale;
@@ -397,11 +399,12 @@ struct AttentionBackwardParams {
   int32_t stream;
 };
 
-// rows as 8-bit integers with a scale each: scale = max |x| / 127 over the last axis, y = 128 + round(x / scale), which is 128 where scale is 0. A row with a NaN or an infinity has such a scale, and its integers mean nothing.
+// rows as 8-bit integers with a scale each: scale = max |x| / 127 over the last axis, y = 128 + round(x / scale), which is 128 where scale is 0. A row with a NaN or an infinity has such a scale, and its integers mean nothing. `at` as in copy.
 struct QuantizeInt8Params {
   TensorView x;  // in: float [..., n], rows
   TensorView y;  // out: u8 [..., n], rows
   TensorView scale;  // out: f32 [...], strided
+  TensorView at;  // in, optional: i32 [], dense
 };
 
 // attention over keys and values that lie as quantizeInt8 makes them: k[i] stands for kScale (k[i] - 128), v likewise. For inference: no mask, no dropout, nothing kept for a backward pass.
@@ -413,6 +416,7 @@ struct AttentionInt8Params {
   TensorView vScale;  // in: f32 [batch, keys, keyHeads], strided
   TensorView slopes;  // in, optional: f32 [heads], dense
   TensorView starts;  // in, optional: i32 [batch], dense
+  TensorView length;  // in, optional: i32 [], dense
   TensorView out;  // out: float [batch, queries, heads, dv], dense
   float scale;
   int32_t causal;
@@ -591,6 +595,7 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       CopyParams p;
       p.x = reader.tensor();
       p.y = reader.tensor();
+      p.at = reader.tensor();
       if (reader.good()) kernels.copy(p, context);
       break;
     }
@@ -917,6 +922,7 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.slopes = reader.tensor();
       p.starts = reader.tensor();
       p.mask = reader.tensor();
+      p.length = reader.tensor();
       p.out = reader.tensor();
       p.logSumExp = reader.tensor();
       p.scale = reader.f32();
@@ -960,6 +966,7 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.x = reader.tensor();
       p.y = reader.tensor();
       p.scale = reader.tensor();
+      p.at = reader.tensor();
       if (reader.good()) kernels.quantizeInt8(p, context);
       break;
     }
@@ -972,6 +979,7 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.vScale = reader.tensor();
       p.slopes = reader.tensor();
       p.starts = reader.tensor();
+      p.length = reader.tensor();
       p.out = reader.tensor();
       p.scale = reader.f32();
       p.causal = reader.i32();

@@ -7,6 +7,7 @@
 // there are few, they are packed by all first and a task is one block of queries. A handful of queries (decoding) goes to attention_decode.cc.
 #include "attention.h"
 #include "attention_decode.h"
+#include "place.h"
 
 namespace inkling::kernels {
 
@@ -149,8 +150,9 @@ struct Forward {
 
 }  // namespace
 
-void attention(const AttentionParams& a, Context& context) {
-  if (a.out.elements() == 0 && a.logSumExp.elements() == 0) return;
+void attention(const AttentionParams& params, Context& context) {
+  AttentionParams a = params;
+  if ((a.out.elements() == 0 && a.logSumExp.elements() == 0) || !shorten(a.length, {&a.k, &a.v}, context)) return;
 #if defined(INKLING_BF16_PAIRS)
   if (usePairs({a.q.dtype, a.k.dtype, a.v.dtype})) {
     if (decodes(a)) Decode<Pair>{a}(context);

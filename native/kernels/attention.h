@@ -9,7 +9,6 @@
 // Packing pads with zeros: columns to whole vectors, an odd contraction to whole words. So tails cost a few idle lanes, never a branch.
 #pragma once
 
-#include <initializer_list>
 #include <type_traits>
 #include <utility>
 

@@ -9,7 +9,7 @@
 namespace inkling::kernels::attention_detail {
 
 constexpr int64_t decodeRows = 8;
-constexpr int64_t decodeChunk = 512;
+constexpr int64_t decodeChunk = 128;
 
 inline bool decodes(const AttentionParams& a) { return a.q.shape[1] * (a.q.shape[2] / a.k.shape[2]) <= decodeRows; }
 
@@ -25,11 +25,28 @@ INKLING_INLINE Vec sumEach(Vec (&sums)[W]) {
   else return sums[0];
 }
 
-// Rows of one head lie a whole token apart, which is too far for the processor to foresee.
-constexpr int64_t prefetchRows = 12;
+// Rows are asked for so many bytes ahead of their use: where the heads of a token lie together, a head's rows are too far apart for the processor to
+// foresee, and where a head's rows lie together, it stops at the end of each page.
+constexpr int64_t prefetchBytes = 8192;
 template <class T>
 INKLING_INLINE void prefetchRow(const T* row, int64_t width) {
   for (int64_t i = 0; i < width; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + i);
+}
+template <class T>
+INKLING_INLINE int64_t rowsAhead(int64_t width) {
+  return 1 + prefetchBytes / (larger(width, 1) * static_cast<int64_t>(sizeof(T)));
+}
+
+// W words of a row.
+template <class Word, class T>
+INKLING_INLINE Vec wholeWords(const T* row) {
+  if constexpr (perWord<Word> == 1) {
+    return load<T>(row);
+  } else {
+    Vec words;
+    std::memcpy(&words, row, sizeof words);
+    return words;
+  }
 }
 
 template <class Word>
@@ -84,7 +101,10 @@ struct Decode {
       storeRow(Matrix(a.out, batch, at), query, first, sum == 0 ? 0 : 1 / sum);
       a.logSumExp.as<float>()[(batch * heads + at) * queries + query] = sum == 0 ? -infinity : largest * ln2 + std::log(sum);
     };
-    for (int64_t i = 0; i < pairs * rows; i++) join(i);
+    const int64_t share = 1 + 16384 / (chunks * partSize());
+    context.parallel((pairs * rows + share - 1) / share, [&](int64_t task, int) {
+      for (int64_t i = task * share; i < smaller(pairs * rows, (task + 1) * share); i++) join(i);
+    });
   }
 
   template <class K, class V>
@@ -99,21 +119,17 @@ struct Decode {
     const int64_t seen = smaller(first + decodeChunk, scores.visibility.of(batch, queries - 1).high), to = roundUp(seen, W);
     const Matrix k(a.k, batch, keyHead), v(a.v, batch, keyHead);
     gatherScales(kScale, batch, keyHead, from, seen, to, rowScales);
-    for (int64_t j = from; j < seen; j += W) {
-      for (int64_t i = j + W; i < smaller(j + 2 * W, seen); i++) prefetchRow(k.row<K>(i), d);
-      for (int64_t r = 0; r < rows; r++) {
-        Vec sums[W];
-        for (int i = 0; i < W; i++) {
-          sums[i] = zero();
-          if (j + i >= seen) continue;
-          const K* key = k.row<K>(j + i);
-          for (int64_t w = 0; w * perWord<Word> < d; w += W)
-            sums[i] = multiplyAdd(Word{}, loadWords(q + r * qStride + w), rowWords<Word>(key, w * perWord<Word>, d), sums[i]);
+    for (int64_t j = from; j < seen; j += W)
+      for (int64_t r = 0; r < rows;) {
+        const float* scale = kScale ? rowScales + j - from : nullptr;
+        float* to = products + r * decodeChunk + j - from;
+        switch (rows - r) {
+          case 1: multiplyKeys<K, 1>(q + r * qStride, k, j, seen, scale, r == 0, to), r += 1; break;
+          case 2: multiplyKeys<K, 2>(q + r * qStride, k, j, seen, scale, r == 0, to), r += 2; break;
+          case 3: multiplyKeys<K, 3>(q + r * qStride, k, j, seen, scale, r == 0, to), r += 3; break;
+          default: multiplyKeys<K, 4>(q + r * qStride, k, j, seen, scale, r == 0, to), r += 4;
         }
-        const Vec dots = sumEach(sums);
-        store<float>(products + r * decodeChunk + j - from, kScale ? dots * load<float>(rowScales + j - from) : dots);
       }
-    }
     for (int64_t r = 0; r < rows; r++) {
       float* part = parts + r * chunks * partSize();
       part[dvPadded] = -infinity, part[dvPadded + 1] = 0;
@@ -139,6 +155,47 @@ struct Decode {
           default: addValues<V, 4>(weights, v, from, count, column, out), r += 4;
         }
       }
+  }
+
+  // products = R rows of q times the W keys from j on; those from `seen` on are copies of the last. With `fetch` it asks for keys to come.
+  template <class K, int R>
+  void multiplyKeys(const Word* q, const Matrix& k, int64_t j, int64_t seen, const float* scale, bool fetch, float* products) const {
+    constexpr int together = 4;
+    const int64_t qStride = leftStride<Word>(d), steps = d / (W * perWord<Word>) * W, ahead = rowsAhead<K>(d);
+    Vec sums[R][W];
+    for (int i = 0; i < W; i += together) {
+      const K* keys[together];
+      Vec part[R][together];
+#pragma GCC unroll 4
+      for (int n = 0; n < together; n++) {
+        keys[n] = k.row<K>(smaller(j + i + n, seen - 1));
+        if (fetch && j + i + n + ahead < seen) prefetchRow(keys[n] + ahead * k.stride, d);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) part[r][n] = zero();
+      }
+      const auto step = [&](int64_t w, auto loadKey) __attribute__((always_inline)) {
+        Vec rows[R];
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) rows[r] = loadWords(q + r * qStride + w);
+#pragma GCC unroll 4
+        for (int n = 0; n < together; n++) {
+          const Vec key = loadKey(keys[n]);
+#pragma GCC unroll 4
+          for (int r = 0; r < R; r++) part[r][n] = multiplyAdd(Word{}, rows[r], key, part[r][n]);
+        }
+      };
+      int64_t w = 0;
+      for (; w < steps; w += W) step(w, [w](const K* key) __attribute__((always_inline)) { return wholeWords<Word>(key + w * perWord<Word>); });
+      if (w * perWord<Word> < d) step(w, [this, w](const K* key) __attribute__((always_inline)) { return rowWords<Word>(key, w * perWord<Word>, d); });
+#pragma GCC unroll 4
+      for (int n = 0; n < together; n++)
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) sums[r][i + n] = part[r][n];
+    }
+    for (int r = 0; r < R; r++) {
+      const Vec dots = sumEach(sums[r]);
+      store<float>(products + r * decodeChunk, scale ? dots * load<float>(scale) : dots);
+    }
   }
 
   // The scales of the rows [from, seen), zeros up to `to`.
@@ -170,11 +227,12 @@ struct Decode {
   template <class V, int R>
   void addValues(const float* weights, const Matrix& v, int64_t first, int64_t count, int64_t column, float* out) const {
     Vec sums[R][maxVectors] = {};
-    const int64_t width = smaller(panelWidth, dv - column);
+    const int64_t width = smaller(panelWidth, dv - column), ahead = rowsAhead<V>(dv);
     const auto walk = [&](auto loadVector) {
       const V* row = v.row<V>(first) + column;
       for (int64_t j = 0; j < count; j++, row += v.stride) {
-        if (j + prefetchRows < count) prefetchRow(row + prefetchRows * v.stride, width);
+        // The first panel brings the whole row, the others then find theirs in the cache.
+        if (column == 0 && j + ahead < count) prefetchRow(row + ahead * v.stride, dv);
 #pragma GCC unroll 4
         for (int n = 0; n < maxVectors; n++) {
           const Vec value = loadVector(row, n);

@@ -2,6 +2,7 @@
 // (attention_decode.h); more of them have all rows made floats first, of the queries' type, since each is then read many times.
 #include "attention.h"
 #include "attention_decode.h"
+#include "place.h"
 
 namespace inkling::kernels {
 
@@ -65,7 +66,9 @@ TensorView restored(const TensorView& bytes, const TensorView& scale, DType dtyp
 
 }  // namespace
 
-void quantizeInt8(const QuantizeInt8Params& a, Context& context) {
+void quantizeInt8(const QuantizeInt8Params& params, Context& context) {
+  QuantizeInt8Params a = params;
+  if (!placeAt(a.at, a.x.shape[1], a.y, context) || !placeAt(a.at, a.x.shape[1], a.scale, context)) return;
   const int64_t n = a.x.last(), rows = a.x.rows(), share = 1 + 16384 / larger(n, 1);
   const int axes = a.x.rank - 1;
   context.parallel((rows + share - 1) / share, [&](int64_t task, int) {
@@ -77,8 +80,9 @@ void quantizeInt8(const QuantizeInt8Params& a, Context& context) {
   });
 }
 
-void attentionInt8(const AttentionInt8Params& a, Context& context) {
-  if (a.out.elements() == 0) return;
+void attentionInt8(const AttentionInt8Params& params, Context& context) {
+  AttentionInt8Params a = params;
+  if (a.out.elements() == 0 || !shorten(a.length, {&a.k, &a.kScale, &a.v, &a.vScale}, context)) return;
   AttentionParams all{};
   all.q = a.q, all.k = a.k, all.v = a.v, all.slopes = a.slopes, all.starts = a.starts, all.out = a.out;
   all.scale = a.scale, all.causal = a.causal, all.window = a.window, all.softcap = a.softcap;

@@ -4,6 +4,7 @@
 // tensors (a permute of [batch, time, heads, d] keeps d). Where x runs along another axis than y, tiles keep both sides in the cache.
 #include "../generated/contract.h"
 #include "convert.h"
+#include "place.h"
 #include "walk.h"
 
 namespace inkling::kernels {
@@ -85,7 +86,9 @@ Mover moverFor(DType from, DType to) {
 
 }  // namespace
 
-void copy(const CopyParams& p, Context& context) {
+void copy(const CopyParams& params, Context& context) {
+  CopyParams p = params;
+  if (!placeAt(p.at, p.x.shape[1], p.y, context)) return;
   const Mover mover = moverFor(p.x.dtype, p.y.dtype);
   const Nest<2> nest = inOrderOfOutput(p.x, p.y);
   const int64_t xSize = bytesPerElement(p.x.dtype), ySize = bytesPerElement(p.y.dtype);

@@ -55,13 +55,18 @@ void quantizeRun(const T* x, int offset, int groups, Activations& to) {
   const Vec inverse = simd::set1(127.0f / most);
   int32_t sums[2] = {0, 0};
   for (int i = 0; i < run; i += W) {
-    int32_t lanes[W];
     const Ints q = simd::toInt(simd::roundSmall(simd::load<float>(values + i) * inverse));
+#if defined(INKLING_AVX512)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.q + i), _mm512_cvtepi32_epi8((__m512i)q.v));
+    sums[i * 2 / run] += _mm512_reduce_add_epi32((__m512i)q.v);
+#else
+    int32_t lanes[W];
     std::memcpy(lanes, &q, sizeof lanes);
     for (int j = 0; j < W; j++) {
       to.q[i + j] = static_cast<int8_t>(lanes[j]);
       sums[(i + j) * 2 / run] += lanes[j];
     }
+#endif
   }
   if (groups == 1) sums[0] += sums[1];
   for (int g = 0; g < 2; g++) {
@@ -325,7 +330,7 @@ void multiplyHalves(const QuantizedMatmulParams& p, Context& context) {
     product.a.data = context.scratch<float>(p.a.elements());
     product.a.strides[0] = k;
     product.a.strides[1] = 1;
-    copy({p.a, product.a}, context);
+    copy({p.a, product.a, {}}, context);
   }
   const int64_t columns = least(n, gemm::roundUp(most(1, stretch / most(k, 1)), 64));
   b.dtype = DType::f32;

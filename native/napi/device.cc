@@ -14,11 +14,10 @@ namespace inkling::napi {
 
 namespace {
 
-// A read under way. The queue's thread fills `data`, then posts it to the JavaScript thread, which settles the promise.
+// A read under way. The queue's thread fills the buffer, which a reference keeps alive, then posts to the JavaScript thread, which settles the promise.
 struct PendingRead {
   napi_deferred deferred;
-  std::unique_ptr<uint8_t[]> data;
-  size_t bytes;
+  napi_ref buffer;
   std::string error;
 };
 
@@ -34,18 +33,14 @@ void settle(napi_env env, napi_value, void* context, void* data) {
   if (env == nullptr) return;  // the process is going down
   // With nothing under way the process may exit.
   if (--device->pending == 0) napi_unref_threadsafe_function(env, device->settle);
-  if (!read->error.empty()) {
-    napi_reject_deferred(env, read->deferred, makeError(env, read->error));
-    return;
-  }
-  void* target = nullptr;
   napi_value buffer;
-  if (napi_create_arraybuffer(env, read->bytes, &target, &buffer) != napi_ok) {
-    napi_reject_deferred(env, read->deferred, makeError(env, "no memory for the result of a read"));
-    return;
+  napi_get_reference_value(env, read->buffer, &buffer);
+  napi_delete_reference(env, read->buffer);
+  if (read->error.empty()) {
+    napi_resolve_deferred(env, read->deferred, buffer);
+  } else {
+    napi_reject_deferred(env, read->deferred, makeError(env, read->error));
   }
-  if (read->bytes > 0) std::copy_n(read->data.get(), read->bytes, static_cast<uint8_t*>(target));
-  napi_resolve_deferred(env, read->deferred, buffer);
 }
 
 Device* deviceOf(napi_env env, napi_value value) {
@@ -118,13 +113,14 @@ napi_value read(napi_env env, napi_callback_info info) {
   Device* device = deviceOf(env, arguments[0]);
   const int64_t length = toInt64(env, arguments[3]);
   auto pending = std::make_unique<PendingRead>();
-  pending->bytes = static_cast<size_t>(length);
-  if (length > 0) pending->data.reset(new uint8_t[pending->bytes]);
-  napi_value promise;
+  void* target;
+  napi_value buffer, promise;
+  check(env, napi_create_arraybuffer(env, static_cast<size_t>(length), &target, &buffer));
+  check(env, napi_create_reference(env, buffer, 1, &pending->buffer));
   check(env, napi_create_promise(env, &pending->deferred, &promise));
   if (device->pending++ == 0) check(env, napi_ref_threadsafe_function(env, device->settle));
   auto* read = pending.release();
-  device->executor->read(toInt32(env, arguments[1]), toInt64(env, arguments[2]), length, read->data.get(), [device, read](std::string error) {
+  device->executor->read(toInt32(env, arguments[1]), toInt64(env, arguments[2]), length, target, [device, read](std::string error) {
     read->error = std::move(error);
     napi_call_threadsafe_function(device->settle, read, napi_tsfn_nonblocking);
   });

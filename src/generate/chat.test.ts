@@ -55,14 +55,16 @@ describe("a turn", () => {
         spy.mockClear();
         const chat = session({ cache, maxTokens: 3, system: "one two three one two three" });
         await chat.reply("one");
-        expect(fed()).toBe(chat.lastTurn!.promptTokens + 2);
+        // Of the two tokens that are read after it, one is only queued again.
+        const read = model.device.record === undefined ? 2 : 1;
+        expect(fed()).toBe(chat.lastTurn!.promptTokens + read);
         for (const text of ["two", "three"]) {
           const held = chat.contextTokens;
           spy.mockClear();
           await chat.reply(text);
           const { promptTokens, reusedTokens, newTokens } = chat.lastTurn!;
           expect(newTokens).toBe(3);
-          expect(fed()).toBe(promptTokens - reusedTokens + 2);
+          expect(fed()).toBe(promptTokens - reusedTokens + read);
           // All that was read before the reply is still of use, and what is read is the turn's own.
           expect(reusedTokens).toBeGreaterThanOrEqual(held - 2);
           expect(fed()).toBeLessThan(45);

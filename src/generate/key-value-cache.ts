@@ -1,11 +1,12 @@
 /**
  * @file The keys and values of earlier positions, so that a new token costs one position and not the whole sequence. One buffer a layer for
- * keys and one for values, [batch, capacity, keyHeads, headSize], filled from the front; what attention reads is a view of the filled part.
+ * keys and one for values, [batch, capacity, keyHeads, headSize], filled from the front. In memory the positions of one head lie together, as a
+ * query of that head reads them. How far it is filled lies on the device, so that one more position is the same commands each time (`Replay`).
  * They are kept as floats, or as 8-bit integers with a scale for each head and position. For inference alone: gradients do not pass through it.
  */
 
-import type { KeyValueCache } from "../model/context.js";
-import { Tensor, keep, launch, quantizeInt8, scope, type FloatDType, type Int8Rows } from "../tensor/index.js";
+import type { CachedKeys, KeyValueCache } from "../model/context.js";
+import { Tensor, keep, launch, quantizeInt8, scope, type DType, type Device, type FloatDType, type Int8Rows } from "../tensor/index.js";
 
 /** How keys and values are kept: 4, 2 or (q8) little more than 1 byte a number. */
 export type CacheDType = FloatDType | "q8";
@@ -30,6 +31,9 @@ export class DenseKeyValueCache implements KeyValueCache {
   readonly #dtype: CacheDType | undefined;
   readonly #capacity: number;
   readonly #maxLength: number;
+  /** i32 [2]: where the positions that are being added begin and end; and what was last written there. */
+  #span: Tensor | undefined;
+  #written = [-1, -1];
 
   constructor({ dtype, capacity, maxLength = Infinity }: CacheOptions) {
     this.#dtype = dtype;
@@ -42,12 +46,17 @@ export class DenseKeyValueCache implements KeyValueCache {
     return this.#layers.at(0)?.length ?? 0;
   }
 
+  /** Positions there is room for. */
+  get capacity(): number {
+    return this.#layers.at(0)?.k.capacity ?? this.#capacity;
+  }
+
   /** Bytes reserved. */
   get numBytes(): number {
     return this.#layers.reduce((sum, { k, v }) => sum + k.numBytes + v.numBytes, 0);
   }
 
-  append(index: number, k: Tensor, v: Tensor): { k: Tensor | Int8Rows; v: Tensor | Int8Rows } {
+  append(index: number, k: Tensor, v: Tensor): CachedKeys {
     return scope(() => {
       const [batch, time] = k.shape;
       const make = (like: Tensor): Store => (this.#dtype === "q8" ? new Int8Store(like, batch, this.#capacity) : new FloatStore(like, batch, this.#capacity, this.#dtype ?? (like.dtype as FloatDType)));
@@ -56,11 +65,28 @@ export class DenseKeyValueCache implements KeyValueCache {
       const end = begin + time;
       const { capacity } = layer.k;
       if (end > capacity) move(layer, Array.from({ length: batch }, (_, row) => row), Math.max(end, Math.min(2 * capacity, this.#maxLength)));
-      layer.k.write(k, begin);
-      layer.v.write(v, begin);
+      this.#tell(begin, end, k.device);
+      const [at, length] = [0, 1].map((place) => this.#span!.view([], [], place));
+      layer.k.write(k, at);
+      layer.v.write(v, at);
       layer.length = end;
-      return { k: layer.k.read(end), v: layer.v.read(end) };
+      return { k: layer.k.rows, v: layer.v.rows, keys: end, length };
     });
+  }
+
+  /** For a replay of what appended to every layer: so many positions come again. There must be room for them. */
+  advance(count: number): void {
+    const [begin, end] = [this.length, this.length + count];
+    if (end > this.capacity) throw new RangeError(`${end} positions do not fit a cache of ${this.capacity}.`);
+    this.#tell(begin, end, this.#span!.device);
+    for (const layer of this.#layers) layer.length = end;
+  }
+
+  #tell(begin: number, end: number, device: Device): void {
+    if (this.#written[0] === begin && this.#written[1] === end) return;
+    this.#span ??= keep(Tensor.empty([2], "i32", device));
+    this.#span.write(Int32Array.of(begin, end));
+    this.#written = [begin, end];
   }
 
   /** Keeps these rows of the batch, in this order: sequences that ended make room. */
@@ -76,6 +102,9 @@ export class DenseKeyValueCache implements KeyValueCache {
   }
 
   dispose(): void {
+    this.#span?.dispose();
+    this.#span = undefined;
+    this.#written = [-1, -1];
     for (const { k, v } of this.#layers.splice(0)) {
       k.dispose();
       v.dispose();
@@ -96,10 +125,10 @@ function move(layer: Layer, rows: readonly number[], capacity: number): void {
 interface Store {
   readonly capacity: number;
   readonly numBytes: number;
-  /** Writes x [batch, time, heads, size] at positions from `begin` on. */
-  write(x: Tensor, begin: number): void;
-  /** All up to `end`. */
-  read(end: number): Tensor | Int8Rows;
+  /** [batch, capacity, heads, size]. */
+  readonly rows: Tensor | Int8Rows;
+  /** Writes x [batch, time, heads, size] at positions from `at` (i32 []) on. */
+  write(x: Tensor, at: Tensor): void;
   /** The first `length` positions of these rows, in new buffers. */
   moved(rows: readonly number[], length: number, capacity: number): Store;
   dispose(): void;
@@ -110,19 +139,20 @@ class FloatStore implements Store {
 
   /** `like` [batch, time, heads, size]. */
   constructor(like: Tensor, batch: number, readonly capacity: number, dtype: FloatDType) {
-    this.#buffer = keep(Tensor.empty([batch, capacity, ...like.shape.slice(2)], dtype, like.device));
+    const [, , heads, size] = like.shape;
+    this.#buffer = byHead([batch, capacity, heads, size], dtype, like.device);
   }
 
   get numBytes(): number {
     return this.#buffer.storage.bytes;
   }
 
-  write(x: Tensor, begin: number): void {
-    copy(x, positions(this.#buffer, begin, begin + x.shape[1]));
+  get rows(): Tensor {
+    return this.#buffer.view(this.#buffer.shape, this.#buffer.strides);
   }
 
-  read(end: number): Tensor {
-    return positions(this.#buffer, 0, end);
+  write(x: Tensor, at: Tensor): void {
+    launch("copy", { x, y: this.#buffer, at }, {});
   }
 
   moved(rows: readonly number[], length: number, capacity: number): FloatStore {
@@ -138,28 +168,25 @@ class FloatStore implements Store {
 
 class Int8Store implements Store {
   readonly #bytes: Tensor;
-  /** [batch, capacity, heads] to look at; in memory those of one head lie together, as a query of that head reads them. */
+  /** [batch, capacity, heads]. */
   readonly #scale: Tensor;
 
   constructor(like: Tensor, batch: number, readonly capacity: number) {
     const [, , heads, size] = like.shape;
-    this.#bytes = keep(Tensor.empty([batch, capacity, heads, size], "u8", like.device));
-    const scale = keep(Tensor.empty([batch, heads, capacity], "f32", like.device));
-    this.#scale = keep(scale.view([batch, capacity, heads], [heads * capacity, 1, capacity], 0));
-    scale.dispose();
+    this.#bytes = byHead([batch, capacity, heads, size], "u8", like.device);
+    this.#scale = byHead([batch, capacity, heads], "f32", like.device);
   }
 
   get numBytes(): number {
     return this.#bytes.storage.bytes + this.#scale.storage.bytes;
   }
 
-  write(x: Tensor, begin: number): void {
-    const end = begin + x.shape[1];
-    quantizeInt8(x, { bytes: positions(this.#bytes, begin, end), scale: positions(this.#scale, begin, end) });
+  get rows(): Int8Rows {
+    return { bytes: this.#bytes.view(this.#bytes.shape, this.#bytes.strides), scale: this.#scale.view(this.#scale.shape, this.#scale.strides) };
   }
 
-  read(end: number): Int8Rows {
-    return { bytes: positions(this.#bytes, 0, end), scale: positions(this.#scale, 0, end) };
+  write(x: Tensor, at: Tensor): void {
+    quantizeInt8(x, { bytes: this.#bytes, scale: this.#scale }, at);
   }
 
   moved(rows: readonly number[], length: number, capacity: number): Int8Store {
@@ -175,20 +202,20 @@ class Int8Store implements Store {
   }
 }
 
-/** Positions begin to end of every row. */
-function positions(buffer: Tensor, begin: number, end: number): Tensor {
-  const [batch, , ...rest] = buffer.shape;
-  return buffer.view([batch, end - begin, ...rest], buffer.strides, buffer.offset + begin * buffer.strides[1]);
+/** A tensor [batch, capacity, heads, ...rest] in which the positions of a head follow each other in memory. */
+function byHead([batch, capacity, heads, ...rest]: readonly number[], dtype: DType, device: Device): Tensor {
+  const memory = Tensor.empty([batch, heads, capacity, ...rest], dtype, device);
+  const [row, head, ...within] = memory.strides;
+  return keep(memory.view([batch, capacity, heads, ...rest], [row, within[0], head, ...within.slice(1)]));
 }
 
 function copyRows(from: Tensor, to: Tensor, rows: readonly number[], length: number): void {
-  rows.forEach((row, i) => copy(rowOf(positions(from, 0, length), row), rowOf(positions(to, 0, length), i)));
+  rows.forEach((row, i) => {
+    launch("copy", { x: positions(from, row, length), y: positions(to, i, length) }, {});
+  });
 }
 
-function rowOf(buffer: Tensor, row: number): Tensor {
-  return buffer.view([1, ...buffer.shape.slice(1)], buffer.strides, buffer.offset + row * buffer.strides[0]);
-}
-
-function copy(x: Tensor, y: Tensor): void {
-  launch("copy", { x, y }, {});
+/** The first positions of a row. */
+function positions(buffer: Tensor, row: number, length: number): Tensor {
+  return buffer.view([1, length, ...buffer.shape.slice(2)], buffer.strides, buffer.offset + row * buffer.strides[0]);
 }

@@ -6,13 +6,16 @@
  * positions and everything that depended on the lost tokens have changed; likewise when a sequence's length changes RoPE's angles. A long
  * prompt is read some columns at a time.
  *
+ * A token more is the same kernels each time, with other contents: its commands are kept (`Replay`) until rows end or the cache grows.
+ *
  * One sequence alone may go on in the cache that an earlier one left (`CachedContext`).
  */
 
 import type { Decoder, ForwardOptions } from "../model/index.js";
-import { Tensor, noGrad, scope, type FloatDType } from "../tensor/index.js";
+import { Replay, Tensor, keep, noGrad, scope, type FloatDType } from "../tensor/index.js";
 import type { CachedContext } from "./cached-context.js";
 import { DenseKeyValueCache, type CacheDType } from "./key-value-cache.js";
+import { checkLogit } from "./sampler.js";
 import type { Sequence } from "./sequence.js";
 
 export interface ReaderOptions {
@@ -27,12 +30,21 @@ export interface ReaderOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** The step that makes one more token, and the tensors that say which. */
+interface Step {
+  readonly ids: Tensor;
+  readonly positions: Tensor;
+  readonly starts: Tensor | undefined;
+  readonly replay: Replay;
+}
+
 export class Reader {
   #cache: DenseKeyValueCache | undefined;
   /** The rows of the cache, how much of each it holds, and its slides by then. */
   #held: { readonly row: Sequence; length: number; readonly slides: number }[] = [];
   /** The first column that belongs to each row; undefined where that is 0 for all. */
   #starts: Int32Array | undefined;
+  #steps: Step | undefined;
 
   constructor(
     private readonly model: Decoder,
@@ -41,15 +53,38 @@ export class Reader {
 
   /** The logits that follow each sequence, [rows, vocabSize]. Throws the signal's reason between two parts of a prompt. */
   async next(rows: readonly Sequence[]): Promise<Float32Array> {
+    return this.#following(rows, async (logits) => (await logits.data()) as Float32Array);
+  }
+
+  /** The most probable token of each, the first of equals. Throws as `next`, and InklingError `not-finite` as the sampler does. */
+  async best(rows: readonly Sequence[]): Promise<Int32Array> {
+    return this.#following(rows, async (logits) => {
+      const [ids, scores] = scope(() => {
+        const choices = logits.reshape([rows.length, -1]).slice(1, 0, Math.min(rows[0].numChoices, logits.shape[2]));
+        const best = choices.argmax(-1, { keepDims: true });
+        return [best, choices.gather(best)];
+      });
+      try {
+        const [best, values] = await Promise.all([ids.data(), scores.data()]);
+        for (const [i, id] of best.entries()) checkLogit(id, values[i]);
+        return best as Int32Array;
+      } finally {
+        for (const tensor of [ids, scores]) tensor.dispose();
+      }
+    });
+  }
+
+  async #following<T>(rows: readonly Sequence[], use: (logits: Tensor) => Promise<T>): Promise<T> {
     try {
       const held = this.#isHeld(rows);
       const logits = held ? this.#step(rows) : await this.#read(rows);
       try {
-        const data = await logits.data();
+        const result = await use(logits);
         this.model.device.endPhase?.(held ? "token" : "prompt");
-        return data instanceof Float32Array ? data : Float32Array.from(data);
+        return result;
       } finally {
-        logits.dispose();
+        // That of a step is the replay's.
+        if (!held) logits.dispose();
       }
     } catch (error) {
       // What a failed pass left in the cache is not known.
@@ -64,6 +99,7 @@ export class Reader {
   }
 
   dispose(): void {
+    this.#endSteps();
     // A context's cache is the context's.
     if (this.options.context === undefined) this.#cache?.dispose();
     this.#cache = undefined;
@@ -123,34 +159,56 @@ export class Reader {
       this.#cache?.select(places);
       this.#starts = this.#starts && Int32Array.from(places, (place) => this.#starts![place]);
       this.#held = places.map((place) => this.#held[place]);
+      this.#endSteps();
     }
     for (const entry of this.#held) entry.length++;
     const ids = Int32Array.from(rows, (row) => row.ids[row.ids.length - 1]);
+    const positions = Int32Array.from(rows, (row) => row.ids.length - 1);
     this.options.context?.advance(ids);
-    return this.#forward(ids, Int32Array.from(rows, (row) => row.ids.length - 1), rows);
+    const cache = this.#cache!;
+    if (cache.length === cache.capacity) this.#endSteps();
+    const step = (this.#steps ??= this.#makeStep(ids, positions, rows));
+    step.ids.write(ids);
+    step.positions.write(positions);
+    if (step.replay.ready) cache.advance(1);
+    return step.replay.run();
+  }
+
+  /** One more token for these rows, which is the same commands until the cache grows. */
+  #makeStep(ids: Int32Array<ArrayBuffer>, positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): Step {
+    const inputs = { ids: keep(this.#columns(ids, rows)), positions: keep(this.#columns(positions, rows)) };
+    const starts = this.#starts && keep(Tensor.from(this.#starts, { device: this.model.device }));
+    const forward = () =>
+      noGrad(() => this.model.logits(inputs.ids, { lastOnly: true, ...this.#options(rows), positions: inputs.positions, ...(starts && { starts }) }));
+    return { ...inputs, starts, replay: new Replay(this.model.device, forward) };
+  }
+
+  #endSteps(): void {
+    this.#steps?.replay.dispose();
+    for (const tensor of [this.#steps?.ids, this.#steps?.positions, this.#steps?.starts]) tensor?.dispose();
+    this.#steps = undefined;
   }
 
   /** ids and positions [rows, time] to the logits of the last column, [rows, 1, vocabSize]. */
   #forward(ids: Int32Array<ArrayBuffer>, positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): Tensor {
-    return scope(() => noGrad(() => this.model.logits(this.#columns(ids, rows), { lastOnly: true, ...this.#options(positions, rows) })));
+    return scope(() => noGrad(() => this.model.logits(this.#columns(ids, rows), { lastOnly: true, ...this.#inputs(positions, rows) })));
   }
 
   /** As `#forward`, for the cache's sake alone; the last column's hidden state, to wait for. */
   #hidden(ids: Int32Array<ArrayBuffer>, positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): Tensor {
-    return scope(() => noGrad(() => this.model.hidden(this.#columns(ids, rows), this.#options(positions, rows)).slice(1, -1).contiguous()));
+    return scope(() => noGrad(() => this.model.hidden(this.#columns(ids, rows), this.#inputs(positions, rows)).slice(1, -1).contiguous()));
   }
 
   #columns(values: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): Tensor {
     return Tensor.from(values, { shape: [rows.length, values.length / rows.length], device: this.model.device });
   }
 
-  #options(positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): ForwardOptions {
-    return {
-      dtype: this.options.dtype,
-      positions: this.#columns(positions, rows),
-      lengths: rows.map((row) => row.ids.length),
-      ...(this.#starts && { starts: Tensor.from(this.#starts, { device: this.model.device }) }),
-      ...(this.#cache && { cache: this.#cache }),
-    };
+  #inputs(positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): ForwardOptions {
+    const starts = this.#starts && Tensor.from(this.#starts, { device: this.model.device });
+    return { ...this.#options(rows), positions: this.#columns(positions, rows), ...(starts && { starts }) };
+  }
+
+  #options(rows: readonly Sequence[]): ForwardOptions {
+    return { dtype: this.options.dtype, lengths: rows.map((row) => row.ids.length), ...(this.#cache && { cache: this.#cache }) };
   }
 }

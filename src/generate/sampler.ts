@@ -89,14 +89,18 @@ export function argmax(scores: Float32Array): number {
   for (let i = 0; i < scores.length; i++) {
     // A NaN is not greater than anything, so it is caught by being not at most the best either.
     if (!(scores[i] <= scores[best])) best = i;
-    if (!(scores[best] < Infinity)) {
-      throw new InklingError(`The logit of token ${best} is ${scores[best]}.`, {
-        code: "not-finite",
-        hint: "The model's weights are broken, or its activations overflow; another dtype may help.",
-      });
-    }
+    if (!(scores[best] < Infinity)) checkLogit(best, scores[best]);
   }
   return best;
+}
+
+/** Throws InklingError `not-finite` for the logit of a token that is NaN or +Infinity. */
+export function checkLogit(id: number, logit: number): void {
+  if (logit < Infinity) return;
+  throw new InklingError(`The logit of token ${id} is ${logit}.`, {
+    code: "not-finite",
+    hint: "The model's weights are broken, or its activations overflow; another dtype may help.",
+  });
 }
 
 /** The indices of the k largest, largest first, equals by index. */

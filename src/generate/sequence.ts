@@ -52,7 +52,7 @@ export class Sequence {
   readonly #random: Random;
   readonly #text: ReturnType<TextCodec["decodeStream"]> | undefined;
   /** Ids from here on are no tokens of the tokenizer, though the model has scores for them (a padded vocabulary). */
-  readonly #numChoices: number;
+  readonly numChoices: number;
   readonly #stops: StopStrings;
   readonly #stopIds: ReadonlySet<number>;
 
@@ -70,7 +70,7 @@ export class Sequence {
     this.#history = new Set(promptIds);
     this.#random = new Random(settings.seed, row);
     this.#text = tokenizer?.decodeStream({ skipSpecialTokens: true });
-    this.#numChoices = tokenizer?.vocabSize ?? Infinity;
+    this.numChoices = tokenizer?.vocabSize ?? Infinity;
     this.#stops = new StopStrings(settings.stop);
     const eosId = tokenizer?.eosId;
     this.#stopIds = new Set(settings.stopIds ?? (eosId === undefined ? [] : [eosId]));
@@ -79,8 +79,13 @@ export class Sequence {
   /** Chooses the next token by its logits [vocabSize]. */
   advance(logits: Float32Array): Piece {
     const { settings } = this;
-    const id = sample(logits.subarray(0, this.#numChoices), settings, this.#history, this.#random);
-    const probabilities = settings.logprobs === undefined ? undefined : logProbabilities(logits, id, settings.logprobs);
+    const id = sample(logits.subarray(0, this.numChoices), settings, this.#history, this.#random);
+    return this.accept(id, settings.logprobs === undefined ? undefined : logProbabilities(logits, id, settings.logprobs));
+  }
+
+  /** Goes on with this token. */
+  accept(id: number, probabilities?: ReturnType<typeof logProbabilities>): Piece {
+    const { settings } = this;
     this.ids.push(id);
     this.#history.add(id);
     this.#generated++;

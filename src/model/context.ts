@@ -14,10 +14,21 @@ export interface Taps {
   on(name: string, activation: Tensor): Tensor | undefined;
 }
 
+/** Keys and values [batch, room, keyHeads, headSize] as a cache keeps them. The first `keys` count; so that a step may be queued again as it is, `length` says it on the device. */
+export interface CachedKeys {
+  readonly k: Tensor | Int8Rows;
+  readonly v: Tensor | Int8Rows;
+  readonly keys: number;
+  /** i32 []. */
+  readonly length: Tensor;
+}
+
 /** Keys and values of earlier positions, layer by layer; `src/generate/` implements it. */
 export interface KeyValueCache {
-  /** Adds k and v [batch, time, keyHeads, headSize] of new positions; returns all there are, [batch, keys, keyHeads, headSize], as they are kept. */
-  append(layer: number, k: Tensor, v: Tensor): { k: Tensor | Int8Rows; v: Tensor | Int8Rows };
+  /** Positions there is room for: no token stands beyond it before the cache has grown. */
+  readonly capacity: number;
+  /** Adds k and v [batch, time, keyHeads, headSize] of new positions; returns all there are. */
+  append(layer: number, k: Tensor, v: Tensor): CachedKeys;
 }
 
 /** Where dropout's randomness comes from: a seed for the run, and the step, so that a resumed run drops the same. */

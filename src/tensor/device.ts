@@ -29,6 +29,15 @@ export interface FileSource {
   readonly rows?: { readonly order: Uint32Array; readonly rowBytes: number } | undefined;
 }
 
+/** Commands that were queued once and can be queued again as they are. */
+export interface Recording {
+  /** False once a buffer that it uses was freed; it cannot be replayed then. */
+  readonly valid: boolean;
+  replay(): void;
+  /** Gives back what it held; harmless when that was done already. */
+  dispose(): void;
+}
+
 export interface Device {
   /** `cpu`, `reference`, ... */
   readonly name: string;
@@ -52,6 +61,12 @@ export interface Device {
   read(buffer: BufferId, byteOffset: number, byteLength: number): Promise<ArrayBuffer>;
   /** Resolves once everything before has run; rejects as `read` does. */
   synchronize(): Promise<void>;
+  /**
+   * Runs `body`, and keeps the commands that it queues. What it allocates and does not free is left as it is by a replay, which writes it anew; what it
+   * writes from JavaScript's memory is not written again. Undefined where it wrote to a buffer of its own, whose contents would be missing. Absent where
+   * the device cannot.
+   */
+  readonly record?: ((body: () => void) => Recording | undefined) | undefined;
   /** Appends a kernel. The operands obey the contract (shapes, dtypes and layouts were checked by the launcher). */
   launch<K extends KernelName>(kernel: K, operands: Operands<K, BufferView>, attributes: Attributes<K>): void;
   /** For the profile of a device that keeps one: what was launched since the last call was a step, a token, or whatever `name` says. */

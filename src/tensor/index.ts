@@ -14,6 +14,7 @@ export { launch } from "./launch.js";
 export * from "./ops/index.js";
 export { QuantizedTensor, type QuantizedSegment, type Weight } from "./quantized.js";
 export { Random, randomKey, type RandomKey } from "./random.js";
+export { Replay } from "./replay.js";
 export { ReferenceDevice } from "./reference/device.js";
 export { keep, scope } from "./scope.js";
 export type { Shape } from "./shape.js";

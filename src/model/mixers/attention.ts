@@ -5,7 +5,7 @@
 
 import { Tensor, attention, dequantizeInt8, dropout, where, type Device, type Int8Rows } from "../../tensor/index.js";
 import type { ModelConfig } from "../config.js";
-import { dropoutKey, tap, tapped, type ForwardContext } from "../context.js";
+import { dropoutKey, tap, tapped, type CachedKeys, type ForwardContext } from "../context.js";
 import { Linear, Module, type Initializer } from "../module.js";
 import { makeQkNorm, type Norm } from "../norms/norm.js";
 import { alibiSlopes } from "../positions/alibi.js";
@@ -60,10 +60,10 @@ export class Attention extends Module {
       q = tap(context, this.name, "hook_rot_q", this.rotary.rotate(q, context));
       k = tap(context, this.name, "hook_rot_k", this.rotary.rotate(k, context));
     }
-    const all = context.cache?.append(this.layer, k, v) ?? { k, v };
+    const cached = context.cache?.append(this.layer, k, v);
 
     const openly = tapped(context, this.name, "hook_attn_scores", "hook_pattern");
-    const z = openly ? this.#openly(q, floats(all.k), floats(all.v), context) : this.#fused(q, all.k, all.v, context);
+    const z = openly ? this.#openly(q, cached ? floats(cached.k, cached.keys) : k, cached ? floats(cached.v, cached.keys) : v, context) : this.#fused(q, cached ?? { k, v }, context);
     return this.output.forward(tap(context, this.name, "hook_z", z).reshape([batch, time, numHeads * headSize]));
   }
 
@@ -74,7 +74,7 @@ export class Attention extends Module {
   }
 
   /** softmax(scale q k^T) v in one kernel, which never holds the whole matrix of weights. */
-  #fused(q: Tensor, k: Tensor | Int8Rows, v: Tensor | Int8Rows, context: ForwardContext): Tensor {
+  #fused(q: Tensor, { k, v, length }: Pick<CachedKeys, "k" | "v"> & Partial<CachedKeys>, context: ForwardContext): Tensor {
     const { attentionScale: scale, attentionSoftcap: softcap, dropout: p } = this.config;
     const { starts, dropout: source } = context;
     return attention(q, k, v, {
@@ -84,6 +84,7 @@ export class Attention extends Module {
       softcap,
       ...(this.slopes && { slopes: this.slopes }),
       ...(starts && { starts }),
+      ...(length && { length }),
       ...(source && p > 0 && { dropout: { p, key: dropoutKey(source, this.site) } }),
     });
   }
@@ -120,7 +121,7 @@ export class Attention extends Module {
   }
 }
 
-/** Keys or values as a tensor of floats, however a cache keeps them. */
-function floats(rows: Tensor | Int8Rows): Tensor {
-  return rows instanceof Tensor ? rows : dequantizeInt8(rows);
+/** The keys or values that count as a tensor of floats, however a cache keeps them. */
+function floats(rows: Tensor | Int8Rows, count: number): Tensor {
+  return (rows instanceof Tensor ? rows : dequantizeInt8(rows)).slice(1, 0, count);
 }

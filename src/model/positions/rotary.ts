@@ -38,10 +38,11 @@ export class Rotary extends Module {
   }
 
   /** x [batch, time, heads, headSize], turned by the position of each token. */
-  rotate(x: Tensor, { positions, lengths }: ForwardContext): Tensor {
+  rotate(x: Tensor, { positions, lengths, cache }: ForwardContext): Tensor {
     const regimeOf = lengths.map((length) => ropeRegime(this.#scaling, length));
     const regimes = [...new Set(regimeOf)];
-    const longest = Math.max(...lengths);
+    // Tables as long as the cache, so that they stay the same until it grows.
+    const longest = Math.max(...lengths, Math.min(cache?.capacity ?? 0, this.config.contextLength));
     if (longest > this.#positions || regimes.some((regime, i) => regime !== this.#regimes[i])) {
       const enough = longest > this.#positions ? Math.max(longest, 2 * this.#positions) : this.#positions;
       this.#tabulate(Math.min(enough, this.config.contextLength), regimes, x.device);

@@ -5,6 +5,7 @@ import { activations, binaryOps, reduceOps, unaryOps } from "../contract.js";
 import type { DType } from "../dtype.js";
 import { dtypes } from "../dtype.js";
 import { integerBinaryFunctions, integerUnaryFunctions } from "../reference/functions.js";
+import type { HostView } from "../reference/view.js";
 import { elementsOf } from "../shape.js";
 import type { Case, Fill, Generator, Tolerance } from "./generator.js";
 import { sumError } from "./generator.js";
@@ -30,15 +31,23 @@ export function seeds(g: Generator): { seedLow: number; seedHigh: number; stream
   return { seedLow: g.integer(-(2 ** 31), 2 ** 31 - 1), seedHigh: g.integer(0, 2 ** 21), stream: g.integer(0, 1000) };
 }
 
+/** Now and then an output with more places along its second axis than the input, and where the input goes. */
+export function somewhere(g: Generator, shape: readonly number[]): { at: HostView | undefined; places: readonly number[] } {
+  if (shape.length < 2 || !g.chance(0.3)) return { at: undefined, places: shape };
+  const room = g.integer(0, 7);
+  return { at: g.tensor("i32", [], g.integers(0, room)), places: shape.with(1, shape[1] + room) };
+}
+
 const copy: CaseMaker<"copy"> = (g) => {
   const [from, to] = [g.cycle(dtypes), g.cycle(dtypes)];
   const shape = g.shape(0, 5);
   // Floats on their way to integers saturate; integers on their way to floats lose digits.
   const fill = from === "i32" ? g.integers(-(2 ** 31), 2 ** 31 - 1) : from !== "u8" ? g.sprinkled(g.normal(100), [NaN, Infinity, -Infinity, 3e9, -3e9, 255.7, -0.5, 1e-40, 3.4e38], 0.1) : content(g, from);
   const small = from === "i32" && to === "u8" ? content(g, "u8") : fill;
+  const { at, places } = somewhere(g, shape);
   return {
     kernel: "copy",
-    operands: { x: g.tensor(from, shape, small, { layout: "strided" }), y: g.output(to, shape, "strided") },
+    operands: { x: g.tensor(from, shape, small, { layout: "strided" }), y: g.output(to, places, "strided"), at },
     attributes: {},
     tolerance: { y: "exact" },
   };

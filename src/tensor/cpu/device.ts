@@ -9,7 +9,7 @@ import { availableParallelism } from "node:os";
 import { DeviceError, InklingError } from "../../errors.js";
 import { builtIsas, kernelLibrary, loadAddon, type NativeAddon, type NativeDevice } from "../../native/addon.js";
 import { enums, kernelNames, kernelSpec, type Attributes, type KernelName, type Operands } from "../contract.js";
-import type { BufferId, BufferView, Device, FileSource } from "../device.js";
+import type { BufferId, BufferView, Device, FileSource, Recording } from "../device.js";
 import { dtypes, type DType } from "../dtype.js";
 import { Profiler, formatProfile, type PhaseProfile } from "./profile.js";
 
@@ -47,6 +47,21 @@ const encodings = Object.fromEntries(
   ]),
 ) as Record<KernelName, { opcode: number; operands: string[]; attributes: { attribute: string; type: string; codes: Record<string, number> }[] }>;
 
+/** A recording as it is made, and as it is kept. */
+interface Tape {
+  readonly words: Int32Array[];
+  /** Buffers that its commands use. */
+  readonly uses: Set<BufferId>;
+  /** Those that they allocate. Their names are theirs alone for as long as the recording is kept. */
+  readonly allocated: Set<BufferId>;
+  readonly freed: Set<BufferId>;
+  /** For the profile: tells of each launch again. */
+  readonly launches: (() => void)[];
+  /** Whether a buffer of its own was written from JavaScript's memory. */
+  written: boolean;
+  valid: boolean;
+}
+
 export class CpuDevice implements Device {
   readonly name = "cpu";
   readonly isa: string;
@@ -63,6 +78,9 @@ export class CpuDevice implements Device {
   /** Ids of freed buffers, for reuse: the queue is in order, so an id is free as soon as its `free` is queued. */
   readonly #freeIds: BufferId[] = [];
   #nextId: BufferId = 0;
+  /** Recordings that can be replayed, and the one being made. */
+  readonly #tapes = new Set<Tape>();
+  #tape: Tape | undefined;
 
   private constructor(addon: NativeAddon, isa: string, threads: number, profile: boolean) {
     this.isa = isa;
@@ -114,7 +132,8 @@ export class CpuDevice implements Device {
   }
 
   allocate(bytes: number): BufferId {
-    const id = this.#freeIds.pop() ?? this.#nextId++;
+    const id = (this.#tape === undefined ? this.#freeIds.pop() : undefined) ?? this.#nextId++;
+    this.#tape?.allocated.add(id);
     this.#begin(control.allocate);
     this.#words[this.#length++] = id;
     this.#words[this.#length++] = bytes | 0;
@@ -127,10 +146,13 @@ export class CpuDevice implements Device {
     this.#begin(control.free);
     this.#words[this.#length++] = buffer;
     this.#end();
-    this.#freeIds.push(buffer);
+    if (this.#tape?.allocated.has(buffer) === true) this.#tape.freed.add(buffer);
+    else this.#freeIds.push(buffer);
+    for (const tape of this.#tapes) if (tape.uses.has(buffer)) tape.valid = false;
   }
 
   write(buffer: BufferId, byteOffset: number, bytes: Uint8Array): void {
+    if (this.#tape?.allocated.has(buffer) === true) this.#tape.written = true;
     this.#flush();
     this.#addon.write(this.#native, buffer, byteOffset, bytes);
   }
@@ -156,7 +178,10 @@ export class CpuDevice implements Device {
   }
 
   launch<K extends KernelName>(kernel: K, operands: Operands<K, BufferView>, attributes: Attributes<K>): void {
-    this.#profiler?.launched(kernel, operands, attributes);
+    if (this.#profiler !== undefined) {
+      this.#profiler.launched(kernel, operands, attributes);
+      this.#tape?.launches.push(() => this.#profiler?.launched(kernel, operands, attributes));
+    }
     const { opcode, operands: names, attributes: list } = encodings[kernel];
     const views = operands as Readonly<Record<string, BufferView | undefined>>;
     const values = attributes as Readonly<Record<string, number | string>>;
@@ -172,6 +197,7 @@ export class CpuDevice implements Device {
       const { shape, strides } = view;
       const rank = shape.length;
       words[at++] = view.buffer;
+      this.#tape?.uses.add(view.buffer);
       words[at++] = dtypeCode[view.dtype] | (rank << 8);
       words[at++] = view.offset;
       for (let i = 0; i < rank; i++) words[at++] = shape[i];
@@ -185,6 +211,46 @@ export class CpuDevice implements Device {
     this.#length = at;
     this.#end();
     if (++this.#kernels >= batchKernels) this.#flush();
+  }
+
+  record(body: () => void): Recording | undefined {
+    if (this.#tape !== undefined) throw new InklingError("A recording is being made already.");
+    this.#flush();
+    const tape: Tape = { words: [], uses: new Set(), allocated: new Set(), freed: new Set(), launches: [], written: false, valid: true };
+    this.#tape = tape;
+    const giveBack = (): void => {
+      this.#freeIds.push(...tape.freed);
+      tape.freed.clear();
+    };
+    try {
+      body();
+      this.#flush();
+    } catch (error) {
+      giveBack();
+      throw error;
+    } finally {
+      this.#tape = undefined;
+    }
+    if (tape.written) {
+      giveBack();
+      return undefined;
+    }
+    const words = repeatable(tape);
+    this.#tapes.add(tape);
+    return {
+      get valid() {
+        return tape.valid;
+      },
+      replay: () => {
+        this.#flush();
+        this.#addon.submit(this.#native, words, words.length);
+        for (const launched of tape.launches) launched();
+      },
+      dispose: () => {
+        tape.valid = false;
+        if (this.#tapes.delete(tape)) giveBack();
+      },
+    };
   }
 
   endPhase(name: string): void {
@@ -211,8 +277,24 @@ export class CpuDevice implements Device {
   }
 
   #flush(): void {
-    if (this.#length > 0) this.#addon.submit(this.#native, this.#words, this.#length);
+    if (this.#length > 0) {
+      this.#tape?.words.push(this.#words.slice(0, this.#length));
+      this.#addon.submit(this.#native, this.#words, this.#length);
+    }
     this.#length = 0;
     this.#kernels = 0;
   }
+}
+
+/** The commands of a recording, but for those that happen once: allocations of what it keeps, and frees of what was there before. */
+function repeatable({ words, allocated, freed }: Tape): Int32Array<ArrayBuffer> {
+  const kept: number[] = [];
+  for (const part of words) {
+    for (let at = 0, next; at < part.length; at = next) {
+      next = at + 2 + part[at + 1];
+      const once = (part[at] === control.allocate && !freed.has(part[at + 2])) || (part[at] === control.free && !allocated.has(part[at + 2]));
+      if (!once) for (let i = at; i < next; i++) kept.push(part[i]);
+    }
+  }
+  return Int32Array.from(kept);
 }

@@ -8,7 +8,7 @@ import { ShapeError } from "../../errors.js";
 import { launch } from "../launch.js";
 import type { RandomKey } from "../random.js";
 import { broadcastShapes, sameShape } from "../shape.js";
-import { record } from "../tape.js";
+import { record, willRecord } from "../tape.js";
 import { Tensor } from "../tensor.js";
 import { checkProbability } from "./dropout.js";
 import type { Int8Rows } from "./int8.js";
@@ -27,6 +27,8 @@ export interface AttentionOptions {
   readonly slopes?: Tensor | undefined;
   /** The first key that counts, i32 [batch]: for prompts of unequal length, padded on the left. */
   readonly starts?: Tensor | undefined;
+  /** Where given (i32 []): only so many keys count, the others are room for more. For inference alone. */
+  readonly length?: Tensor | undefined;
   /** u8, broadcast to [batch, heads, queries, keys]; where 0 the query does not see the key. */
   readonly mask?: Tensor | undefined;
   /** Drops weights with probability p (see `dropout`). */
@@ -39,7 +41,7 @@ export interface AttentionOptions {
  * 2023). A query that sees no key gives 0. Throws ShapeError when these do not fit.
  */
 export function attention(q: Tensor, k: Tensor | Int8Rows, v: Tensor | Int8Rows, options: AttentionOptions = {}): Tensor {
-  const { slopes, starts } = options;
+  const { slopes, starts, length } = options;
   const [kShape, vShape] = [k, v].map((rows) => (rows instanceof Tensor ? rows : rows.bytes).shape);
   checkFloat("attention", q);
   const fits = q.rank === 4 && kShape.length === 4 && vShape.length === 4 && kShape[0] === q.shape[0] && kShape[3] === q.shape[3];
@@ -51,22 +53,24 @@ export function attention(q: Tensor, k: Tensor | Int8Rows, v: Tensor | Int8Rows,
   checkShapeIs("attention", "slopes", slopes, [q.shape[2]]);
   checkDType("attention", "starts", starts, "i32");
   checkShapeIs("attention", "starts", starts, [q.shape[0]]);
+  checkDType("attention", "length", length, "i32");
+  checkShapeIs("attention", "length", length, []);
   if (k instanceof Tensor && v instanceof Tensor) return floatAttention(q, k, v, options);
   if (!(k instanceof Tensor) && !(v instanceof Tensor)) return int8Attention(q, k, v, options);
   throw dtypeError("attention", "keys and values must both be floats, or both 8-bit integers.");
 }
 
 function int8Attention(q: Tensor, k: Int8Rows, v: Int8Rows, options: AttentionOptions): Tensor {
-  const { causal = true, window = 0, softcap = 0, slopes, starts, mask, dropout } = options;
+  const { causal = true, window = 0, softcap = 0, slopes, starts, length, mask, dropout } = options;
   if (mask !== undefined || dropout !== undefined) throw dtypeError("attention", "takes no mask and no dropout with keys of 8-bit integers.");
   const out = emptyLike(q, [...q.shape.slice(0, 3), v.bytes.shape[3]]);
   const attributes = { scale: options.scale ?? 1 / Math.sqrt(q.shape[3]), causal: causal ? 1 : 0, window, softcap };
-  launch("attentionInt8", { q, k: k.bytes, kScale: k.scale, v: v.bytes, vScale: v.scale, slopes, starts, out }, attributes);
+  launch("attentionInt8", { q, k: k.bytes, kScale: k.scale, v: v.bytes, vScale: v.scale, slopes, starts, length, out }, attributes);
   return out;
 }
 
 function floatAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
-  const { causal = true, window = 0, softcap = 0, slopes, starts, dropout } = options;
+  const { causal = true, window = 0, softcap = 0, slopes, starts, length, dropout } = options;
   checkFloat("attention", k);
   checkDType("attention", "v", v, k.dtype);
   const [batch, queries, heads, d] = q.shape;
@@ -81,7 +85,8 @@ function floatAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptio
   const out = emptyLike(q, [batch, queries, heads, dv]);
   const logSumExp = emptyLike(q, [batch, heads, queries], "f32");
   // Written out twice: each spread would make an object of a new shape, kilobytes that outlive the young generation.
-  launch("attention", { q, k, v, slopes, starts, mask, out, logSumExp }, attributes);
+  launch("attention", { q, k, v, slopes, starts, mask, length, out, logSumExp }, attributes);
+  if (length !== undefined && willRecord([q, k, v])) throw dtypeError("attention", "has no gradient with a length.");
   const saved = [q, k, v, slopes, starts, mask, out, logSumExp].filter((tensor) => tensor !== undefined);
   record("attention", out, [q, k, v], saved, (dout, _needs, _into, place) => {
     const gradients = [q, k, v].map((input, i) => place(i) ?? emptyLike(input));

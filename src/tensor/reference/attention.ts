@@ -7,7 +7,7 @@ import type { Attributes, Operands } from "../contract.js";
 import { uniformAt } from "../random.js";
 import { sumOfExponentials } from "./normalization.js";
 import type { HostView, Kernel } from "./view.js";
-import { floats, optionalFloats, store, values } from "./view.js";
+import { floats, optionalFloats, shortened, store, values } from "./view.js";
 
 type Inputs = Pick<Operands<"attention", HostView>, "q" | "k" | "v" | "slopes" | "starts" | "mask">;
 
@@ -78,7 +78,8 @@ function dropoutFactor({ p, ...key }: Pick<Attributes<"attention">, "p" | "seedL
   return p === 0 ? 1 : uniformAt(key, i) >= p ? 1 / (1 - p) : 0;
 }
 
-export const attention: Kernel<"attention"> = ({ out, logSumExp: lse, ...inputs }, attributes) => {
+export const attention: Kernel<"attention"> = ({ out, logSumExp: lse, length, ...all }, attributes) => {
+  const inputs = { ...all, k: shortened(length, all.k), v: shortened(length, all.v) };
   const [, keys, , dv] = inputs.v.shape;
   const v = floats(inputs.v);
   const result = new Float32Array(floats(out).length);

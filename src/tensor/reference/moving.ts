@@ -2,7 +2,7 @@
 
 import { uniformAt, normalAt } from "../random.js";
 import type { HostView, Kernel } from "./view.js";
-import { elements, floats, store, values, valuesArray } from "./view.js";
+import { elements, floats, placesFrom, store, values, valuesArray } from "./view.js";
 
 /** Truncates toward zero and saturates; NaN becomes 0. */
 function toInteger(value: number, dtype: "i32" | "u8"): number {
@@ -17,7 +17,8 @@ function storeConverted(y: HostView, source: ArrayLike<number>): void {
   else store(y, Array.from(source, (value) => toInteger(value, dtype)));
 }
 
-export const copy: Kernel<"copy"> = ({ x, y }) => {
+export const copy: Kernel<"copy"> = ({ x, y: room, at }) => {
+  const y = placesFrom(at, x.shape[1], room);
   const source = values(x);
   // Between equal dtypes the numbers pass through unchanged. The slice is for views that overlap.
   if (x.dtype === y.dtype) store(y, source.slice());

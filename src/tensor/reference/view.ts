@@ -113,3 +113,19 @@ export function store(view: HostView, source: ArrayLike<number>): void {
     for (let j = 0, at = start; j < n; j++, at += stride, i++) data[at] = dtype === "bf16" ? toBfloat16(source[i]) : source[i];
   }
 }
+
+/** The part of y, which has more than `count` places along its second axis, from the place `at` on; all of it without one. */
+export function placesFrom(at: HostView | undefined, count: number, y: HostView): HostView {
+  if (at === undefined) return y;
+  const [first] = values(at);
+  if (first < 0 || first > y.shape[1] - count) throw new RangeError(`${count} places from ${first} on are not in ${y.shape[1]}.`);
+  return { ...y, shape: y.shape.with(1, count), offset: y.offset + first * y.strides[1] };
+}
+
+/** The first `length` keys of x [batch, keys, ...]; all of them without one. */
+export function shortened(length: HostView | undefined, x: HostView): HostView {
+  if (length === undefined) return x;
+  const [count] = values(length);
+  if (count < 0 || count > x.shape[1]) throw new RangeError(`${count} keys are not in ${x.shape[1]}.`);
+  return { ...x, shape: x.shape.with(1, count) };
+}

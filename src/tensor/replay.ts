@@ -1,0 +1,52 @@
+/**
+ * @file Work that is the same each time, such as the step that makes one more token, is described once and then queued again as it is: the device keeps its
+ * commands, and nothing of the TypeScript that made them runs.
+ *
+ * The body must depend on the contents of tensors alone: the same kernels on the same tensors, of the same shapes, with the same attributes. What
+ * changes from one run to the next lies in tensors that the caller writes before. Where a tensor that the body used was freed, or its device cannot
+ * record, the body runs again.
+ */
+
+import type { Device, Recording } from "./device.js";
+import { keep } from "./scope.js";
+import type { Tensor } from "./tensor.js";
+
+export class Replay {
+  #recording: Recording | undefined;
+  #result: Tensor | undefined;
+
+  constructor(
+    private readonly device: Device,
+    private readonly body: () => Tensor,
+  ) {}
+
+  /** Whether the next run repeats the last one without the body. */
+  get ready(): boolean {
+    return this.#recording?.valid === true;
+  }
+
+  /** The body's result, whose contents the next run overwrites; it belongs to this object. */
+  run(): Tensor {
+    if (this.#result !== undefined && this.ready) {
+      this.#recording!.replay();
+      this.#result.storage.version++;
+      return this.#result;
+    }
+    this.dispose();
+    let result: Tensor | undefined;
+    const run = (): void => {
+      result = keep(this.body());
+    };
+    if (this.device.record === undefined) run();
+    else this.#recording = this.device.record(run);
+    return (this.#result = result!);
+  }
+
+  /** Frees the result and the recording; a later run begins anew. */
+  dispose(): void {
+    this.#recording?.dispose();
+    this.#recording = undefined;
+    this.#result?.dispose();
+    this.#result = undefined;
+  }
+}
