@@ -135,8 +135,11 @@ function sourcesOf(folder) {
   return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".cc")).sort().map((name) => join(folder, name)) : [];
 }
 
-function headers() {
-  return readdirSync(native, { recursive: true }).filter((name) => name.endsWith(".h")).sort().map((name) => readFileSync(join(native, name)));
+/** What the sources of a group may include: kernels know nothing of the rooms above them, so a change there does not compile them anew. */
+function headers(group) {
+  const known = group === "addon" ? [""] : ["kernels", "generated"];
+  const paths = known.flatMap((room) => readdirSync(join(native, room), { recursive: true }).map((name) => join(native, room, name)));
+  return paths.filter((path) => path.endsWith(".h")).sort().map((path) => readFileSync(path));
 }
 
 /** Compiles what changed; an object is named by the hash of all that went into it, so a stale one is never taken. */
@@ -144,7 +147,7 @@ async function compile(sources, group, flags) {
   const folder = join(build, "obj", group);
   mkdirSync(folder, { recursive: true });
   const shared = createHash("sha256").update([...compiler, ...common, ...flags].join(" "));
-  for (const header of headers()) shared.update(header);
+  for (const header of headers(group)) shared.update(header);
   const jobs = sources.map((source) => {
     const hash = shared.copy().update(readFileSync(source)).digest("hex").slice(0, 16);
     return { source, object: join(folder, `${basename(source, ".cc")}-${hash}.o`) };

@@ -10,11 +10,8 @@
 
 #include "../generated/contract.h"
 #include "simd.h"
+#include "tiles.h"
 
-// The emulation of tiles (native/test) makes the AMX path testable on a processor that has none.
-#if defined(__AMX_BF16__) || defined(INKLING_EMULATE_AMX)
-#define INKLING_AMX 1
-#endif
 
 namespace inkling::gemm {
 

@@ -1,42 +1,9 @@
-// Tiles on Intel's matrix unit (AMX; Intel SDM vol. 1, ch. 18): eight registers of 16 rows of 64 bytes. Four hold a 32 x 32 block of c, two a strip of a
-// (16 rows of 32 bf16 each), two a panel of b (16 steps of 16 pairs each).
-//
-// The unit must be configured on the thread that uses it: a Session does so when it first computes, again when the height of the block changes, and
-// lets go at its end. The permission to use it at all is a matter of the process, and has been asked for before.
+// Products of bf16 on tiles (tiles.h). Four hold a 32 x 32 block of c, two a strip of a (16 rows of 32 bf16 each), two a panel of b (16 steps of 16 pairs
+// each). A Session configures the unit when it first computes, again when the height of the block changes, and lets go at its end.
 #pragma once
 
 #include "matmul_pack.h"
-
-#if defined(INKLING_EMULATE_AMX)
-#include "../test/emulated_tiles.h"
-#elif defined(INKLING_AMX)
-#include <immintrin.h>
-
-namespace inkling::gemm::tiles {
-
-// The memory layout that ldtilecfg reads.
-struct alignas(64) Configuration {
-  uint8_t palette;
-  uint8_t startRow;
-  uint8_t reserved[14];
-  uint16_t columnBytes[16];
-  uint8_t rows[16];
-};
-
-INKLING_INLINE void configure(const Configuration& c) { _tile_loadconfig(&c); }
-INKLING_INLINE void release() { _tile_release(); }
-template <int t>
-INKLING_INLINE void zero() { _tile_zero(t); }
-template <int t>
-INKLING_INLINE void load(const void* p, int64_t stride) { _tile_loadd(t, p, stride); }
-template <int t>
-INKLING_INLINE void store(void* p, int64_t stride) { _tile_stored(t, p, stride); }
-// c += a b for bf16 pairs
-template <int c, int a, int b>
-INKLING_INLINE void multiplyAdd() { _tile_dpbf16ps(c, a, b); }
-
-}  // namespace inkling::gemm::tiles
-#endif
+#include "tiles.h"
 
 #if defined(INKLING_AMX)
 namespace inkling::gemm {

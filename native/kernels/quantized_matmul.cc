@@ -7,6 +7,7 @@
 //
 // Both paths add the same numbers in the same order, so a row of c does not depend on how many others there are.
 #include <cmath>
+#include <type_traits>
 
 #include "blocks.h"
 #include "dot_neon.h"
@@ -114,23 +115,15 @@ INKLING_INLINE Ints dot(Ints acc, WordLanes codes, uint32_t a) {
 #endif
 }
 
-// Adds one run's products of `rows` rows of a with W rows of w.
-template <class Format, int rows>
-INKLING_INLINE void addRun(const Run& w, const Activations* a, Vec (&acc)[rows]) {
-  constexpr int wordsInGroup = 8 / Format::groups;
+// Adds one run of `rows` rows of a and W rows of w: products(i, g) are the whole numbers of row i in group g.
+template <class Format, int rows, class Products>
+INKLING_INLINE void addScaled(const Run& w, const Activations* a, Vec (&acc)[rows], Products products) {
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++) {
     Vec sum = simd::zero();
 #pragma GCC unroll 2
     for (int g = 0; g < Format::groups; g++) {
-      Ints products = simd::set1(a[i].start[g]);
-#pragma GCC unroll 8
-      for (int j = g * wordsInGroup; j < (g + 1) * wordsInGroup; j++) {
-        uint32_t word;
-        std::memcpy(&word, a[i].q + 4 * j, sizeof word);
-        products = dot<Format::largestCode>(products, w.codes[j], word);
-      }
-      const Vec scaled = simd::toFloat(products);
+      const Vec scaled = simd::toFloat(products(i, g));
       sum = g == 0 ? scaled * w.scale[0] : simd::fma(scaled, w.scale[g], sum);
     }
     acc[i] = simd::fma(sum, simd::set1(a[i].scale), acc[i]);
@@ -139,6 +132,21 @@ INKLING_INLINE void addRun(const Run& w, const Activations* a, Vec (&acc)[rows])
       for (int g = 0; g < Format::groups; g++) acc[i] = simd::fma(w.min[g], simd::set1(a[i].sums[g]), acc[i]);
     }
   }
+}
+
+template <class Format, int rows>
+INKLING_INLINE void addRun(const Run& w, const Activations* a, Vec (&acc)[rows]) {
+  constexpr int wordsInGroup = 8 / Format::groups;
+  addScaled<Format, rows>(w, a, acc, [&](int i, int g) __attribute__((always_inline)) {
+    Ints products = simd::set1(a[i].start[g]);
+#pragma GCC unroll 8
+    for (int j = g * wordsInGroup; j < (g + 1) * wordsInGroup; j++) {
+      uint32_t word;
+      std::memcpy(&word, a[i].q + 4 * j, sizeof word);
+      products = dot<Format::largestCode>(products, w.codes[j], word);
+    }
+    return products;
+  });
 }
 
 template <int rows>
@@ -220,16 +228,62 @@ void multiplyUnpacked(const uint8_t* panel, const Activations* a, int64_t blocks
   }
 }
 
+#if defined(INKLING_AMX)
+constexpr int tileRows = 16;
+
+// multiplyUnpacked with the products of whole numbers on tiles: a group of a run is one tile of a, one of w and one of products, all read where
+// they lie. The scaling is the vector unit's as ever, so the bits are those of the other paths. Tested on emulated tiles only.
+template <class Format>
+void multiplyTiles(const uint8_t* panel, const Activations* a, int64_t blocks, float* tile) {
+  static_assert(W == tileRows && panelRows == tileRows && Format::groups <= 2);
+  constexpr int groups = Format::groups, words = 8 / groups;
+  tiles::Configuration shapes = {};
+  shapes.palette = 1;
+  for (int t = 0; t < 6; t++) {
+    const bool ofA = t == 2 || t == 3, ofW = t >= 4;
+    shapes.rows[t] = ofW ? words : tileRows;
+    shapes.columnBytes[t] = ofA ? 4 * words : 64;
+  }
+  tiles::configure(shapes);
+  Vec acc[tileRows];
+#pragma GCC unroll 16
+  for (int i = 0; i < tileRows; i++) acc[i] = simd::zero();
+  const int64_t runs = blocks * (Format::size / run);
+  for (int64_t r = 0; r < runs; r++, a += tileRows, panel += unpackedBytes<Format>) {
+    alignas(64) int32_t products[groups][tileRows][W];
+    const auto multiplyGroup = [&](auto group) __attribute__((always_inline)) {
+      constexpr int g = decltype(group)::value;
+      tiles::zero<g>();
+      tiles::load<2 + g>(a->q + g * 4 * words, sizeof(Activations));
+      tiles::load<4 + g>(panel + g * words * 64, 64);
+      tiles::multiplyAddBytes<g, 2 + g, 4 + g>();
+      tiles::store<g>(products[g], 64);
+    };
+    multiplyGroup(std::integral_constant<int, 0>());
+    if constexpr (groups == 2) multiplyGroup(std::integral_constant<int, 1>());
+    Run w;
+    std::memcpy(w.scale, panel + sizeof w.codes, groups * sizeof(Vec));
+    if constexpr (Format::hasMin) std::memcpy(w.min, panel + sizeof w.codes + groups * sizeof(Vec), groups * sizeof(Vec));
+    addScaled<Format, tileRows>(w, a, acc, [&](int i, int g) __attribute__((always_inline)) {
+      Ints sums;
+      std::memcpy(&sums, products[g][i], sizeof sums);
+      return sums + simd::set1(a[i].start[g]);
+    });
+  }
+  tiles::release();
+  storeTile<tileRows>(tile, 0, acc);
+}
+#elif defined(INKLING_AVX512)
+constexpr int tileRows = 12;
+#else
+constexpr int tileRows = 4;
+#endif
+
 constexpr int64_t fewRows = 8;            // up to here a panel is read as it lies
 constexpr int64_t chunkRows = 512;        // of a, rounded at a time
 constexpr int64_t fewRowsTaskBytes = 32 << 10;
 constexpr int64_t mostTasks = 512;
 constexpr int64_t manyRowsTaskPanels = 2;
-#if defined(INKLING_AVX512)
-constexpr int tileRows = 12;
-#else
-constexpr int tileRows = 4;
-#endif
 
 // The rows of a that are taken together: tiles of `height`, and what is left by halves.
 INKLING_INLINE int64_t tileHeight(int64_t left, int64_t largest) {
@@ -246,7 +300,11 @@ Multiply multiplyFor(bool unpacked, int64_t rows) {
     case 2: return unpacked ? multiplyUnpacked<Format, 2> : multiplyPanel<Format, 2>;
     case 4: return unpacked ? multiplyUnpacked<Format, 4> : multiplyPanel<Format, 4>;
     case 8: return unpacked ? multiplyUnpacked<Format, 8> : multiplyPanel<Format, 8>;
+#if defined(INKLING_AMX)
+    default: return multiplyTiles<Format>;
+#else
     default: return multiplyUnpacked<Format, tileRows>;
+#endif
   }
 }
 

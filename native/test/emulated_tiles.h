@@ -8,7 +8,7 @@
 
 #include "../kernels/simd.h"
 
-namespace inkling::gemm::tiles {
+namespace inkling::tiles {
 
 struct alignas(64) Configuration {
   uint8_t palette;
@@ -86,4 +86,19 @@ void multiplyAdd() {
   }
 }
 
-}  // namespace inkling::gemm::tiles
+template <int c, int a, int b>
+void multiplyAddBytes() {
+  const Configuration& now = unit.configuration;
+  require(rowsOf(c) == rowsOf(a) && now.columnBytes[c] == now.columnBytes[b] && now.columnBytes[a] == 4 * rowsOf(b), "the shapes of c, a and b fit");
+  for (int i = 0; i < rowsOf(c); i++) {
+    for (int j = 0; j < now.columnBytes[c] / 4; j++) {
+      int32_t sum;
+      std::memcpy(&sum, &unit.tile[c][i][j * 4], sizeof sum);
+      for (int s = 0; s < rowsOf(b); s++)
+        for (int t = 0; t < 4; t++) sum += static_cast<int8_t>(unit.tile[a][i][4 * s + t]) * unit.tile[b][s][4 * j + t];
+      std::memcpy(&unit.tile[c][i][j * 4], &sum, sizeof sum);
+    }
+  }
+}
+
+}  // namespace inkling::tiles

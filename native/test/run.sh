@@ -22,8 +22,12 @@ try() {
   ${CXX:-c++} $flags "$@" test/matmul_test.cc kernels/matmul.cc kernels/matmul_skinny.cc kernels/column_sum.cc -pthread -o "$out/test"
   printf '%s: ' "$name"
   "$out/test" $arguments
-  for kernel in attention cross_entropy rope conv1d; do
-    case $kernel in attention) sources="kernels/attention.cc kernels/attention_backward.cc" ;; *) sources=kernels/$kernel.cc ;; esac
+  for kernel in attention cross_entropy rope conv1d quantized; do
+    case $kernel in
+      attention) sources="kernels/attention.cc kernels/attention_backward.cc" ;;
+      quantized) sources="kernels/quantized_matmul.cc kernels/interleave.cc kernels/dequantize.cc kernels/copy.cc kernels/matmul.cc kernels/matmul_skinny.cc" ;;
+      *) sources=kernels/$kernel.cc ;;
+    esac
     # shellcheck disable=SC2086
     ${CXX:-c++} $flags "$@" test/${kernel}_test.cc $sources -pthread -o "$out/test"
     printf '%s: ' "$name"

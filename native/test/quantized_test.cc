@@ -1,0 +1,56 @@
+// Products with quantised weights: a row's bits do not depend on how many others there are, for every format. So what the conformance suite says of products of
+// few rows holds for the paths of many too, among them the one on tiles, which no other test of this machine may reach. Nor do they depend on threads.
+#include "../generated/contract.h"
+#include "tensors.h"
+#include "thread_context.h"
+
+using namespace inkling;
+using namespace inkling::testing;
+
+namespace {
+
+struct Format {
+  BlockFormat format;
+  int64_t size, bytes;
+};
+constexpr Format formats[] = {
+    {BlockFormat::q4_0, 32, 18},   {BlockFormat::q4_1, 32, 20},   {BlockFormat::q5_0, 32, 22},   {BlockFormat::q5_1, 32, 24},  {BlockFormat::q8_0, 32, 34},
+    {BlockFormat::q2_k, 256, 84},  {BlockFormat::q3_k, 256, 110}, {BlockFormat::q4_k, 256, 144}, {BlockFormat::q5_k, 256, 176}, {BlockFormat::q6_k, 256, 210},
+    {BlockFormat::iq4_nl, 32, 18}, {BlockFormat::iq4_xs, 256, 136}, {BlockFormat::mxfp4, 32, 17},
+};
+
+void run(const Format& format, uint64_t seed) {
+  Numbers numbers(seed);
+  const DType dtype = numbers.coin() ? DType::bf16 : DType::f32;
+  const int64_t m = numbers.integer(9, 70), n = numbers.integer(1, 50), blocks = numbers.integer(1, format.size == 32 ? 9 : 2), k = blocks * format.size;
+  Tensor a(dtype, {m, k}), w(DType::u8, {n, blocks * format.bytes}), bias(DType::f32, {n}), many(DType::f32, {m, n}), few(DType::f32, {m, n}), threads(DType::f32, {m, n});
+  a.normal(numbers), bias.normal(numbers);
+  // Any bytes are a block; without this bit no half among them is infinite or NaN.
+  for (int64_t i = 0; i < w.count(); i++) w.set(i, static_cast<double>(numbers.integer(0, 255) & 0xbf));
+  QuantizedMatmulParams p = {a.view(), w.view(), bias.view(), many.view(), format.format, 0, Activation::geluTanh};
+  ThreadContext one(1), three(3);
+  kernels::quantizedMatmul(p, one);
+  p.c = threads.view();
+  kernels::quantizedMatmul(p, three);
+  for (int64_t row = 0; row < m; row += 5) {
+    const int64_t rows = m - row < 5 ? m - row : 5;
+    p.a = a.view(), p.c = few.view();
+    p.a.shape[0] = p.c.shape[0] = rows;
+    p.a.data = p.a.as<char>() + row * k * bytesPerElement(dtype);
+    p.c.data = p.c.as<float>() + row * n;
+    kernels::quantizedMatmul(p, one);
+  }
+  char what[80];
+  std::snprintf(what, sizeof what, "format %d, %d x %d x %d, seed %d: many rows as few", static_cast<int>(format.format), static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), static_cast<int>(seed));
+  expect(what, many.bytes() == few.bytes());
+  expect("threads", many.bytes() == threads.bytes());
+  expect("finite", std::isfinite(many.get(0)));
+}
+
+}  // namespace
+
+int main() {
+  for (const Format& format : formats)
+    for (uint64_t seed = 0; seed < 12; seed++) run(format, seed);
+  return finish("quantized");
+}
