@@ -80,7 +80,11 @@ export class LanguageModel extends Decoder {
     const make = ({ config, generation, family: { modelType } }: ModelSource) => new LanguageModel(config, { weights: "none", generation, modelType, ...(device && { device }) });
     const weights = loadModel(source, make, { signal, dequantize });
     // The device reads the weights meanwhile, once all that is in its queue.
-    const text = nextTurn().then(() => Promise.all([source.tokenizer(), source.chatTemplate()]));
+    const text = nextTurn().then(async () => {
+      const [tokenizer, chatTemplate] = await Promise.all([source.tokenizer(), source.chatTemplate()]);
+      tokenizer?.prepare();
+      return [tokenizer, chatTemplate] as const;
+    });
     const [model] = await Promise.allSettled([weights, text]);
     try {
       const [tokenizer, chatTemplate] = await text;

@@ -5,9 +5,11 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "../tokenizer/encoder.h"
+#include "../tokenizer/merges.h"
 #include "../tokenizer/piece_counter.h"
 #include "../tokenizer/train.h"
 #include "napi_helpers.h"
@@ -237,6 +239,28 @@ napi_value encodeDocuments(napi_env env, napi_callback_info info) {
                     {args[1], args[4]});
 }
 
+// Texts one behind another with `gap` bytes between: where each begins, and where one more would.
+std::vector<std::string_view> toTexts(napi_env env, napi_value bytesValue, napi_value startsValue, napi_value gapValue) {
+  const Bytes bytes = toBytes(env, bytesValue);
+  const std::vector<double> starts = toVector<double>(env, startsValue);
+  const double gap = toInt32(env, gapValue);
+  std::vector<std::string_view> texts;
+  texts.reserve(starts.size());
+  for (size_t i = 0; i + 1 < starts.size(); i++) {
+    const double begin = starts[i], end = starts[i + 1] - gap;
+    if (!(begin >= 0 && begin <= end && end <= static_cast<double>(bytes.length))) throw std::runtime_error("text offsets run past the bytes");
+    texts.emplace_back(reinterpret_cast<const char*>(bytes.data) + static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+  }
+  return texts;
+}
+
+// resolveMerges(mergeBytes, mergeStarts: Float64Array, mergeGap, tokenBytes, tokenStarts: Float64Array, tokenGap): Uint32Array
+napi_value resolveMerges(napi_env env, napi_callback_info info) {
+  const Arguments<6> args(env, info);
+  const auto merges = tokenizer::resolveMerges(toTexts(env, args[0], args[1], args[2]), toTexts(env, args[3], args[4], args[5]));
+  return toTypedArray(env, napi_uint32_array, reinterpret_cast<const uint32_t*>(merges.data()), merges.size() * 3);
+}
+
 // createCounter(pattern)
 napi_value createCounter(napi_env env, napi_callback_info info) {
   const Arguments<1> args(env, info);
@@ -297,6 +321,7 @@ void registerTokenizer(napi_env env, napi_value exports) {
   define<createEncoder>(env, functions, "createEncoder");
   define<encode>(env, functions, "encode");
   define<encodeDocuments>(env, functions, "encodeDocuments");
+  define<resolveMerges>(env, functions, "resolveMerges");
   define<createCounter>(env, functions, "createCounter");
   define<feed>(env, functions, "feed");
   define<train>(env, functions, "train");

@@ -92,14 +92,20 @@ export async function fillModel(source: ModelSource, model: Decoder, { allowUnus
   const plans = source.plans(shapesOf(weights));
   checkTensors(source, plans, allowUnused);
   await file.verify();
-  for (const plan of plans) {
-    signal?.throwIfAborted();
-    const stored = plan.parts.map(({ name }) => source.find(name)!);
-    let throughMemory = model.device.writeFile === undefined;
-    if (!dequantize && stays(plan, stored)) model.replace(plan.parameter!, await quantizedTensor(plan, stored, model));
-    else for (const planned of partsOf(plan, weights)) throughMemory = (await fillPart(planned, source.find(planned.part.name)!, model)) || throughMemory;
-    // What JavaScript reads could pile up faster than the device takes it; what the device reads itself cannot.
-    if (throughMemory) await settled(model, file.path);
+  const quantized = new Map<string, QuantizedTensor>();
+  try {
+    for (const plan of plans) {
+      signal?.throwIfAborted();
+      const stored = plan.parts.map(({ name }) => source.find(name)!);
+      let throughMemory = model.device.writeFile === undefined;
+      if (!dequantize && stays(plan, stored)) quantized.set(plan.parameter!, await quantizedTensor(plan, stored, model));
+      else for (const planned of partsOf(plan, weights)) throughMemory = (await fillPart(planned, source.find(planned.part.name)!, model)) || throughMemory;
+      // What JavaScript reads could pile up faster than the device takes it; what the device reads itself cannot.
+      if (throughMemory) await settled(model, file.path);
+    }
+  } finally {
+    // After an error too: the model is disposed of with all that it has.
+    model.replace(quantized);
   }
   await settled(model, file.path);
 }

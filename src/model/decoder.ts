@@ -151,7 +151,7 @@ export class Decoder extends Module {
     for (const [path, weight] of quantized) {
       const parameter = keep(weight.dequantize());
       parameter.requiresGrad = true;
-      this.replace(path, parameter);
+      this.replace(new Map([[path, parameter]]));
     }
     return quantized.length;
   }

@@ -32,17 +32,23 @@ export abstract class Module {
   }
 
   /**
-   * Puts a weight in the place of that at `path`, which is disposed of; wherever a module shares the old one, it shares the new one. Throws
-   * ShapeError when their shapes differ, RangeError when there is nothing at the path.
+   * Puts weights in the places of those at their paths, which are disposed of; wherever a module shares an old one, it shares the new one. Throws
+   * RangeError when there is nothing at a path, ShapeError when shapes differ; then nothing has been replaced.
    */
-  replace(path: string, weight: Weight): void {
-    const old = this.tensors().get(path);
-    if (old === undefined) throw new RangeError(`There is no tensor at ${path}.`);
-    if (!sameShape(old.shape, weight.shape)) throw new ShapeError("replace", [old.shape, weight.shape], `The weight does not fit ${path}.`);
+  replace(weights: ReadonlyMap<string, Weight>): void {
+    const named = this.tensors();
+    const replacements = new Map<Weight, Weight>();
+    for (const [path, weight] of weights) {
+      const old = named.get(path);
+      if (old === undefined) throw new RangeError(`There is no tensor at ${path}.`);
+      if (!sameShape(old.shape, weight.shape)) throw new ShapeError("replace", [old.shape, weight.shape], `The weight does not fit ${path}.`);
+      replacements.set(old, weight);
+    }
     this.#visit((_, value, set) => {
-      if (value === old) set(weight);
+      const weight = replacements.get(value);
+      if (weight !== undefined) set(weight);
     });
-    old.dispose();
+    for (const old of replacements.keys()) old.dispose();
   }
 
   #visit(use: (path: string, value: Weight, set: (weight: Weight) => void) => void): void {

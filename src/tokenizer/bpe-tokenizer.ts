@@ -37,7 +37,7 @@ export interface TrainTokenizerOptions extends Partial<JobOptions>, EngineOption
 /** Documents are counted in batches of about so many characters. */
 const batchCharacters = 2 ** 23;
 
-const defaultEngine = (): TokenizerEngine => nativeEngine() ?? referenceEngine;
+export const defaultEngine = (): TokenizerEngine => nativeEngine() ?? referenceEngine;
 
 export class BpeTokenizer extends TokenizerBase {
   readonly needsValidText = false;
@@ -60,6 +60,10 @@ export class BpeTokenizer extends TokenizerBase {
   private get encoder(): Encoder {
     const { names, merges, wholePieces, pattern } = this.model;
     return (this.builtEncoder ??= this.engine.createEncoder({ tokens: names.map((name) => (name === undefined ? undefined : fromByteLevel(name))), merges, wholePieces }, pattern));
+  }
+
+  override prepare(): void {
+    void this.encoder;
   }
 
   // A token that is not spelled in the alphabet stands for itself.

@@ -73,7 +73,7 @@ export class CharsMap {
    */
   normalizeGraphemes(text: string): string {
     let result = "";
-    for (const { segment } of graphemes.segment(text)) {
+    for (const { segment } of graphemes(text)) {
       const bytes = encoder.encode(segment);
       const whole = bytes.length < 6 ? this.first(bytes) : undefined;
       if (whole !== undefined) {
@@ -89,4 +89,6 @@ export class CharsMap {
 const offsetOf = (unit: number): number => (unit >>> 10) << ((unit & 0x200) >>> 6);
 
 const encoder = new TextEncoder();
-const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
+/** Made when it is first needed: it takes longer than the import of a whole room. */
+let segmenter: Intl.Segmenter | undefined;
+const graphemes = (text: string): Iterable<Intl.SegmentData> => (segmenter ??= new Intl.Segmenter("en", { granularity: "grapheme" })).segment(text);

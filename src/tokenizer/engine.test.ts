@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bytesInAlphabetOrder } from "./bytes.js";
 import { BpeTokenizer, nativeEngine, patternNames, referenceEngine, type PatternName, type TokenizerEngine } from "./index.js";
+import type { PackedTexts } from "./packed-texts.js";
 import { pretokenize, safeCut } from "./pretokenize.js";
 
 const fixture = (name: string): unknown => JSON.parse(readFileSync(new URL(`../../test/fixtures/tokenizer/${name}`, import.meta.url), "utf8"));
@@ -51,7 +52,24 @@ describe("pretokenize", () => {
   });
 });
 
+const packed = (texts: readonly string[], gap: number): PackedTexts => {
+  const parts = texts.map((text) => Buffer.from(text));
+  const starts = new Float64Array(texts.length + 1);
+  for (const [i, part] of parts.entries()) starts[i + 1] = starts[i] + part.length + gap;
+  return { data: Buffer.concat(parts.flatMap((part) => [part, Buffer.alloc(gap, " ")])), starts, gap, length: texts.length, [Symbol.iterator]: () => texts.values() };
+};
+
 describe.each(engines)("$name engine", (engine) => {
+  it("finds the tokens of merges given as texts", () => {
+    const tokens = ["a", "b", "ab", "\u0120", "\u0120ab", " ", " a", "\u{1f58b}", "", "a\u{1f58b}", "b"];
+    const resolve = (merges: string[], gap = 0) => [...engine.resolveMerges(packed(merges, gap), packed(tokens, gap))];
+    // "b" stands twice; a space may begin the left one.
+    expect(resolve(["a b", "\u0120 ab", "  a", "a \u{1f58b}"])).toEqual([0, 10, 2, 3, 2, 4, 5, 0, 6, 0, 7, 9]);
+    expect(resolve(["a b", "  a"], 8)).toEqual([0, 10, 2, 5, 0, 6]);
+    expect(resolve([])).toEqual([]);
+    for (const bad of ["a c", "c a", "b a", "ab", "a ", " a", " ", "", "a  b"]) expect(resolve(["a b", bad, "a b"]), bad).toEqual([0, 10, 2]);
+  });
+
   it.each(patternNames)("cuts where the %s expression of Hugging Face does", async (pattern) => {
     const pieces = await piecesByTraining(engine, pattern, pieceCases.map(([text]) => text));
     for (const [i, [text, ...lengths]] of pieceCases.entries()) {

@@ -4,6 +4,7 @@
  */
 
 import type { BpeVocabulary } from "./bpe.js";
+import type { PackedTexts } from "./packed-texts.js";
 import type { PatternName } from "./pretokenize.js";
 import type { TrainingOptions } from "./train.js";
 
@@ -43,4 +44,6 @@ export interface TokenizerEngine {
   readonly name: "native" | "reference";
   createEncoder(vocabulary: BpeVocabulary, pattern: PatternName): Encoder;
   createTrainer(pattern: PatternName): Trainer;
+  /** Left, right and result of each merge `left right`, up to the first that is not two tokens that make a third. */
+  resolveMerges(merges: PackedTexts, tokens: PackedTexts): Uint32Array;
 }

@@ -8,14 +8,15 @@
 import { TokenizerError } from "../errors.js";
 import type { AddedToken } from "./added-tokens.js";
 import { maxTokenId } from "./bpe.js";
-import { BpeTokenizer, type EngineOption } from "./bpe-tokenizer.js";
+import { BpeTokenizer, defaultEngine, type EngineOption } from "./bpe-tokenizer.js";
+import type { TokenizerEngine } from "./engine.js";
 import { preTokenizers } from "./gguf-pre.js";
+import { textAt, type PackedTexts } from "./packed-texts.js";
 import { PipelineTokenizer } from "./pipeline-tokenizer.js";
 import type { PipelineSpec } from "./pipeline-spec.js";
 import { templateOf } from "./post-processor.js";
 import { asSteps, pieceTypes, sentencePieceDecoder } from "./sentencepiece.js";
 import type { SentencePieceNormalization } from "./sp-normalizer.js";
-import { idsOf } from "./tokenizer.js";
 import { asByteLevelBpe, byteLevelDecoder } from "./tokenizer-json.js";
 
 /** The metadata of a GGUF file; a value of another type than asked for is the reader's to refuse. Without a fallback a missing key is an error. */
@@ -26,7 +27,7 @@ export interface TokenizerMetadata {
   text(key: string, fallback?: string): string;
   number(key: string, fallback?: number): number;
   flag(key: string, fallback?: boolean): boolean;
-  strings(key: string): Iterable<string>;
+  strings(key: string): PackedTexts;
   numbers(key: string): ArrayLike<number>;
 }
 
@@ -40,7 +41,8 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
   const kind = metadata.text(`${prefix}model`);
   if (kind !== "gpt2" && kind !== "llama" && kind !== "t5") fail("model", `the tokenizer ${JSON.stringify(kind.slice(0, 60))} is not supported; gpt2, llama and t5 are.`);
 
-  const names = [...metadata.strings(`${prefix}tokens`)];
+  const tokens = metadata.strings(`${prefix}tokens`);
+  const names = [...tokens];
   if (names.length === 0 || names.length > maxTokenId) fail("tokens", `${names.length} tokens are none or too many.`);
   for (let id = 0; id < names.length; id++) if (names[id] === "") names[id] = `[EMPTY_${id}]`;
   const list = (key: string): ArrayLike<number> | undefined => {
@@ -76,7 +78,7 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
     const pre = metadata.text(`${prefix}pre`, "default");
     const found = Object.hasOwn(preTokenizers, pre) ? preTokenizers[pre] : fail("pre", `the kind ${JSON.stringify(pre.slice(0, 60))} is not known.`, `Known are ${Object.keys(preTokenizers).join(", ")}.`);
     const { steps, ignoreMerges = false, addBos = false } = found;
-    const merges = readMerges(metadata.strings(`${prefix}merges`), names, fail);
+    const merges = readMerges(metadata.strings(`${prefix}merges`), tokens, options.engine ?? defaultEngine(), fail);
     const spec: PipelineSpec = {
       normalizer: [],
       preTokenizer: steps,
@@ -127,23 +129,12 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
 
 type Fail = (key: string, message: string) => never;
 
-/** Merges as strings, `left right`; a space may only begin the left one. */
-function readMerges(list: Iterable<string>, names: readonly string[], fail: Fail): Uint32Array {
-  const ids = idsOf(names);
-  const merges: number[] = [];
-  // Tokens usually stand in the order of the merges that make them, so the one after the last is tried before it is looked up.
-  let result = -1;
-  for (const merge of list) {
-    const cut = merge.indexOf(" ", 1);
-    const [left, right] = [merge.slice(0, cut), merge.slice(cut + 1)];
-    const next = names[result + 1];
-    const isNext = next !== undefined && next.length === merge.length - 1 && next.startsWith(left) && next.endsWith(right);
-    result = isNext ? result + 1 : cut < 0 ? -1 : (ids.get(left + right) ?? -1);
-    const [leftId, rightId] = [ids.get(left), ids.get(right)];
-    if (leftId === undefined || rightId === undefined || result < 0) return fail("merges", `merge ${merges.length / 3}, ${JSON.stringify(merge.slice(0, 60))}, is not two tokens that make a third.`);
-    merges.push(leftId, rightId, result);
-  }
-  return Uint32Array.from(merges);
+/** Merges as texts, `left right`; a space may only begin the left one. */
+function readMerges(merges: PackedTexts, tokens: PackedTexts, engine: TokenizerEngine, fail: Fail): Uint32Array {
+  const ids = engine.resolveMerges(merges, tokens);
+  const bad = ids.length / 3;
+  if (bad < merges.length) fail("merges", `merge ${bad}, ${JSON.stringify(textAt(merges, bad).slice(0, 60))}, is not two tokens that make a third.`);
+  return ids;
 }
 
 /** A value for a GGUF file: whole numbers are uint32, lists of them int32 or float32 by their array, bytes int8. */

@@ -79,8 +79,9 @@ export class WordwiseModel implements Model {
 
   /** Whether the vocabulary allows it. */
   static fits(lookup: Lookup): boolean {
+    if (!lookup.has(mark)) return false;
     for (const [name] of lookup) if (name.lastIndexOf(mark) > 0 && /[^▁]▁/.test(name)) return false;
-    return lookup.has(mark);
+    return true;
   }
 
   encode(piece: string, ids: number[]): void {

@@ -31,6 +31,7 @@ export interface NativeTokenizer {
     width: 2 | 4,
     control: Int32Array,
   ): Promise<{ tokens: ArrayBuffer; ends: Float64Array }>;
+  resolveMerges(merges: Uint8Array, mergeStarts: Float64Array, mergeGap: number, tokens: Uint8Array, tokenStarts: Float64Array, tokenGap: number): Uint32Array;
   createCounter(pattern: number): NativeCounter;
   feed(counter: NativeCounter, documents: readonly Uint8Array[], threads: number, control: Int32Array): Promise<void>;
   train(counter: NativeCounter, ...rest: [...tokens: FlatTokens, vocabSize: number, minFrequency: number, control: Int32Array]): Promise<Uint32Array>;
@@ -111,5 +112,6 @@ export function nativeEngine(): TokenizerEngine | undefined {
     name: "native",
     createEncoder: (vocabulary, pattern) => nativeEncoder(native, vocabulary, pattern),
     createTrainer: (pattern) => nativeTrainer(native, pattern),
+    resolveMerges: (merges, tokens) => native.resolveMerges(merges.data, merges.starts, merges.gap, tokens.data, tokens.starts, tokens.gap),
   };
 }

@@ -59,6 +59,10 @@ export class PipelineTokenizer extends TokenizerBase {
     return (this.builtModel ??= buildModel(this.spec, this.added.tokens));
   }
 
+  override prepare(): void {
+    void this.model;
+  }
+
   override encode(text: string, options: EncodeOptions = {}): Int32Array {
     return Int32Array.from(this.idsOfText(wellFormed(text), options));
   }

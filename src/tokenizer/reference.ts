@@ -6,6 +6,7 @@
 import { BpeMerger, type BpeVocabulary } from "./bpe.js";
 import { escapeBytes, unescapeBytes, wellFormed } from "./bytes.js";
 import type { EncodedDocuments, Encoder, JobOptions, TokenizerEngine, Trainer } from "./engine.js";
+import { resolveMerges } from "./packed-texts.js";
 import { pretokenize, safeCut, type PatternName } from "./pretokenize.js";
 import { learnMerges, type TrainingOptions } from "./train.js";
 
@@ -128,4 +129,5 @@ export const referenceEngine: TokenizerEngine = {
   name: "reference",
   createEncoder: (vocabulary, pattern) => new ReferenceEncoder(vocabulary, pattern),
   createTrainer: (pattern) => new ReferenceTrainer(pattern),
+  resolveMerges,
 };

@@ -60,6 +60,8 @@ export interface Tokenizer {
   readonly needsValidText: boolean;
   /** Equal for tokenizers that give the same ids, and different otherwise: a hash of `tokenizer.json`. */
   fingerprint(): string;
+  /** Makes what encoding needs, which is made when it is first needed otherwise. */
+  prepare(): void;
 
   /**
    * Ids of a text. Synchronous: for prompts and the like; `encodeBatch` and `encodeFile` leave the thread free.
@@ -289,6 +291,10 @@ export abstract class TokenizerBase implements Tokenizer {
   /** A token as `tokenizer.json` spells it; undefined where the id is not in use. */
   nameOf(id: number): string | undefined {
     return this.names[id];
+  }
+
+  prepare(): void {
+    // Nothing, unless a subclass puts something off.
   }
 
   idOf(token: string): number | undefined {

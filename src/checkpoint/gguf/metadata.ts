@@ -53,6 +53,8 @@ const lengthBytes = 8;
 /** Many strings as they lie in a file, each decoded when it is asked for. */
 export class GgufStrings implements Iterable<string> {
   readonly length: number;
+  /** Bytes between two texts. */
+  readonly gap = lengthBytes;
 
   /**
    * @param data the strings as in the file, each after its length (uint64)
@@ -60,7 +62,7 @@ export class GgufStrings implements Iterable<string> {
    */
   constructor(
     readonly data: Uint8Array,
-    readonly starts: Uint32Array | Float64Array,
+    readonly starts: Float64Array,
   ) {
     this.length = starts.length - 1;
   }
@@ -83,18 +85,18 @@ export class GgufStrings implements Iterable<string> {
   /** The UTF-8 of one. */
   bytes(i: number): Uint8Array {
     this.#check(i);
-    return this.data.subarray(this.starts[i], this.starts[i + 1] - lengthBytes);
+    return this.data.subarray(this.starts[i], this.starts[i + 1] - this.gap);
   }
 
   /** One as a string; bytes that are no UTF-8 become U+FFFD. Throws RangeError where there is none. */
   at(i: number): string {
     this.#check(i);
-    return decoder(this.data).utf8Slice(this.starts[i], this.starts[i + 1] - lengthBytes);
+    return decoder(this.data).utf8Slice(this.starts[i], this.starts[i + 1] - this.gap);
   }
 
   *[Symbol.iterator](): Iterator<string> {
     const bytes = decoder(this.data);
-    for (let i = 0; i < this.length; i++) yield bytes.utf8Slice(this.starts[i], this.starts[i + 1] - lengthBytes);
+    for (let i = 0; i < this.length; i++) yield bytes.utf8Slice(this.starts[i], this.starts[i + 1] - this.gap);
   }
 
   toArray(): string[] {
