@@ -144,13 +144,13 @@ void Executor::write(int32_t buffer, int64_t offset, std::vector<uint8_t> bytes)
   push(std::move(job));
 }
 
-void Executor::fill(int32_t buffer, int64_t offset, int64_t bytes, Fill fill) {
+void Executor::fill(int32_t buffer, int64_t offset, int64_t bytes, Source source) {
   Job job;
   job.kind = Job::Kind::fill;
   job.buffer = buffer;
   job.offset = offset;
   job.length = bytes;
-  job.fill = std::move(fill);
+  job.source = std::move(source);
   push(std::move(job));
 }
 
@@ -196,7 +196,12 @@ void Executor::loop() {
         break;
       case Job::Kind::fill:
         if (const Buffer* buffer = checked(job.buffer, job.offset, job.length)) {
-          if (const std::string error = job.fill(static_cast<uint8_t*>(buffer->data) + job.offset); !error.empty()) report(0, error);
+          uint8_t* target = static_cast<uint8_t*>(buffer->data) + job.offset;
+          pool_.run((job.length + job.source.stretch - 1) / job.source.stretch, [&](int64_t task, int) {
+            const int64_t begin = task * job.source.stretch;
+            const std::string error = job.source.copy(target + begin, begin, std::min(job.source.stretch, job.length - begin));
+            if (!error.empty()) report(task, error);
+          });
         } else {
           fail(0, "a write reaches outside its buffer");
         }

@@ -43,9 +43,14 @@ class Executor final : private Context {
   void submit(std::vector<int32_t> words);
   // Appends a write into a buffer.
   void write(int32_t buffer, int64_t offset, std::vector<uint8_t> bytes);
-  // Appends a write of so many bytes by a function that is called on the queue's thread; an error of it is one of the queue's.
-  using Fill = std::function<std::string(uint8_t* target)>;
-  void fill(int32_t buffer, int64_t offset, int64_t bytes, Fill fill);
+  // A source of bytes: `copy` puts `length` of them, from `begin` on, at `target`, or says why it cannot. It is called on any thread, for stretches of
+  // `stretch` bytes, the last perhaps shorter.
+  struct Source {
+    std::function<std::string(uint8_t* target, int64_t begin, int64_t length)> copy;
+    int64_t stretch;
+  };
+  // Appends a write of so many bytes from a source; its error is one of the queue's.
+  void fill(int32_t buffer, int64_t offset, int64_t bytes, Source source);
   // Appends a copy out of a buffer into `target`, which must stay valid until `done` is called (on the queue's thread). With no bytes it
   // only waits. An error of anything queued before is handed to the first wait after it; commands in between are dropped, except
   // allocations and frees.
@@ -66,7 +71,7 @@ class Executor final : private Context {
     int64_t offset = 0, length = 0;
     void* target = nullptr;
     Done done;
-    Fill fill;
+    Source source;
   };
   struct Buffer {
     void* data = nullptr;

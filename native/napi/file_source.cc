@@ -15,7 +15,7 @@ namespace inkling::napi {
 #if defined(_WIN32)
 
 // A descriptor belongs to the C runtime that opened it, which here is not Node's.
-std::function<std::string(uint8_t*)> fileSource(int, int64_t, int64_t, std::vector<uint32_t>, int64_t) {
+Executor::Source fileSource(int, int64_t, int64_t, std::vector<uint32_t>, int64_t) {
   throw std::runtime_error("files are read by JavaScript on Windows");
 }
 
@@ -51,17 +51,20 @@ class Descriptor {
 
 }  // namespace
 
-std::function<std::string(uint8_t*)> fileSource(int descriptor, int64_t position, int64_t length, std::vector<uint32_t> order, int64_t rowBytes) {
+Executor::Source fileSource(int descriptor, int64_t position, int64_t length, std::vector<uint32_t> order, int64_t rowBytes) {
   auto file = std::make_shared<Descriptor>(descriptor);
-  if (order.empty()) return [file, position, length](uint8_t* target) { return file->read(target, position, length); };
+  if (order.empty()) {
+    return {[file, position](uint8_t* target, int64_t begin, int64_t count) { return file->read(target, position + begin, count); }, int64_t{1} << 20};
+  }
   const int64_t rows = static_cast<int64_t>(order.size());
   if (rowBytes <= 0 || rows * rowBytes != length) throw std::runtime_error("the rows do not make up the bytes");
   for (const uint32_t row : order) {
     if (row >= order.size()) throw std::runtime_error("an order names a row that is not there");
   }
-  return [file, position, length, rowBytes, order = std::move(order)](uint8_t* target) {
-    std::vector<uint8_t> bytes(static_cast<size_t>(length));
-    const std::string error = file->read(bytes.data(), position, length);
+  // Whole: rows that are far apart here may be neighbours there.
+  const auto reordered = [file, position, rowBytes, order = std::move(order)](uint8_t* target, int64_t, int64_t count) {
+    std::vector<uint8_t> bytes(static_cast<size_t>(count));
+    const std::string error = file->read(bytes.data(), position, count);
     if (!error.empty()) return error;
     for (const uint32_t row : order) {
       std::memcpy(target, bytes.data() + row * rowBytes, static_cast<size_t>(rowBytes));
@@ -69,6 +72,7 @@ std::function<std::string(uint8_t*)> fileSource(int descriptor, int64_t position
     }
     return error;
   };
+  return {reordered, length};
 }
 
 #endif
