@@ -7,19 +7,22 @@ namespace inkling::tokenizer {
 
 BpeModel::BpeModel(const TokenId (&byteTokens)[256], std::vector<Merge> merges, bool wholePieces, const std::vector<std::string>& tokens) {
   std::copy(std::begin(byteTokens), std::end(byteTokens), byteTokens_);
+  hasAllBytes_ = std::find(std::begin(byteTokens), std::end(byteTokens), noToken) == std::end(byteTokens);
   const int bits = std::max<int>(4, std::bit_width(merges.size() * 2));
   shift_ = 64 - bits;
   mask_ = (size_t{1} << bits) - 1;
-  slots_.assign(mask_ + 1, Slot{0, noRank, 0});
-  results_.reserve(merges.size());
+  slots_.assign(mask_ + 1, Slot{0, {noRank, noToken}});
   for (uint32_t rank = 0; rank < merges.size(); rank++) {
     const Merge& merge = merges[rank];
     if (std::max({merge.left, merge.right, merge.result}) > maxTokenId) throw std::runtime_error("a merge names a token id above 2^24 - 1");
-    results_.push_back(merge.result);
     const uint64_t pair = static_cast<uint64_t>(merge.left) << 32 | merge.right;
     size_t i = (pair * 0x9e3779b97f4a7c15ull) >> shift_;
-    while (slots_[i].rank != noRank && slots_[i].pair != pair) i = (i + 1) & mask_;
-    slots_[i] = {pair, rank, 0};
+    while (slots_[i].result.rank != noRank && slots_[i].pair != pair) i = (i + 1) & mask_;
+    slots_[i] = {pair, {rank, merge.result}};
+  }
+  asciiMerges_.reserve(128 * 128);
+  for (int first = 0; first < 128; first++) {
+    for (int second = 0; second < 128; second++) asciiMerges_.push_back(mergeOf(byteTokens_[first], byteTokens_[second]));
   }
   if (!wholePieces) return;
   for (TokenId id = 0; id < tokens.size(); id++) {
@@ -36,7 +39,7 @@ void BpeModel::encodePiece(const uint8_t* piece, size_t length, MergeScratch& sc
       return;
     }
   }
-  for (size_t i = 0; i < length; i++) {
+  for (size_t i = 0; !hasAllBytes_ && i < length; i++) {
     if (byteTokens_[piece[i]] == noToken) throw std::runtime_error("the vocabulary has no token for byte " + std::to_string(piece[i]));
   }
   if (length <= shortPiece) encodeShort(piece, length, out);
@@ -46,24 +49,25 @@ void BpeModel::encodePiece(const uint8_t* piece, size_t length, MergeScratch& sc
 // A scan for the best merge costs less than any bookkeeping while everything fits a few cache lines.
 void BpeModel::encodeShort(const uint8_t* piece, size_t length, TokenBuffer& out) const {
   TokenId* ids = out.room(length);
-  uint32_t ranks[shortPiece];
+  Result merges[shortPiece];  // of each with its right neighbour
   for (size_t i = 0; i < length; i++) ids[i] = byteTokens_[piece[i]];
   size_t count = length;
-  for (size_t i = 0; i + 1 < count; i++) ranks[i] = rankOf(ids[i], ids[i + 1]);
+  for (size_t i = 0; i + 1 < count; i++) {
+    const bool ascii = (piece[i] | piece[i + 1]) < 0x80;
+    merges[i] = ascii ? asciiMerges_[static_cast<size_t>(piece[i] * 128 + piece[i + 1])] : mergeOf(ids[i], ids[i + 1]);
+  }
   while (count > 1) {
     size_t best = 0;
-    for (size_t i = 1; i + 1 < count; i++) {
-      if (ranks[i] < ranks[best]) best = i;
-    }
-    if (ranks[best] == noRank) break;
-    ids[best] = results_[ranks[best]];
+    for (size_t i = 1; i + 1 < count; i++) best = merges[i].rank < merges[best].rank ? i : best;
+    if (merges[best].rank == noRank) break;
+    ids[best] = merges[best].token;
     count--;
     for (size_t i = best + 1; i < count; i++) {
       ids[i] = ids[i + 1];
-      ranks[i - 1] = ranks[i];
+      merges[i - 1] = merges[i];
     }
-    if (best > 0) ranks[best - 1] = rankOf(ids[best - 1], ids[best]);
-    if (best + 1 < count) ranks[best] = rankOf(ids[best], ids[best + 1]);
+    if (best > 0) merges[best - 1] = mergeOf(ids[best - 1], ids[best]);
+    if (best + 1 < count) merges[best] = mergeOf(ids[best], ids[best + 1]);
   }
   out.advance(count);
 }
@@ -82,12 +86,12 @@ void BpeModel::encodeLong(const uint8_t* piece, size_t length, MergeScratch& scr
   heap.clear();
   for (uint32_t i = 0; i < count; i++) symbols[i] = {byteTokens_[piece[i]], i - 1, i + 1 < count ? i + 1 : none};
   for (uint32_t i = 0; i + 1 < count; i++) {
-    if (const uint32_t rank = rankOf(symbols[i].id, symbols[i + 1].id); rank != noRank) heap.push_back({rank, i});
+    if (const uint32_t rank = mergeOf(symbols[i].id, symbols[i + 1].id).rank; rank != noRank) heap.push_back({rank, i});
   }
   std::make_heap(heap.begin(), heap.end(), later);
   const auto offer = [&](uint32_t i) {
     if (i == none || symbols[i].next == none) return;
-    const uint32_t rank = rankOf(symbols[i].id, symbols[symbols[i].next].id);
+    const uint32_t rank = mergeOf(symbols[i].id, symbols[symbols[i].next].id).rank;
     if (rank == noRank) return;
     heap.push_back({rank, i});
     std::push_heap(heap.begin(), heap.end(), later);
@@ -99,8 +103,10 @@ void BpeModel::encodeLong(const uint8_t* piece, size_t length, MergeScratch& scr
     const uint32_t i = candidate.position;
     const uint32_t j = symbols[i].next;
     // A symbol that was merged into its left neighbour is marked by noToken, which no merge has.
-    if (symbols[i].id == noToken || j == none || rankOf(symbols[i].id, symbols[j].id) != candidate.rank) continue;
-    symbols[i].id = results_[candidate.rank];
+    if (symbols[i].id == noToken || j == none) continue;
+    const Result merge = mergeOf(symbols[i].id, symbols[j].id);
+    if (merge.rank != candidate.rank) continue;
+    symbols[i].id = merge.token;
     symbols[i].next = symbols[j].next;
     if (symbols[j].next != none) symbols[symbols[j].next].previous = i;
     symbols[j].id = noToken;

@@ -72,24 +72,29 @@ class BpeModel {
  private:
   static constexpr uint32_t noRank = 0xffffffff;
   static constexpr size_t shortPiece = 32;
+  struct Result {
+    uint32_t rank;  // noRank where a pair is no merge
+    TokenId token;
+  };
   struct Slot {
     uint64_t pair;
-    uint32_t rank;
-    uint32_t unused;
+    Result result;
   };
 
-  uint32_t rankOf(TokenId left, TokenId right) const {
+  Result mergeOf(TokenId left, TokenId right) const {
     const uint64_t pair = static_cast<uint64_t>(left) << 32 | right;
     for (size_t i = (pair * 0x9e3779b97f4a7c15ull) >> shift_;; i = (i + 1) & mask_) {
-      if (slots_[i].rank == noRank || slots_[i].pair == pair) return slots_[i].rank;
+      if (slots_[i].result.rank == noRank || slots_[i].pair == pair) return slots_[i].result;
     }
   }
   void encodeShort(const uint8_t* piece, size_t length, TokenBuffer& out) const;
   void encodeLong(const uint8_t* piece, size_t length, MergeScratch& scratch, TokenBuffer& out) const;
 
   TokenId byteTokens_[256];
-  std::vector<TokenId> results_;  // by rank
-  std::vector<Slot> slots_;       // open addressing, at most half full
+  bool hasAllBytes_;
+  std::vector<Slot> slots_;  // open addressing, at most half full
+  // Of two ASCII bytes, [first * 128 + second]: what every piece is asked first, in the few lines of the cache that letters take.
+  std::vector<Result> asciiMerges_;
   int shift_;
   size_t mask_;
   std::unordered_map<std::string, TokenId> wholePieces_;

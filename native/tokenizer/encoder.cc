@@ -81,13 +81,14 @@ void Encoder::encodeUnknown(Worker& worker, const uint8_t* piece, size_t length,
 }
 
 EncodedDocuments Encoder::encodeDocuments(const std::vector<Document>& documents, int threads, int width, const JobControl& control) {
-  // Chunks of about this size keep every thread busy to the end; where they are cut changes nothing.
-  constexpr size_t chunkBytes = 1 << 18;
+  // Chunks of about this size keep every thread busy to the end, and their tokens in its cache; where they are cut changes nothing.
+  constexpr size_t chunkBytes = 1 << 16;
   struct Chunk {
     const uint8_t* begin;
     const uint8_t* end;
     const uint8_t* limit;
-    TokenBuffer tokens;
+    std::unique_ptr<uint8_t[]> tokens;  // `width` bytes each
+    size_t count = 0;
     size_t offset = 0;
   };
   EncodedDocuments result;
@@ -98,7 +99,7 @@ EncodedDocuments Encoder::encodeDocuments(const std::vector<Document>& documents
     for (const uint8_t* begin = document.data; begin < end;) {
       const bool last = static_cast<size_t>(end - begin) <= chunkBytes;
       const uint8_t* cut = last ? end : safeCut(begin + chunkBytes, end);
-      chunks.push_back({begin, cut, end, {}, 0});
+      chunks.push_back({begin, cut, end, {}});
       begin = cut;
     }
     chunkEnds.push_back(chunks.size());
@@ -112,27 +113,27 @@ EncodedDocuments Encoder::encodeDocuments(const std::vector<Document>& documents
     if (!lease) lease = std::make_unique<Lease>(*this);
     Chunk& chunk = chunks[task];
     const auto bytes = static_cast<size_t>(chunk.end - chunk.begin);
-    chunk.tokens.room(bytes / 3);
-    encodeWith(**lease, chunk.begin, chunk.end, chunk.limit, chunk.tokens);
+    TokenBuffer& tokens = (**lease).tokens;
+    tokens.clear();
+    encodeWith(**lease, chunk.begin, chunk.end, chunk.limit, tokens);
+    chunk.count = tokens.size();
+    chunk.tokens.reset(new uint8_t[chunk.count * static_cast<size_t>(width)]);
+    if (width == 4) std::copy_n(tokens.data(), chunk.count, reinterpret_cast<uint32_t*>(chunk.tokens.get()));
+    else std::transform(tokens.data(), tokens.data() + chunk.count, reinterpret_cast<uint16_t*>(chunk.tokens.get()), [](TokenId token) { return static_cast<uint16_t>(token); });
     control.progress(static_cast<int32_t>((doneBytes += bytes) >> 16));
   });
 
   for (Chunk& chunk : chunks) {
     chunk.offset = result.count;
-    result.count += chunk.tokens.size();
+    result.count += chunk.count;
   }
   for (const size_t chunkEnd : chunkEnds) result.ends.push_back(chunkEnd == chunks.size() ? result.count : chunks[chunkEnd].offset);
   result.tokens.reset(std::malloc(std::max<size_t>(result.count * static_cast<size_t>(width), 1)));
   if (!result.tokens) throw std::bad_alloc();
   parallelFor(chunks.size(), threads, [&](size_t task, int) {
-    const TokenId* tokens = chunks[task].tokens.data();
-    const size_t count = chunks[task].tokens.size();
-    if (width == 4) {
-      std::copy_n(tokens, count, static_cast<uint32_t*>(result.tokens.get()) + chunks[task].offset);
-    } else {
-      uint16_t* out = static_cast<uint16_t*>(result.tokens.get()) + chunks[task].offset;
-      for (size_t i = 0; i < count; i++) out[i] = static_cast<uint16_t>(tokens[i]);
-    }
+    const auto bytes = static_cast<size_t>(width);
+    std::copy_n(chunks[task].tokens.get(), chunks[task].count * bytes, static_cast<uint8_t*>(result.tokens.get()) + chunks[task].offset * bytes);
+    chunks[task].tokens.reset();
   });
   return result;
 }

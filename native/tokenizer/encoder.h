@@ -42,6 +42,7 @@ class Encoder {
     PieceCache<2> pieces{16};
     PieceCache<4> longPieces{13};
     MergeScratch scratch;
+    TokenBuffer tokens;  // of one chunk
   };
   class Lease;
 

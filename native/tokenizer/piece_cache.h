@@ -1,5 +1,6 @@
 // Remembers the tokens of pieces met before: a few ten thousand pieces make up nearly all text, so that most are one look-up. Bounded and
-// set-associative: a bucket is a cache line or two, a new piece displaces the older in its bucket, and nothing is ever rehashed.
+// set-associative: a bucket is a cache line or two, what does not fit goes to the bucket beside it, and where that is full too a new piece displaces the
+// last of its own bucket. What came early, and so is frequent, stays; nothing is ever rehashed.
 #pragma once
 
 #include <cstdlib>
@@ -39,8 +40,7 @@ class PieceCache {
 
   // Appends the tokens of the piece and says true, or says false.
   bool find(const Key& key, Place place, TokenBuffer& out) const {
-    const Bucket& bucket = buckets_[place];
-    const Slot* slot = matches(bucket.slots[0], key) ? &bucket.slots[0] : matches(bucket.slots[1], key) ? &bucket.slots[1] : nullptr;
+    const Slot* slot = findSlot(key, place);
     if (!slot) return false;
     TokenId* tokens = out.room(maxTokens);
     for (size_t i = 0; i < maxTokens; i++) {
@@ -52,10 +52,10 @@ class PieceCache {
     return true;
   }
 
+  // Of a piece that is not there.
   void insert(const Key& key, Place place, const TokenId* tokens, size_t count) {
-    Bucket& bucket = buckets_[place];
-    bucket.slots[1] = bucket.slots[0];
-    Slot& slot = bucket.slots[0];
+    const Slot* free = findSlot(Key::none(), place);
+    Slot& slot = free ? const_cast<Slot&>(*free) : buckets_[place].slots[1];
     std::memcpy(slot.key, key.words, sizeof slot.key);
     for (size_t i = 0; i < count; i++) std::memcpy(slot.tokens + 3 * i, &tokens[i], 3);
     slot.tokens[8 * Words - 1] = static_cast<uint8_t>(count);
@@ -73,8 +73,13 @@ class PieceCache {
     void operator()(std::byte* memory) const { std::free(memory); }
   };
 
-  static bool matches(const Slot& slot, const Key& key) {
-    return std::memcmp(slot.key, key.words, sizeof slot.key) == 0;
+  const Slot* findSlot(const Key& key, Place place) const {
+    for (const Bucket* bucket : {&buckets_[place], &buckets_[place ^ 1]}) {
+      for (const Slot& slot : bucket->slots) {
+        if (std::memcmp(slot.key, key.words, sizeof slot.key) == 0) return &slot;
+      }
+    }
+    return nullptr;
   }
 
   std::unique_ptr<std::byte, Free> memory_;

@@ -78,9 +78,64 @@ inline const uint8_t* endOfSpaces(const uint8_t* p, const uint8_t* last, const u
   return runEnd < end && last > p ? last : runEnd;
 }
 
+// What 64 bytes are, one bit a byte, from the first up. Words of eight bytes rather than vectors: a few operations a byte on any processor.
+struct AsciiBlock {
+  static constexpr size_t bytes = 64;
+  uint64_t letters = 0, numbers = 0, spaces = 0, blanks = 0, apostrophes = 0, foreign = 0;  // a blank is 0x20, foreign what is not ASCII
+
+  explicit AsciiBlock(const uint8_t* p) {
+    constexpr uint64_t ones = 0x0101010101010101, high = 0x80 * ones;
+    for (size_t i = 0; i < bytes; i += 8) {
+      uint64_t word;
+      std::memcpy(&word, p + i, 8);
+      const uint64_t low = word & ~high, folded = low | 0x20 * ones;
+      // Per byte below 0x80: the upper bit of x + (0x80 - c) says x >= c, and that of (x ^ c) + 0x7f says x != c.
+      const auto between = [&](uint64_t x, uint64_t first, uint64_t last) { return (x + (0x80 - first) * ones) & ~(x + (0x7f - last) * ones) & ~word & high; };
+      const auto equal = [&](uint64_t c) { return ~((low ^ c * ones) + 0x7f * ones) & ~word & high; };
+      const auto put = [&](uint64_t& bits, uint64_t found) { bits |= ((found >> 7) * 0x0102040810204080ull >> 56) << i; };
+      const uint64_t blank = equal(' ');
+      put(letters, between(folded, 'a', 'z'));
+      put(numbers, between(low, '0', '9'));
+      put(spaces, blank | between(low, '\t', '\r'));
+      put(blanks, blank);
+      put(apostrophes, equal('\''));
+      put(foreign, word & high);
+    }
+  }
+};
+
+// The bits at which pieces begin in a block at whose first byte one does. Of the last byte before what is not ASCII, or before the end of the block,
+// it depends on what follows: such bits, and all after, are 0.
+inline uint64_t pieceStartsGpt2(const AsciiBlock& block, const uint8_t* p, const uint8_t* end) {
+  const auto& [letters, numbers, spaces, blanks, apostrophes, foreign] = block;
+  const int known = std::countr_zero(foreign) - 1;
+  if (known <= 0) return 0;
+  const uint64_t change = (letters ^ letters << 1) | (numbers ^ numbers << 1) | (spaces ^ spaces << 1);
+  // A run of spaces begins a piece, and so does its last one where something follows, which a blank then belongs to.
+  uint64_t starts = (spaces & (~(spaces << 1) | ~(spaces >> 1))) | (~spaces & change & ~(blanks << 1)) | 1;
+  for (uint64_t rest = starts & apostrophes & ((uint64_t{1} << known) - 1); rest != 0; rest &= rest - 1) {
+    const int at = std::countr_zero(rest);
+    const size_t length = contraction<false>(p + at, end);
+    if (length == 0) continue;
+    starts &= ~(((uint64_t{1} << length) - 2) << at);
+    if (at + length < 64) starts |= uint64_t{1} << (at + length);
+  }
+  return starts & ((uint64_t{1} << known) - 1);
+}
+
 template <class Emit>
 void pretokenizeGpt2(const uint8_t* p, const uint8_t* end, Emit&& emit) {
   while (p < end) {
+    if (static_cast<size_t>(end - p) >= AsciiBlock::bytes) {
+      const uint8_t* begin = p;
+      for (uint64_t starts = pieceStartsGpt2(AsciiBlock(p), p, end) & ~uint64_t{1}; starts != 0; starts &= starts - 1) {
+        const uint8_t* next = begin + std::countr_zero(starts);
+        emit(p, next);
+        p = next;
+      }
+      if (p != begin) continue;
+    }
+    // One piece by its characters: near the end, of other scripts, or longer than a block.
     const uint8_t* start = p;
     if (*p == '\'') {
       if (const size_t length = contraction<false>(p, end)) {

@@ -77,6 +77,17 @@ describe.each(engines)("$name engine", (engine) => {
     }
   });
 
+  it.each(patternNames)("cuts where the %s expression does, also where it looks at many bytes at once", async (pattern) => {
+    const units = ["a", "B", "word", "'s", "'re", "'LL", "'", "''", " ", "  ", "\n", "\t", "7", "2024", ".", "--", "\u00e9", "\u00a0", "\u4e2d", "\ud83d\ude00"];
+    const text = fc.array(fc.constantFrom(...units), { minLength: 30, maxLength: 120 }).map((parts) => parts.join(""));
+    await fc.assert(
+      fc.asyncProperty(text, async (text) => {
+        expect((await piecesByTraining(engine, pattern, [text]))[0]).toEqual([...pretokenize(pattern, text)]);
+      }),
+      { numRuns: 50, seed: 5 },
+    );
+  });
+
   it("breaks ties, and repeats merges, as BpeTrainer does", async () => {
     for (const { documents, specialTokens, vocabSize, minFrequency, merges } of tieCases) {
       const tokenizer = await BpeTokenizer.train(documents, { vocabSize, specialTokens, minFrequency, engine });
