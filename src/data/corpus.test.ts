@@ -222,6 +222,25 @@ describe("tokenized", () => {
     await expect(documentsOf(told)).rejects.toMatchObject({ code: "invalid-utf8" });
   });
 
+  it("encodes in batches where the tokenizer can, to the same ids", async () => {
+    const batches: number[] = [];
+    const batched: CorpusTokenizer = {
+      ...bytes,
+      encode: () => expect.fail("one by one"),
+      encodeBatch: (texts) => {
+        batches.push(texts.length);
+        const encoded = texts.map((text) => Array.from(bytes.encode(text)));
+        let end = 0;
+        return Promise.resolve({ tokens: Uint16Array.from(encoded.flat()), ends: encoded.map((ids) => (end += ids.length)) });
+      },
+    };
+    const corpus = await Corpus.fromText({ text: ["one document", "and another. ".repeat(330_000), "a last one"] });
+    const [one, other] = [await corpus.tokenized(bytes, { cache: false }), await corpus.tokenized(batched, { cache: false })];
+    expect(batches.length).toBeGreaterThan(1);
+    const words = async (split: TokenSplit | undefined): Promise<Buffer> => Buffer.from(Uint16Array.from(await ids(split)).buffer);
+    for (const split of ["train", "validation"] as const) expect((await words(one[split])).equals(await words(other[split]))).toBe(true);
+  });
+
   it("refuses an empty text, a share that is none, and ids outside the vocabulary", async () => {
     for (const path of [await file("empty.txt", ""), await file("bom.txt", "\ufeff")]) {
       await expect((await Corpus.fromText(path)).tokenized(bytes)).rejects.toMatchObject({ code: "empty-text", file: path });

@@ -20,6 +20,8 @@ export interface CorpusTokenizer {
   readonly vocabSize: number;
   /** The ids of a text, special tokens in it taken as plain text. */
   encode(text: string): ArrayLike<number>;
+  /** The same of several texts, one after another, and where each ends: off this thread and on all cores, where the tokenizer can. */
+  encodeBatch?(texts: readonly string[], options: { readonly signal?: AbortSignal }): Promise<{ readonly tokens: Uint16Array | Uint32Array; readonly ends: ArrayLike<number> }>;
   /** Put before, and after, each document, where the tokenizer has such tokens; where both are one token, only after. */
   readonly bosId?: number | undefined;
   readonly eosId?: number | undefined;
@@ -56,6 +58,8 @@ export interface TokenizeOptions {
 const textExtensions = [".txt", ".text", ".md", ".markdown"];
 /** Part of the cache's key: to be raised when the same text and tokenizer would give other tokens. */
 const formatVersion = 1;
+/** UTF-16 units that are tokenized at once: some for every core, and soon done. */
+const batchUnits = 1 << 22;
 /** Room for the header of a file of tokens, whose counts are known at its end. */
 const headerBytes = 1024;
 
@@ -219,8 +223,11 @@ async function survey(pieces: AsyncIterable<TextPiece>, signal: AbortSignal | un
   const hash = createHash("sha256");
   let characters = 0;
   let documentBytes = 0;
+  let units = 0;
   for await (const { text, last } of pieces) {
     signal?.throwIfAborted();
+    // Text at hand comes without a wait, in which others have their turn.
+    if (Math.floor(units / batchUnits) < Math.floor((units += text.length) / batchUnits)) await new Promise((resolve) => setImmediate(resolve));
     const bytes = Buffer.from(text);
     hash.update(bytes);
     characters += countCharacters(text);
@@ -277,7 +284,29 @@ interface TokenizeJob {
   readonly progress: (characters: number) => void;
 }
 
-/** Encodes piece after piece, training first, and hands each array of ids on. */
+/** Pieces in batches of about `batchUnits`. */
+async function* inBatches(parts: AsyncIterable<SplitPiece>): AsyncGenerator<SplitPiece[]> {
+  let batch: SplitPiece[] = [];
+  let units = 0;
+  for await (const part of parts) {
+    batch.push(part);
+    units += part.text.length;
+    if (units < batchUnits) continue;
+    yield batch;
+    batch = [];
+    units = 0;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** The ids of each text. */
+async function encodeTexts(tokenizer: CorpusTokenizer, texts: readonly string[], signal: AbortSignal | undefined): Promise<ArrayLike<number>[]> {
+  if (tokenizer.encodeBatch === undefined) return texts.map((text) => tokenizer.encode(text));
+  const { tokens, ends } = await tokenizer.encodeBatch(texts, signal === undefined ? {} : { signal });
+  return texts.map((_, i) => tokens.subarray(i === 0 ? 0 : ends[i - 1], ends[i]));
+}
+
+/** Encodes batch after batch, training first, and hands each array of ids on. */
 async function tokenize(
   { tokenizer, parts, fingerprint, signal, progress }: TokenizeJob,
   emit: (tokens: TokenArray, split: "train" | "validation") => Promise<void>,
@@ -286,22 +315,25 @@ async function tokenize(
   const counts = { train: 0, validation: 0 };
   const bytes = { train: 0, validation: 0 };
   let characters = 0;
-  for await (const part of parts) {
-    signal?.throwIfAborted();
-    const ids = tokenizer.encode(part.text);
-    const before = part.first && bosId !== undefined && bosId !== eosId ? [bosId] : [];
-    const after = part.last && eosId !== undefined ? [eosId] : [];
-    const tokens = emptyTokens(vocabSize, before.length + ids.length + after.length);
-    tokens.set(before);
-    tokens.set(ids, before.length);
-    tokens.set(after, before.length + ids.length);
-    for (let i = 0; i < ids.length; i++) {
-      if (!(ids[i] >= 0 && ids[i] < vocabSize)) throw new TokenizerError({}, `the tokenizer gave id ${ids[i]}, outside its vocabulary of ${vocabSize}.`, { code: "bad-id" });
+  for await (const batch of inBatches(parts)) {
+    const encoded = await encodeTexts(tokenizer, batch.map(({ text }) => text), signal);
+    for (const [i, part] of batch.entries()) {
+      signal?.throwIfAborted();
+      const ids = encoded[i];
+      const before = part.first && bosId !== undefined && bosId !== eosId ? [bosId] : [];
+      const after = part.last && eosId !== undefined ? [eosId] : [];
+      const tokens = emptyTokens(vocabSize, before.length + ids.length + after.length);
+      tokens.set(before);
+      tokens.set(ids, before.length);
+      tokens.set(after, before.length + ids.length);
+      for (let k = 0; k < ids.length; k++) {
+        if (!(ids[k] >= 0 && ids[k] < vocabSize)) throw new TokenizerError({}, `the tokenizer gave id ${ids[k]}, outside its vocabulary of ${vocabSize}.`, { code: "bad-id" });
+      }
+      await emit(tokens, part.split);
+      counts[part.split] += tokens.length;
+      bytes[part.split] += Buffer.byteLength(part.text);
+      progress((characters += part.characters));
     }
-    await emit(tokens, part.split);
-    counts[part.split] += tokens.length;
-    bytes[part.split] += Buffer.byteLength(part.text);
-    progress((characters += part.characters));
   }
   return { counts, metadata: { vocabSize, fingerprint, trainBytes: bytes.train, validationBytes: bytes.validation } };
 }
