@@ -1,6 +1,6 @@
 /**
  * @file Our side of the generation benchmark, in a process of its own so that its memory is its own. It speaks the peers' protocol: the argument is a
- * model; {"ready": true, firstTokenMs} says that it is loaded and has computed a token; each line on stdin asks for one turn, and one JSON
+ * model; {"ready": true, firstTokenMs, work} says that it is loaded and has computed a token; each line on stdin asks for one turn, and one JSON
  * line answers: {prefill, decode, batched (tokens a second), prefillOfProcessor, decodeOfProcessor, batchedOfProcessor (a second of processor time),
  * peakRssBytes}. `batched` is decoding of 8 sequences together. It is what a user calls: `generate`, greedily.
  */
@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { LanguageModel } from "../src/index.js";
 import { generate } from "../src/generate/index.js";
+import { bytesPerElement } from "../src/tensor/dtype.js";
 import type { FloatDType } from "../src/tensor/index.js";
 
 const { values, positionals } = parseArgs({
@@ -22,7 +23,25 @@ const ids = (count: number, from = 0): number[] => Array.from({ length: count },
 const began = performance.now();
 const model = await LanguageModel.load(positionals[0]);
 for await (const _ of generate(model, { ids: [1], maxTokens: 1, ...settings }));
-console.log(JSON.stringify({ ready: true, firstTokenMs: performance.now() - began }));
+console.log(JSON.stringify({ ready: true, firstTokenMs: performance.now() - began, work: workOf(model) }));
+
+/**
+ * What a token of a prompt must compute (2 operations for each weight that multiplies, and the visible half of attention; the logits of the last one
+ * alone), and the bytes that a token after it must read: every weight, which sequences together share, and the keys and values of those before.
+ */
+function workOf({ config, numParameters, numBytes }: LanguageModel): { prefill: number; decode: number; batched: number } {
+  const { vocabSize, hiddenSize, tieEmbeddings, numLayers, numHeads, numKeyValueHeads, headSize } = config;
+  const table = vocabSize * hiddenSize;
+  // An embedding that is not also the unembedding is only looked up.
+  const weights = numBytes * (tieEmbeddings ? 1 : 1 - table / numParameters);
+  const width = values.cache === "q8" ? 1 : bytesPerElement[(values.cache ?? values.dtype) as FloatDType];
+  const cache = 2 * numLayers * numKeyValueHeads * headSize * width * (prompt + repeats / 2);
+  return {
+    prefill: 2 * (numParameters - (tieEmbeddings ? 1 : 2) * table) + 2 * numLayers * numHeads * headSize * prompt,
+    decode: weights + cache,
+    batched: weights / sequences + cache,
+  };
+}
 
 interface Rates {
   readonly prefill: number;

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { bytes, table } from "../src/cli/format.js";
 import { Peer, median, peerPython } from "./peer.js";
+import { chosen, fastest, howToGetPython, type BenchOptions, type Result } from "./result.js";
 
 export const generateWorkloads: Readonly<Record<string, string>> = {
   "generate-smollm2": "SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -28,13 +29,12 @@ interface Turn {
 
 const rounds = 7;
 
-/** Loads in turns (a new process each time), then prefill and decode in turns; prints medians and ratios. */
-export async function benchGeneration(name: string, only: readonly string[] = []): Promise<void> {
+/** Loads in turns (a new process each time), then prefill and decode in turns; says medians and ratios. */
+export async function benchGeneration(name: string, { only, say }: BenchOptions): Promise<Result[]> {
   const file = join(process.env["INKLING_MODELS"] ?? join(homedir(), ".cache/inkling-models"), generateWorkloads[name]);
   if (!existsSync(file)) {
-    console.log(`${file} is not there; INKLING_MODELS names the folder that has it.`);
-    process.exitCode = 1;
-    return;
+    say(`${name}: ${file} is not there; INKLING_MODELS names the folder that has it.`);
+    return [];
   }
   const threads = process.env["INKLING_THREADS"] ?? String(availableParallelism());
   const ours = fileURLToPath(new URL("generate-inkling.js", import.meta.url));
@@ -48,27 +48,40 @@ export async function benchGeneration(name: string, only: readonly string[] = []
     { name: "llama.cpp", start: () => new Peer("llama.cpp", peerPython, [peer, file, threads]) },
     // Beside the one built for this machine, the one that comes ready-made (generate-node-llama.ts says how to get it).
     ...(process.env["INKLING_BENCH_NODE_LLAMA"] === undefined ? [] : [{ name: "node-llama-cpp", start: () => new Peer("node-llama-cpp", process.execPath, [prebuilt, file, threads]) }]),
-  ].filter((side) => only.length === 0 || only.some((part) => side.name.toLowerCase().includes(part.toLowerCase())));
+  ].filter((side) => chosen(side.name, only));
 
-  console.log(`${generateWorkloads[name]}: prompt 512, then one token at a time, alone and 8 sequences together; ${rounds} turns, ${threads} threads`);
+  if (process.env["INKLING_BENCH_NODE_LLAMA"] === undefined) say("Without node-llama-cpp; bench/generate-node-llama.ts says how to get it.");
+  say(`${generateWorkloads[name]}: prompt 512, then one token at a time, alone and 8 sequences together; ${rounds} turns, ${threads} threads`);
+  /** Operations, or bytes, that a token takes, by side. */
+  const work = new Map<string, Record<"prefill" | "decode" | "batched", number>>();
+  const missing = new Set<string>();
   const results = new Map(sides.map((side) => [side.name, { first: [] as number[], turns: [] as Turn[] }]));
   const running = new Map<string, Peer>();
   try {
     for (let round = 0; round < rounds; round++) {
       for (const side of sides) {
-        running.get(side.name)?.close();
+        if (missing.has(side.name)) continue;
+        await running.get(side.name)?.close();
         const started = side.start();
         running.set(side.name, started);
-        results.get(side.name)!.first.push((await started.ready<{ firstTokenMs: number }>()).firstTokenMs);
+        try {
+          const { firstTokenMs, work: told } = await started.ready<{ firstTokenMs: number; work?: Record<"prefill" | "decode" | "batched", number> }>();
+          if (told !== undefined) work.set(side.name, told);
+          results.get(side.name)!.first.push(firstTokenMs);
+        } catch (error) {
+          say(`${(error as Error).message} ${howToGetPython}`);
+          missing.add(side.name);
+          continue;
+        }
         await started.ask("warm up");
         results.get(side.name)!.turns.push(await started.ask<Turn>("measure"));
       }
     }
   } finally {
-    for (const side of running.values()) side.close();
+    await Promise.all([...running.values()].map((side) => side.close()));
   }
 
-  const rows = [...results].map(([side, { first, turns }]) => ({
+  const rows = [...results].filter(([side]) => !missing.has(side)).map(([side, { first, turns }]) => ({
     side,
     first: median(first),
     values: (["prefill", "decode", "batched", "prefillOfProcessor", "decodeOfProcessor", "batchedOfProcessor"] as const).map((key) => median(turns.map((turn) => turn[key]))),
@@ -76,7 +89,7 @@ export async function benchGeneration(name: string, only: readonly string[] = []
   }));
   const base = rows.find((row) => row.side === "llama.cpp");
   const against = (value: number, of: number | undefined): string => (of === undefined ? "" : `${(value / of).toFixed(2)}x`);
-  console.log(
+  say(
     table(
       [
         ["tok/s", "prefill", "", "decode", "", "of 8", "", "of processor time: prefill", "", "decode", "", "of 8", "", "load to first token", "peak memory"],
@@ -87,4 +100,14 @@ export async function benchGeneration(name: string, only: readonly string[] = []
       [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14],
     ),
   );
+  // Of our sides the fastest stands for us, by its name.
+  const names = { prefill: "read 512", decode: "a token after 512", batched: "8 sequences, a token each" } as const;
+  return (["prefill", "decode", "batched"] as const).flatMap((what, i): Result[] => {
+    const figures = rows.map(({ side, values }) => ({ side, value: values[i] })).filter(({ value }) => Number.isFinite(value));
+    const ours = fastest(figures.filter(({ side }) => side.startsWith("Inkling")));
+    if (ours === undefined) return [];
+    const peer = fastest(figures.filter(({ side }) => !side.startsWith("Inkling")));
+    const takes = { of: what === "prefill" ? "int8" : "memory", each: work.get(ours.side)?.[what] ?? 0 } as const;
+    return [{ workload: `${generateWorkloads[name].replace(".gguf", "")}: ${names[what]}`, unit: "tok/s", ours, peer, takes }];
+  });
 }

@@ -55,10 +55,14 @@ export class Peer {
   }
 
   /** Ends its input, with which it ends by itself (and prints its profile, where it has one). */
-  close(): void {
-    this.#process.stdin.end();
+  async close(): Promise<void> {
+    const { pid, exitCode, signalCode } = this.#process;
+    if (pid === undefined || exitCode !== null || signalCode !== null) return;
+    const ended = new Promise((resolve) => this.#process.once("exit", resolve));
     const timer = setTimeout(() => this.#process.kill(), 5000);
-    this.#process.once("exit", () => clearTimeout(timer));
+    this.#process.stdin.end();
+    await ended;
+    clearTimeout(timer);
   }
 }
 

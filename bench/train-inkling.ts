@@ -1,6 +1,6 @@
 /**
  * @file Our side of the training benchmarks, in a process of its own so that its memory is its own. It speaks the peers' protocol: arguments
- * describe the model; {"ready": true} says that it is warm; each line `run N` on stdin runs N steps, and one JSON line answers:
+ * describe the model; {"ready": true, flopsPerToken} says that it is warm; each line `run N` on stdin runs N steps, and one JSON line answers:
  * {tokensPerSecond, stepMs, peakRssBytes}.
  */
 
@@ -51,7 +51,7 @@ function queueStep(): Promise<number> {
 }
 
 for (let warmUp = 0; warmUp < 3; warmUp++) await queueStep();
-console.log(JSON.stringify({ ready: true, parameters: model.numParameters }));
+console.log(JSON.stringify({ ready: true, parameters: model.numParameters, flopsPerToken: model.flopsPerToken(context) }));
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [command, count] = line.split(" ");

@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Peer, median, peerPython, type Measurement } from "./peer.js";
 import { bytes, table } from "../src/cli/format.js";
+import { chosen, fastest, howToGetPython, type BenchOptions, type Result } from "./result.js";
 
 interface Workload {
   readonly title: string;
@@ -36,8 +37,8 @@ export const trainWorkloads: Readonly<Record<string, Workload>> = {
   },
 };
 
-/** Runs every side in turns and prints medians, the ratio to the best peer, and peak memory. */
-export async function benchTraining(name: string, only: readonly string[] = []): Promise<void> {
+/** Runs every side in turns; says medians, the ratio to the best peer, and peak memory. */
+export async function benchTraining(name: string, { only, say }: BenchOptions): Promise<Result[]> {
   const { title, model, bias = false, steps, rounds } = trainWorkloads[name];
   const args = [...Object.entries(model).flatMap(([flag, value]) => [`--${flag}`, String(value)]), ...(bias ? ["--bias"] : [])];
   const threads = process.env["INKLING_THREADS"] ?? String(availableParallelism());
@@ -57,26 +58,28 @@ export async function benchTraining(name: string, only: readonly string[] = []):
           }),
       })),
     ),
-  ].filter((side) => only.length === 0 || only.some((part) => side.name.toLowerCase().includes(part.toLowerCase())));
+  ].filter((side) => chosen(side.name, only));
 
-  console.log(`${title}: ${rounds} turns of ${steps} steps each, ${threads} threads`);
+  say(`${title}: ${rounds} turns of ${steps} steps each, ${threads} threads`);
   const peers: Peer[] = [];
   const results = new Map<string, Measurement[]>();
+  let flopsPerToken = 0;
   try {
     for (const side of sides) {
       const started = side.start();
       try {
-        await started.ready();
+        const { flopsPerToken: flops } = await started.ready<{ flopsPerToken?: number }>();
+        flopsPerToken = flops ?? flopsPerToken;
         peers.push(started);
       } catch (error) {
-        console.log(`${(error as Error).message} ${side.name.startsWith("PyTorch") ? "Its packages: pip install -r bench/peers/requirements.txt; INKLING_BENCH_PYTHON names the Python that has them." : ""}`);
+        say(`${(error as Error).message} ${howToGetPython}`);
       }
     }
     for (let round = 0; round < rounds; round++) {
       for (const side of peers) results.set(side.name, [...(results.get(side.name) ?? []), await side.run(steps)]);
     }
   } finally {
-    for (const side of peers) side.close();
+    await Promise.all(peers.map((side) => side.close()));
   }
 
   const summary = [...results].map(([side, runs]) => ({
@@ -86,16 +89,23 @@ export async function benchTraining(name: string, only: readonly string[] = []):
     high: Math.max(...runs.map((run) => run.tokensPerSecond)),
     memory: Math.max(...runs.map((run) => run.peakRssBytes)),
   }));
-  const best = summary.filter((row) => row.side.startsWith("PyTorch")).reduce((a, b) => (b.speed > a.speed ? b : a), { side: "", speed: 0, low: 0, high: 0, memory: 0 });
-  console.log(
+  const figures = summary.map(({ side, speed }) => ({ side, value: speed }));
+  const ofPeers = (part: string) => fastest(figures.filter(({ side }) => side.startsWith("PyTorch") && side.includes(part)));
+  const best = ofPeers("");
+  const against = (speed: number): string => (best === undefined ? "" : `${(speed / best.value).toFixed(2)}x`);
+  say(
     table(
       [
-        ["", "tok/s", "min", "max", best.speed > 0 ? `against ${best.side}` : "", "peak memory"],
-        ...summary.map((row) => [
-          row.side, row.speed.toFixed(0), row.low.toFixed(0), row.high.toFixed(0), best.speed > 0 ? `${(row.speed / best.speed).toFixed(2)}x` : "", bytes(row.memory),
-        ]),
+        ["", "tok/s", "min", "max", best === undefined ? "" : `against ${best.side}`, "peak memory"],
+        ...summary.map((row) => [row.side, row.speed.toFixed(0), row.low.toFixed(0), row.high.toFixed(0), against(row.speed), bytes(row.memory)]),
       ],
       [1, 2, 3, 4, 5],
     ),
   );
+  // Whoever trains in bf16 compares with whatever is fastest, whoever needs f32 with f32.
+  return (["bf16", "f32"] as const).flatMap((dtype): Result[] => {
+    const ours = figures.find(({ side }) => side === `Inkling ${dtype}`);
+    const peer = ofPeers(dtype === "f32" ? "f32" : "");
+    return ours === undefined ? [] : [{ workload: `Train ${title}, ${dtype}`, unit: "tok/s", ours: { ...ours, side: "" }, peer, takes: { of: dtype, each: flopsPerToken } }];
+  });
 }
