@@ -27,7 +27,8 @@ interface Turn {
   readonly peakRssBytes: number;
 }
 
-const rounds = 7;
+/** Medians of so many; a round takes about a minute. */
+const rounds = Number(process.env["INKLING_BENCH_ROUNDS"] ?? 7);
 
 /** Loads in turns (a new process each time), then prefill and decode in turns; says medians and ratios. */
 export async function benchGeneration(name: string, { only, say }: BenchOptions): Promise<Result[]> {
