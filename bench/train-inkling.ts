@@ -10,7 +10,7 @@ import { Decoder } from "../src/model/index.js";
 import { Tensor, backward, defaultDevice, scope, type FloatDType } from "../src/tensor/index.js";
 import { Random } from "../src/tensor/random.js";
 import { clipScale } from "../src/train/clip.js";
-import { makeOptimizer } from "../src/train/optimizers/index.js";
+import { makeOptimizer, splitMatrices } from "../src/train/optimizers/index.js";
 
 const { values } = parseArgs({
   options: {
@@ -28,6 +28,7 @@ const model = new Decoder({
   feedForward: "geluTanh", bias: values.bias,
 });
 const parameters = model.parameters();
+if (dtype === "bf16") splitMatrices(parameters);
 const optimizer = makeOptimizer({ kind: "adamw" }, parameters);
 const random = new Random(1);
 
@@ -36,7 +37,7 @@ function queueStep(): Promise<number> {
   const loss = scope(() => {
     const tokens = () => Tensor.from(Int32Array.from({ length: batch * context }, () => random.integer(size("vocab"))), { shape: [batch, context] });
     const loss = model.loss(tokens(), tokens(), { dtype });
-    backward(loss);
+    backward(loss, undefined, { gradients: dtype });
     optimizer.step({ rate: 1e-4, gradScale: clipScale(parameters.values(), 1, model.device).scale });
     for (const parameter of parameters.values()) {
       parameter.grad?.dispose();

@@ -5,7 +5,7 @@
 
 namespace inkling {
 
-constexpr const char* contractFingerprint = "a25e24558766fd22";
+constexpr const char* contractFingerprint = "dd58dde0fe1f342a";
 
 enum class UnaryOp : int32_t { neg, abs, exp, log, sqrt, rsqrt, reciprocal, square, sin, cos, tanh, sigmoid, erf, relu, gelu, geluTanh, silu, softplus, sign, floor, isFinite };
 
@@ -59,11 +59,13 @@ enum class Opcode : int32_t {
   conv1d,
   conv1dBackward,
   crossEntropy,
+  splitMaster,
+  joinMaster,
   adamw,
   sgd,
 };
-constexpr int32_t opcodeCount = 43;
-constexpr const char* opcodeNames[] = {"copy", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "dequantize", "quantize", "interleave", "quantizedMatmul", "quantizedEmbedding", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "quantizeInt8", "attentionInt8", "conv1d", "conv1dBackward", "crossEntropy", "adamw", "sgd"};
+constexpr int32_t opcodeCount = 45;
+constexpr const char* opcodeNames[] = {"copy", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "dequantize", "quantize", "interleave", "quantizedMatmul", "quantizedEmbedding", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "quantizeInt8", "attentionInt8", "conv1d", "conv1dBackward", "crossEntropy", "splitMaster", "joinMaster", "adamw", "sgd"};
 
 // y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0. With `at`, y is longer along its second axis, and x goes there from that place on (keys into a cache): an error where it does not fit.
 struct CopyParams {
@@ -460,14 +462,29 @@ struct CrossEntropyParams {
   float zLoss;
 };
 
-// one AdamW step in place (Loshchilov & Hutter 2019): m, v moments; w -= rate * (weightDecay * w + (m correction1) / (sqrt(v correction2) + eps)), correction = 1 / (1 - beta^t). The gradient is first multiplied by gradScale; when gradScale is not finite nothing changes. shadow, a bf16 copy of w, is kept in step.
+// a master weight in halves that take no more room: shadow = w rounded to bf16, and remainder = the bits of w less those of the shadow << 16, a 16-bit whole number with a sign in two bytes, the lower first. Where that were 2^15 it is 2^15 - 1.
+struct SplitMasterParams {
+  TensorView w;  // in: f32 [...], dense
+  TensorView shadow;  // out: bf16 [...] as w, dense
+  TensorView remainder;  // out: u8 [..., 2], dense
+};
+
+// the weight that splitMaster took apart.
+struct JoinMasterParams {
+  TensorView shadow;  // in: bf16 [...], dense
+  TensorView remainder;  // in: u8 [..., 2], dense
+  TensorView w;  // out: f32 [...] as the shadow, dense
+};
+
+// one AdamW step in place (Loshchilov & Hutter 2019): m, v moments; w -= rate * (weightDecay * w + (m correction1) / (sqrt(v correction2) + eps)), correction = 1 / (1 - beta^t). The gradient is first multiplied by gradScale; when gradScale is not finite nothing changes. Where w is absent, it lies in shadow and remainder, as splitMaster makes them.
 struct AdamwParams {
-  TensorView w;  // inout: f32 [...], dense
+  TensorView w;  // inout, optional: f32 [...], dense
   TensorView gradient;  // in: float [...], dense
   TensorView m;  // inout: f32 [...], dense
   TensorView v;  // inout: f32 [...], dense
   TensorView gradScale;  // in, optional: f32 [], dense
-  TensorView shadow;  // out, optional: bf16 [...], dense
+  TensorView shadow;  // inout, optional: bf16 [...], dense
+  TensorView remainder;  // inout, optional: u8 [..., 2], dense
   float rate;
   float beta1;
   float beta2;
@@ -477,13 +494,14 @@ struct AdamwParams {
   float correction2;
 };
 
-// m = momentum * m + g (g where m is absent); w -= rate * (weightDecay * w + (nesterov ? g + momentum * m : m)); gradScale and shadow as in adamw.
+// m = momentum * m + g (g where m is absent); w -= rate * (weightDecay * w + (nesterov ? g + momentum * m : m)); gradScale and halves as in adamw.
 struct SgdParams {
-  TensorView w;  // inout: f32 [...], dense
+  TensorView w;  // inout, optional: f32 [...], dense
   TensorView gradient;  // in: float [...], dense
   TensorView m;  // inout, optional: f32 [...], dense
   TensorView gradScale;  // in, optional: f32 [], dense
-  TensorView shadow;  // out, optional: bf16 [...], dense
+  TensorView shadow;  // inout, optional: bf16 [...], dense
+  TensorView remainder;  // inout, optional: u8 [..., 2], dense
   float rate;
   float momentum;
   int32_t nesterov;
@@ -533,6 +551,8 @@ INKLING_KERNEL void attentionInt8(const AttentionInt8Params&, Context&);
 INKLING_KERNEL void conv1d(const Conv1dParams&, Context&);
 INKLING_KERNEL void conv1dBackward(const Conv1dBackwardParams&, Context&);
 INKLING_KERNEL void crossEntropy(const CrossEntropyParams&, Context&);
+INKLING_KERNEL void splitMaster(const SplitMasterParams&, Context&);
+INKLING_KERNEL void joinMaster(const JoinMasterParams&, Context&);
 INKLING_KERNEL void adamw(const AdamwParams&, Context&);
 INKLING_KERNEL void sgd(const SgdParams&, Context&);
 }  // namespace kernels
@@ -579,12 +599,14 @@ struct KernelTable {
   void (*conv1d)(const Conv1dParams&, Context&);
   void (*conv1dBackward)(const Conv1dBackwardParams&, Context&);
   void (*crossEntropy)(const CrossEntropyParams&, Context&);
+  void (*splitMaster)(const SplitMasterParams&, Context&);
+  void (*joinMaster)(const JoinMasterParams&, Context&);
   void (*adamw)(const AdamwParams&, Context&);
   void (*sgd)(const SgdParams&, Context&);
 };
 
 inline KernelTable kernelTable() {
-  return {kernels::copy, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::dequantize, kernels::quantize, kernels::interleave, kernels::quantizedMatmul, kernels::quantizedEmbedding, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::quantizeInt8, kernels::attentionInt8, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::adamw, kernels::sgd};
+  return {kernels::copy, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::dequantize, kernels::quantize, kernels::interleave, kernels::quantizedMatmul, kernels::quantizedEmbedding, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::quantizeInt8, kernels::attentionInt8, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::splitMaster, kernels::joinMaster, kernels::adamw, kernels::sgd};
 }
 
 // Reads one command's operands and attributes, in the contract's order, and calls the kernel. `Reader` has tensor(), i32() and f32().
@@ -1027,6 +1049,22 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       if (reader.good()) kernels.crossEntropy(p, context);
       break;
     }
+    case Opcode::splitMaster: {
+      SplitMasterParams p;
+      p.w = reader.tensor();
+      p.shadow = reader.tensor();
+      p.remainder = reader.tensor();
+      if (reader.good()) kernels.splitMaster(p, context);
+      break;
+    }
+    case Opcode::joinMaster: {
+      JoinMasterParams p;
+      p.shadow = reader.tensor();
+      p.remainder = reader.tensor();
+      p.w = reader.tensor();
+      if (reader.good()) kernels.joinMaster(p, context);
+      break;
+    }
     case Opcode::adamw: {
       AdamwParams p;
       p.w = reader.tensor();
@@ -1035,6 +1073,7 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.v = reader.tensor();
       p.gradScale = reader.tensor();
       p.shadow = reader.tensor();
+      p.remainder = reader.tensor();
       p.rate = reader.f32();
       p.beta1 = reader.f32();
       p.beta2 = reader.f32();
@@ -1052,6 +1091,7 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.m = reader.tensor();
       p.gradScale = reader.tensor();
       p.shadow = reader.tensor();
+      p.remainder = reader.tensor();
       p.rate = reader.f32();
       p.momentum = reader.f32();
       p.nesterov = reader.i32();

@@ -347,19 +347,29 @@ export const contract = {
   },
 
   // ---- optimizers --------------------------------------------------------------------------------------------------------
+  splitMaster: {
+    doc: "a master weight in halves that take no more room: shadow = w rounded to bf16, and remainder = the bits of w less those of the shadow << 16, a 16-bit whole number with a sign in two bytes, the lower first. Where that were 2^15 it is 2^15 - 1.",
+    operands: { w: input("f32", "[...]"), shadow: output("bf16", "[...] as w"), remainder: output("u8", "[..., 2]") },
+    attributes: {},
+  },
+  joinMaster: {
+    doc: "the weight that splitMaster took apart.",
+    operands: { shadow: input("bf16", "[...]"), remainder: input("u8", "[..., 2]"), w: output("f32", "[...] as the shadow") },
+    attributes: {},
+  },
   adamw: {
-    doc: "one AdamW step in place (Loshchilov & Hutter 2019): m, v moments; w -= rate * (weightDecay * w + (m correction1) / (sqrt(v correction2) + eps)), correction = 1 / (1 - beta^t). The gradient is first multiplied by gradScale; when gradScale is not finite nothing changes. shadow, a bf16 copy of w, is kept in step.",
+    doc: "one AdamW step in place (Loshchilov & Hutter 2019): m, v moments; w -= rate * (weightDecay * w + (m correction1) / (sqrt(v correction2) + eps)), correction = 1 / (1 - beta^t). The gradient is first multiplied by gradScale; when gradScale is not finite nothing changes. Where w is absent, it lies in shadow and remainder, as splitMaster makes them.",
     operands: {
-      w: inout("f32", "[...]"), gradient: input("float", "[...]"), m: inout("f32", "[...]"), v: inout("f32", "[...]"),
-      gradScale: optional("f32", "[]"), shadow: optionalOutput("bf16", "[...]"),
+      w: optionalInout("f32", "[...]"), gradient: input("float", "[...]"), m: inout("f32", "[...]"), v: inout("f32", "[...]"),
+      gradScale: optional("f32", "[]"), shadow: optionalInout("bf16", "[...]"), remainder: optionalInout("u8", "[..., 2]"),
     },
     attributes: { rate: "f32", beta1: "f32", beta2: "f32", eps: "f32", weightDecay: "f32", correction1: "f32", correction2: "f32" },
   },
   sgd: {
-    doc: "m = momentum * m + g (g where m is absent); w -= rate * (weightDecay * w + (nesterov ? g + momentum * m : m)); gradScale and shadow as in adamw.",
+    doc: "m = momentum * m + g (g where m is absent); w -= rate * (weightDecay * w + (nesterov ? g + momentum * m : m)); gradScale and halves as in adamw.",
     operands: {
-      w: inout("f32", "[...]"), gradient: input("float", "[...]"), m: optionalInout("f32", "[...]"), gradScale: optional("f32", "[]"),
-      shadow: optionalOutput("bf16", "[...]"),
+      w: optionalInout("f32", "[...]"), gradient: input("float", "[...]"), m: optionalInout("f32", "[...]"), gradScale: optional("f32", "[]"),
+      shadow: optionalInout("bf16", "[...]"), remainder: optionalInout("u8", "[..., 2]"),
     },
     attributes: { rate: "f32", momentum: "f32", nesterov: "i32", weightDecay: "f32" },
   },

@@ -2,7 +2,9 @@
 
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { setDefaultDevice } from "./devices.js";
+import { launch } from "./launch.js";
 import "./methods.js";
+import { remakeable } from "./ops/support.js";
 import { ReferenceDevice } from "./reference/device.js";
 import { currentScope, keep, ownerOf, scope } from "./scope.js";
 import { memory, Tensor } from "./tensor.js";
@@ -50,6 +52,26 @@ describe("a scope", () => {
     expect([...(await view.data())]).toEqual([2, 3]);
     expect(memory.live - before).toBe(16);
     view.dispose();
+  });
+
+  it("lets memory rest that can be filled anew, unless it was written since or is returned", async () => {
+    const make = () => {
+      const x = Tensor.from([1, 2]).retain();
+      remakeable(x, (y) => launch("fill", { y }, { value: 5 }));
+      return x;
+    };
+    const made: Tensor[] = [];
+    const returned = scope(() => {
+      made.push(make(), make());
+      made[1].write(Float32Array.of(7, 8));
+      return make();
+    });
+    const all = [...made, returned];
+    expect(all.map(({ storage }) => storage.resting)).toEqual([true, false, false]);
+    expect(memory.live - before).toBe(16);
+    expect(await Promise.all(all.map(async (x) => [...(await x.data())]))).toEqual([[5, 5], [7, 8], [1, 2]]);
+    expect(memory.live - before).toBe(16);
+    for (const x of [...all, returned]) x.release();
   });
 
   it("leaves alone what was made outside, and what was kept", () => {

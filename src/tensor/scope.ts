@@ -2,17 +2,20 @@
  * @file Scopes own what is made inside them, so that memory is freed at a known place and not when the garbage collector gets to it.
  *
  * A tensor made inside `scope(body)` is released when the body returns, unless it is part of the result (then the enclosing scope owns it)
- * or the tape saved it for the backward pass (then it lives until the backward pass has used it). A tensor made outside every scope
+ * or the tape saved it for the backward pass (then it lives until the backward pass has used it; where its contents are cheap to make
+ * again, its memory goes and comes back for that). A tensor made outside every scope
  * belongs to whoever holds it; `dispose()` frees it, and the garbage collector is the safety net.
  */
 
 import { releaseGraph, type GraphNode } from "./tape.js";
-import { Tensor } from "./tensor.js";
+import { Tensor, type Storage } from "./tensor.js";
 
 export class Scope {
   readonly tensors = new Set<Tensor>();
   /** Nodes of the tape recorded in this scope whose backward pass has not run. */
   readonly nodes = new Set<GraphNode>();
+  /** Memory of tensors made here whose contents can be made again: it rests once the scope has ended and only the tape keeps it. */
+  readonly remakeable = new Set<Storage>();
 
   constructor(readonly parent: Scope | undefined) {}
 }
@@ -40,6 +43,7 @@ export function scope<T>(body: () => T): T {
     let keepsGraph = false;
     for (const tensor of tensorsIn(result)) {
       if (tensor.node !== undefined) keepsGraph = true;
+      if (own.remakeable.delete(tensor.storage)) own.parent?.remakeable.add(tensor.storage);
       if (!own.tensors.delete(tensor)) continue;
       if (own.parent === undefined) tensor.watch();
       else own.parent.tensors.add(tensor);
@@ -49,11 +53,13 @@ export function scope<T>(body: () => T): T {
     // What the tape saved has no scope any more that would give it up; should nobody run the backward pass, the collector finds it.
     else for (const node of own.nodes) for (const tensor of node.saved) tensor.watch();
     for (const tensor of own.tensors) tensor.release();
+    for (const storage of own.remakeable) storage.rest();
   }
 }
 
 /** Takes a tensor out of its scope: the caller owns it from here, and disposes of it. */
 export function keep<T extends Tensor>(tensor: T): T {
+  for (let s = innermost; s !== undefined; s = s.parent) s.remakeable.delete(tensor.storage);
   if (disown(tensor)) tensor.watch();
   return tensor;
 }

@@ -30,6 +30,19 @@ describe("backward", () => {
     expect(await gradientOf(x)).toEqual([6, 8]);
   });
 
+  it("leaves the gradient of a weight as narrow as its product where that is asked for, and sums of others as they are", async () => {
+    const [w, bias, x] = [leaf([[1, 2], [3, 4]]), leaf([0, 0]), Tensor.from([[1, 2.015625]], { dtype: "bf16" })];
+    const run = () => ops.linear(x, w, bias).cast("f32").mul(1.01171875).sum();
+    run().backward(undefined, { gradients: "bf16" });
+    const [dw, dbias] = [w.grad!, bias.grad!];
+    expect([dw.dtype, dbias.dtype]).toEqual(["bf16", "f32"]);
+    [w.grad, bias.grad] = [undefined, undefined];
+    run().backward();
+    expect(w.grad!.dtype).toBe("f32");
+    expect(await dw.raw()).toEqual(await w.grad!.cast("bf16").raw());
+    expect(await dbias.data()).toEqual(await bias.grad!.data());
+  });
+
   it("adds over two backward passes, in place", async () => {
     const x = leaf([1, 2]);
     x.mul(3).sum().backward();
@@ -301,6 +314,21 @@ describe("memory", () => {
     expect(await gradientOf(x)).toEqual([2 * Math.exp(1) ** 2, 2 * Math.exp(2) ** 2].map((value) => expect.closeTo(value, 3) as number));
     x.dispose();
     y.dispose();
+  });
+
+  it.each(["f32", "bf16"] as const)("of what is cheap to make again (%s) goes with its scope, and comes back the same for the backward pass", async (dtype) => {
+    const leaves = (): [Tensor, Tensor, Tensor] => [leaf([[1, -2, 3], [0.5, 4, 1]]), leaf([[1, 2, 3], [-1, 0.5, 2]]), leaf([[2, 1], [1, -1], [0, 3]])];
+    const run = ([x, up, down]: [Tensor, Tensor, Tensor]) => ops.linear(ops.linear(ops.layerNorm(x.cast(dtype)), up, undefined, { activation: "relu" }), down);
+    const [plain, scoped] = [leaves(), leaves()];
+    const finish = (y: Tensor) => y.cast("f32").square().sum().backward();
+    scope(() => finish(run(plain)));
+    const start = memory.live;
+    const y = scope(() => run(scoped));
+    // Numbers of the result and before the activation; means and deviations; the input and the weights where those are rounded.
+    expect(memory.live - start).toBe(dtype === "f32" ? 4 * (6 + 4 + 4) : 2 * (6 + 4 + 6 + 12) + 16);
+    scope(() => finish(y));
+    for (const [i, each] of scoped.entries()) expect(await gradientOf(each)).toEqual(await gradientOf(plain[i]));
+    for (const tensor of [y, ...plain, ...scoped]) tensor.dispose();
   });
 
   it("kept out of a scope belongs to the caller", () => {

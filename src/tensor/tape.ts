@@ -5,6 +5,7 @@
  */
 
 import { InklingError, ShapeError } from "../errors.js";
+import type { FloatDType } from "./dtype.js";
 import { launch } from "./launch.js";
 import { currentScope, ownerOf, scope } from "./scope.js";
 import { sameShape } from "./shape.js";
@@ -15,10 +16,10 @@ import { Tensor } from "./tensor.js";
  * gradient an input, in the input's shape; undefined for those that `needs` says nobody wants. It runs in a scope of its own, with
  * recording off: what it makes and does not return is freed.
  *
- * Two offers save passes over memory, and may be ignored. `into[i]`, where given, is a dense gradient of input i, in its dtype, that
- * already holds a value: an op that can accumulate adds to it and returns `into[i]` itself. `place(i)` may give memory of input i's shape
- * and dtype, not always dense, where its gradient will be wanted in the end (a part of a larger gradient): an op that can write there does
- * and returns it.
+ * Two offers save passes over memory, and may be ignored. `into[i]`, where given, is a dense gradient of input i that
+ * already holds a value: an op that can accumulate adds to it and returns `into[i]` itself. `place(i)` may give memory of input i's shape,
+ * not always dense, where its gradient will be wanted in the end (a part of a larger gradient): an op that can write there does
+ * and returns it. Both have the dtype of the input, or for a leaf that which `backward` was asked for.
  */
 export type Backward = (dy: Tensor, needs: readonly boolean[], into: readonly (Tensor | undefined)[], place: Place) => (Tensor | undefined)[];
 
@@ -43,6 +44,8 @@ export interface GraphNode {
 
 let enabled = true;
 let sequence = 0;
+/** See `BackwardOptions`. */
+let narrowest: FloatDType = "f32";
 
 export function gradEnabled(): boolean {
   return enabled;
@@ -115,11 +118,19 @@ export function releaseGraph(node: GraphNode): void {
   for (const tensor of node.saved) tensor.release();
 }
 
+export interface BackwardOptions {
+  /**
+   * With "bf16" the gradient of a leaf may stay as narrow as the product that makes it, in half the memory, as PyTorch's autocast rounds it too.
+   * Not for sums over several passes, each of which would be rounded. By default "f32": a gradient has the dtype of its leaf.
+   */
+  readonly gradients?: FloatDType;
+}
+
 /**
  * Adds to `grad` of every leaf that requires it the derivative of `root` (times `seed`, by default 1). The graph is used up.
  * Throws ShapeError when `seed` has not the shape of the root, and InklingError when the root was not recorded.
  */
-export function backward(root: Tensor, seed?: Tensor): void {
+export function backward(root: Tensor, seed?: Tensor, { gradients: dtype = narrowest }: BackwardOptions = {}): void {
   if (root.node === undefined && !root.requiresGrad) {
     throw new InklingError("backward: this tensor does not depend on anything that requires a gradient.", { code: "no-graph" });
   }
@@ -128,6 +139,8 @@ export function backward(root: Tensor, seed?: Tensor): void {
 
   withGrad(false, () => {
     const gradients = new Map<Tensor, Tensor>();
+    const before = narrowest;
+    narrowest = dtype;
     try {
       scope(() => {
         const first = seed ?? Tensor.empty(root.shape, root.dtype, root.device);
@@ -136,6 +149,7 @@ export function backward(root: Tensor, seed?: Tensor): void {
       });
       for (const node of reachable(root)) runNode(node, gradients);
     } finally {
+      narrowest = before;
       for (const gradient of gradients.values()) gradient.release();
     }
   });
@@ -166,7 +180,7 @@ function runNode(node: GraphNode, gradients: Map<Tensor, Tensor>): void {
         const sum = held(input);
         return sum !== undefined && isOwn(sum) ? sum : undefined;
       });
-      const place: Place = (i) => (held(inputs[i]) === undefined ? inputs[i].node?.place?.(inputs[i]) : undefined);
+      const place: Place = (i) => (held(inputs[i]) === undefined ? placeFor(inputs[i]) : undefined);
       run(dys, needs, into, place).forEach((gradient, i) => {
         if (gradient !== undefined && needs[i] && gradient !== into[i]) deposit(gradients, inputs[i], gradient);
       });
@@ -175,6 +189,11 @@ function runNode(node: GraphNode, gradients: Map<Tensor, Tensor>): void {
     for (const dy of dys) dy?.release();
   }
   releaseGraph(node);
+}
+
+function placeFor(input: Tensor): Tensor | undefined {
+  if (input.node !== undefined) return input.node.place?.(input);
+  return narrowest === input.dtype ? undefined : Tensor.empty(input.shape, narrowest, input.device);
 }
 
 /** Whether a gradient may be written in place: it has no holes or overlaps, and nobody else sees its memory. */
@@ -194,7 +213,8 @@ function deposit(gradients: Map<Tensor, Tensor>, target: Tensor, gradient: Tenso
     return;
   }
   let next = gradient;
-  if (held !== undefined || gradient.dtype !== target.dtype || (isLeaf && !isOwn(gradient))) {
+  const fits = gradient.dtype === target.dtype || (isLeaf && gradient.dtype === narrowest);
+  if (held !== undefined || !fits || (isLeaf && !isOwn(gradient))) {
     // A sum needs memory of its own, and so does a leaf's gradient, which outlives the pass and is written in place later.
     next = Tensor.empty(target.shape, target.dtype, target.device);
     if (held !== undefined && gradient.dtype === held.dtype) launch("binary", { a: held, b: gradient, y: next }, { op: "add" });

@@ -22,13 +22,18 @@ export type NestedNumbers = number | readonly NestedNumbers[];
 
 /**
  * A counted buffer, taken from the device at once or, when `deferred`, with its first use. `version` grows with every write in place, so that
- * copies derived from it know when they are stale.
+ * copies derived from it know when they are stale. Contents that can be made again may rest: the buffer goes, and comes back, filled anew, with
+ * its next use.
  */
 export class Storage {
   references = 0;
   version = 0;
   #buffer: BufferId | undefined;
   #freed = false;
+  /** How the contents of a version are made again. */
+  #remake: { readonly version: number; readonly fill: () => void } | undefined;
+  /** Whether the contents wait to be made again. */
+  resting = false;
 
   constructor(
     readonly device: Device,
@@ -40,7 +45,11 @@ export class Storage {
 
   get buffer(): BufferId {
     if (this.#freed) throw new InklingError("This memory was freed.", { code: "disposed" });
-    return (this.#buffer ??= this.#allocate());
+    if (this.#buffer === undefined) {
+      this.#buffer = this.#allocate();
+      if (this.resting) this.#wake();
+    }
+    return this.#buffer;
   }
 
   get alive(): boolean {
@@ -50,8 +59,33 @@ export class Storage {
   release(): void {
     if (--this.references > 0 || this.#freed) return;
     this.#freed = true;
+    this.#remake = undefined;
+    this.#letGo();
+  }
+
+  /** Says how what is here now can be made again: `fill` launches the kernels that write it, on this storage. Without one it no longer can. */
+  makeableBy(fill: (() => void) | undefined): void {
+    this.#remake = fill && { version: this.version, fill };
+  }
+
+  /** Gives the buffer up until somebody asks for it, if the contents can be made again. */
+  rest(): void {
+    if (this.#remake?.version !== this.version || this.#buffer === undefined) return;
+    this.#letGo();
+    this.resting = true;
+  }
+
+  #wake(): void {
+    this.resting = false;
+    const { version, fill } = this.#remake!;
+    fill();
+    this.version = version;
+  }
+
+  #letGo(): void {
     if (this.#buffer === undefined) return;
     this.device.free(this.#buffer);
+    this.#buffer = undefined;
     memory.live -= this.bytes;
   }
 
@@ -83,10 +117,10 @@ export class Tensor implements BufferView {
   /** What computed this tensor, when the tape recorded it. */
   node: GraphNode | undefined;
   /**
-   * For a master weight: its copy in the compute dtype, and the version of the storage that it was made from. Kept in step by the
-   * optimizers; see `computeCopy` in `ops/cast.ts`.
+   * For a master weight: its copy in the compute dtype, and the version of the storage that it was made from; while it is trained, also what
+   * rounding took from the copy, so that the weight itself may rest. Kept in step by the optimizers; see `ops/master.ts`.
    */
-  shadow: { readonly tensor: Tensor; version: number } | undefined;
+  shadow: { readonly tensor: Tensor; version: number; remainder?: Tensor | undefined } | undefined;
 
   #references = 1;
   #disposed = false;
@@ -201,15 +235,16 @@ export class Tensor implements BufferView {
    */
   async raw(): Promise<RawArray> {
     const width = bytesPerElement[this.dtype];
-    const buffer = this.buffer;
-    if (this.isDense) return rawArray(this.dtype, await this.device.read(buffer, this.offset * width, this.size * width));
-    const dense = keep(Tensor.empty(this.shape, this.dtype, this.device));
-    this.device.launch("copy", { x: this, y: dense }, {});
-    try {
-      return await dense.raw();
-    } finally {
-      dense.release();
-    }
+    const { resting } = this.storage;
+    // Now, since a device encodes one command at a time.
+    void this.buffer;
+    const dense = this.isDense ? this : keep(Tensor.empty(this.shape, this.dtype, this.device));
+    if (dense !== this) this.device.launch("copy", { x: this, y: dense }, {});
+    const bytes = this.device.read(dense.buffer, dense.offset * width, this.size * width);
+    if (dense !== this) dense.release();
+    // Who only reads leaves the memory as it was.
+    if (resting) this.storage.rest();
+    return rawArray(this.dtype, await bytes);
   }
 
   /** The elements in row-major order; bf16 widened. See `raw`. */
@@ -237,6 +272,7 @@ export class Tensor implements BufferView {
     if (--this.#references !== 0) return;
     if (this.#watched) forgotten.unregister(this);
     this.shadow?.tensor.dispose();
+    this.shadow?.remainder?.dispose();
     this.storage.release();
   }
 

@@ -45,12 +45,16 @@ export function estimateMemory({ config }: { readonly config: ModelConfig }, set
   const tokens = settings.batchSize * (settings.contextLength ?? config.contextLength);
   const heads = numHeads + 2 * numKeyValueHeads;
   const perBlock = 5 * hiddenSize + 2 * heads * headSize + numHeads * headSize + (isGated(config) ? 3 : 2) * intermediateSize;
-  const saved = settings.recompute ? numLayers * hiddenSize + perBlock : numLayers * perBlock;
+  // Of these a block keeps all but what norms and activations make: that is made again.
+  const kept = perBlock - 2 * hiddenSize - (isGated(config) ? 0 : intermediateSize);
+  const saved = settings.recompute ? numLayers * hiddenSize + perBlock : numLayers * kept;
   // Gradients on the way back are about one block more; the logits come in pieces of about 32 MB, with their gradient.
   const logits = Math.min(tokens * vocabSize * 4, 32 << 20) * 2;
   const activations = tokens * (saved + perBlock) * width + logits;
-  const weights = numBytes + (settings.dtype === "bf16" ? numBytes / 2 : 0);
-  const gradients = numBytes + vocabSize * hiddenSize * 4;
+  // In bf16 the copies for matmuls are half of the weights themselves, and gradients that are not summed are as narrow as they.
+  const weights = numBytes;
+  const embedding = vocabSize * hiddenSize * 4;
+  const gradients = (settings.dtype === "bf16" && settings.accumulation === 1 ? (numBytes - embedding) / 2 + embedding : numBytes) + embedding;
   const optimizer = settings.optimizer.kind === "sgd" ? (settings.optimizer.momentum > 0 ? numBytes : 0) : 2 * numBytes;
   return { weights, gradients, optimizer, activations, total: weights + gradients + optimizer + activations };
 }

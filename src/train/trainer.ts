@@ -12,7 +12,7 @@ import type { Tokenizer } from "../tokenizer/index.js";
 import type { BatchSampler, SamplerState, TokenBatch, TokenDataset } from "../data/index.js";
 import { clipScale } from "./clip.js";
 import { checkMemory } from "./machine.js";
-import { makeOptimizer, type Optimizer } from "./optimizers/index.js";
+import { makeOptimizer, splitMatrices, type Optimizer } from "./optimizers/index.js";
 import { RunFolder, configOfRun } from "./run-folder.js";
 import { learningRate } from "./schedule.js";
 import { trainSettings, type TrainSettings, type TrainSettingsInput } from "./settings.js";
@@ -118,6 +118,8 @@ class Run {
     private readonly signal: AbortSignal | undefined,
   ) {
     this.#parameters = model.parameters();
+    // Before there is anything else, so that what comes gets the room of the whole weights.
+    if (settings.dtype === "bf16") splitMatrices(this.#parameters);
     this.#optimizer = makeOptimizer(settings.optimizer, this.#parameters);
   }
 
@@ -155,6 +157,7 @@ class Run {
       const before = { ...resumed.settings, fingerprint: resumed.dataFingerprint, dropout: (await configOfRun(folder.path))?.dropout };
       checkResumable(before, { ...settings, fingerprint: data.train.fingerprint, dropout: model.config.dropout });
       await folder.restore(model, this.#optimizer);
+      if (settings.dtype === "bf16") splitMatrices(this.#parameters);
       this.batches.restore(resumed.data);
       this.#best = resumed.bestValidationLoss ?? Infinity;
     }
@@ -291,7 +294,8 @@ function queueStep(
         recompute: settings.recompute,
         dropout: { seed: randomKey(settings.seed), step: step * batches.length + i },
       });
-      backward(partial, Tensor.full([], 1 / batches.length, { device }));
+      // Sums over micro-batches are kept in f32.
+      backward(partial, Tensor.full([], 1 / batches.length, { device }), { gradients: batches.length > 1 ? "f32" : settings.dtype });
       loss = loss === undefined ? partial.detach() : loss.add(partial.detach());
     });
     const all = [...parameters];

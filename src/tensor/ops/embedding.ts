@@ -6,6 +6,7 @@ import { launch } from "../launch.js";
 import { QuantizedTensor, type Weight } from "../quantized.js";
 import { record } from "../tape.js";
 import type { Tensor } from "../tensor.js";
+import { currentCopy } from "./master.js";
 import { embedQuantized } from "./quantized.js";
 import { checkDType, emptyLike, filled, reshaped } from "./support.js";
 
@@ -26,7 +27,9 @@ export function embedding(table: Weight, ids: Tensor, { dtype }: { dtype?: Float
   if (table.rank !== 2) throw new ShapeError("embedding", [table.shape, ids.shape], "The table must be a matrix.");
   const y = emptyLike(table, [...ids.shape, table.shape[1]], isFloat(table.dtype) ? dtype : table.dtype);
   const [flatIds, rows] = [reshaped(ids, [ids.size]), reshaped(y, [ids.size, table.shape[1]])];
-  launch("embedding", { table, ids: flatIds, y: rows }, {});
+  // Its rounded copy has the same bits, and spares a table that lies in halves from being joined.
+  const copy = isFloat(y.dtype) ? currentCopy(table, y.dtype) : undefined;
+  launch("embedding", { table: copy ?? table, ids: flatIds, y: rows }, {});
   record("embedding", y, [table], [flatIds], (dy, _needs, [into]) => {
     const dtable = into?.dtype === "f32" ? into : filled(table, 0, table.shape, "f32");
     launch("embeddingBackward", { dy: reshaped(dy, [flatIds.size, table.shape[1]]), ids: flatIds, dtable }, {});

@@ -4,7 +4,8 @@ export { attention, type AttentionOptions } from "./attention.js";
 export {
   add, div, equal, greater, greaterEqual, less, lessEqual, maximum, minimum, mul, notEqual, pow, sub, type Operand,
 } from "./binary.js";
-export { cast, computeCopy } from "./cast.js";
+export { cast } from "./cast.js";
+export { computeCopy } from "./master.js";
 export { concat, pad, split, stack } from "./concat.js";
 export { conv1d, type Conv1dOptions } from "./conv1d.js";
 export { arange, fill, fillNormal, fillUniform, full, ones, rand, randn, zeros, type TensorOptions } from "./create.js";

@@ -7,16 +7,16 @@
  */
 
 import { ShapeError } from "../../errors.js";
-import type { Activation } from "../contract.js";
+import type { Activation, UnaryOp } from "../contract.js";
 import type { FloatDType } from "../dtype.js";
 import { launch } from "../launch.js";
 import { QuantizedTensor, type Weight } from "../quantized.js";
 import { record, willRecord } from "../tape.js";
 import type { Tensor } from "../tensor.js";
-import { computeCopy } from "./cast.js";
+import { computeCopy } from "./master.js";
 import { multiply } from "./matmul.js";
 import { checkQuantized, multiplyQuantized } from "./quantized.js";
-import { asRows, checkDType, checkFloat, checkShapeIs, copied, dtypeError, emptyLike, transposed } from "./support.js";
+import { asRows, checkDType, checkFloat, checkShapeIs, copied, dtypeError, emptyLike, remakeable, transposed } from "./support.js";
 import { activationGradient, unary } from "./unary.js";
 
 export interface LinearOptions {
@@ -39,13 +39,15 @@ export function linear(x: Tensor, weight: Weight, bias?: Tensor, options: Linear
   const [xRows, yRows, wColumns] = [asRows(x), asRows(y), transposed(w)];
   const z = activation !== "none" && willRecord(inputs) ? emptyLike(yRows) : undefined;
   multiply(xRows, wColumns, yRows, false, { bias, activation, preActivation: z });
-  record("linear", y, inputs, z === undefined ? [xRows, w] : [xRows, w, z], (dy, needs, into) => {
+  // What the next layer saves is made again from z, one pass over it, rather than kept beside it.
+  if (z !== undefined) remakeable(yRows, (y) => launch("unary", { x: z, y }, { op: activation as UnaryOp }));
+  record("linear", y, inputs, z === undefined ? [xRows, w] : [xRows, w, z], (dy, needs, into, place) => {
     const dyRows = asRows(dy);
     const exact = activation === "none" || z === undefined ? dyRows : activationGradient(activation, z, dyRows);
     const dz = exact.dtype === x.dtype ? exact : copied(exact, x.dtype);
     return [
       needs[0] ? inputGradient(dz, w, x, into[0]) : undefined,
-      needs[1] ? weightGradient(dz, xRows, weight, into[1]) : undefined,
+      needs[1] ? weightGradient(dz, xRows, into[1] ?? place(1) ?? emptyLike(weight), into[1] !== undefined) : undefined,
       needs[2] && bias !== undefined ? biasGradient(dz, bias, into[2]) : undefined,
     ];
   });
@@ -82,9 +84,8 @@ function inputGradient(dz: Tensor, w: Tensor, x: Tensor, into: Tensor | undefine
 }
 
 /** dW = dz^T x. */
-function weightGradient(dz: Tensor, xRows: Tensor, weight: Tensor, into: Tensor | undefined): Tensor {
-  const dw = into ?? emptyLike(weight);
-  multiply(transposed(dz), xRows, dw, into !== undefined);
+function weightGradient(dz: Tensor, xRows: Tensor, dw: Tensor, accumulate: boolean): Tensor {
+  multiply(transposed(dz), xRows, dw, accumulate);
   return dw;
 }
 

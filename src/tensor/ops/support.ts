@@ -9,6 +9,7 @@ import { InklingError, ShapeError } from "../../errors.js";
 import type { ReduceOp } from "../contract.js";
 import { isFloat, type DType } from "../dtype.js";
 import { launch } from "../launch.js";
+import { currentScope } from "../scope.js";
 import { denseStrides, elementsOf, isDense, sameShape, type Shape } from "../shape.js";
 import { Tensor } from "../tensor.js";
 
@@ -55,6 +56,20 @@ export function copied(x: Tensor, dtype: DType = x.dtype): Tensor {
 }
 
 const dtypeOrder: readonly DType[] = ["u8", "i32", "bf16", "f32"];
+
+/**
+ * Lets y's memory rest between the forward and the backward pass: whoever then asks for it has `fill` write the same anew. What `fill` reads
+ * must be saved by the node of y, which runs after all those that read y.
+ */
+export function remakeable(y: Tensor, fill: (y: Tensor) => void): void {
+  const { storage, dtype, shape, strides, offset } = y;
+  storage.makeableBy(() => {
+    const again = new Tensor(storage, dtype, shape, strides, offset);
+    fill(again);
+    again.dispose();
+  });
+  currentScope()?.remakeable.add(storage);
+}
 
 /** The dtype in which two operands meet: f32 over bf16 over i32 over u8. */
 export function promoted(a: DType, b: DType): DType {

@@ -250,17 +250,27 @@ describe("loss and optimizers", () => {
   });
 
   it("steps as AdamW does", () => {
-    const [w, m, v, shadow] = [f32([1], [2]), f32([1]), f32([1]), tensor("bf16", [1])];
+    const [w, m, v] = [f32([1], [2]), f32([1]), f32([1])];
     const gradScale = f32([], [0.5]);
     const hyper = { rate: 0.1, beta1: 0.9, beta2: 0.99, eps: 0, weightDecay: 0.5, correction1: 10, correction2: 100 };
-    kernels.adamw({ w, gradient: f32([1], [-6]), m, v, gradScale, shadow }, hyper);
+    kernels.adamw({ w, gradient: f32([1], [-6]), m, v, gradScale }, hyper);
     // The first step has the size of the rate, against the sign of the gradient; the decay takes 0.1 * 0.5 * 2.
     close(w, [2 - 0.1 + 0.1]);
     close(m, [-0.3]);
     close(v, [0.09]);
-    expect(numbers(shadow)).toEqual([2]);
-    kernels.adamw({ w, gradient: f32([1], [1]), m, v, gradScale: f32([], [NaN]), shadow }, hyper);
+    kernels.adamw({ w, gradient: f32([1], [1]), m, v, gradScale: f32([], [NaN]) }, hyper);
     close(m, [-0.3]);
+  });
+
+  it("takes a master weight apart and together again, all but the last bit of one between two shadows", () => {
+    // 1 + 2^-8 lies between 1 and 1 + 2^-7, and is rounded to 1, whose last bit is 0; 1 + 3 * 2^-8 likewise, and is rounded up.
+    const weights = [1, -1, Math.fround(Math.PI), -3.3e38, 1e-40, 0, -0, Infinity, 1 + 2 ** -8, 1 + 3 * 2 ** -8, -1 - 2 ** -8];
+    const n = weights.length;
+    const [shadow, remainder, w] = [tensor("bf16", [n]), tensor("u8", [n, 2]), f32([n])];
+    kernels.splitMaster({ w: f32([n], weights), shadow, remainder }, {});
+    kernels.joinMaster({ shadow, remainder, w }, {});
+    expect(numbers(shadow).slice(8)).toEqual([1, 1 + 2 ** -6, -1]);
+    expect(numbers(w)).toEqual(weights.with(8, 1 + 2 ** -8 - 2 ** -23).with(10, -1 - 2 ** -8 + 2 ** -23).map(Math.fround));
   });
 
   it("steps as SGD does, with momentum and Nesterov's look ahead", () => {

@@ -9,7 +9,7 @@ import { crossEntropy } from "./loss.js";
 import { columnSum, matmul } from "./matmul.js";
 import { arange, copy, dropout, fill, randomNormal, randomUniform } from "./moving.js";
 import { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, softmax, softmaxBackward } from "./normalization.js";
-import { adamw, sgd } from "./optimizer.js";
+import { adamw, joinMaster, sgd, splitMaster } from "./optimizer.js";
 import { dequantize, interleave, quantize, quantizedEmbedding, quantizedMatmul } from "./quantized.js";
 import { argReduce, cumsum, reduce, topK } from "./reduction.js";
 import { rope } from "./rope.js";
@@ -24,5 +24,5 @@ export const kernels: Kernels = {
   dequantize, quantize, interleave, quantizedMatmul, quantizedEmbedding,
   softmax, softmaxBackward, layerNorm, layerNormBackward, rmsNorm, rmsNormBackward,
   rope, attention, attentionBackward, attentionInt8, quantizeInt8, conv1d, conv1dBackward, crossEntropy,
-  adamw, sgd,
+  splitMaster, joinMaster, adamw, sgd,
 };

@@ -3,7 +3,7 @@
  * and decays apart from that. Tensors of one dimension (norms, biases) do not decay.
  */
 
-import { Tensor, launch } from "../../tensor/index.js";
+import { Tensor, joinMaster, launch, updateMaster } from "../../tensor/index.js";
 import { stateLike, type NamedParameters, type Optimizer, type Update } from "./optimizer.js";
 
 export interface AdamWOptions {
@@ -32,18 +32,14 @@ export class AdamW implements Optimizer {
     const { beta1, beta2, eps, weightDecay } = this.options;
     for (const [name, w] of this.parameters) {
       if (w.grad === undefined) continue;
-      launch(
-        "adamw",
-        { w, gradient: w.grad, m: this.#m.get(`m.${name}`)!, v: this.#v.get(`v.${name}`)!, gradScale, shadow: w.shadow?.tensor },
-        {
-          rate, beta1, beta2, eps,
-          weightDecay: w.rank > 1 ? weightDecay : 0,
-          correction1: 1 / (1 - beta1 ** this.steps),
-          correction2: 1 / (1 - beta2 ** this.steps),
-        },
-      );
-      // The kernel wrote the low-precision copy along with the weight.
-      if (w.shadow !== undefined) w.shadow.version = w.storage.version;
+      const [gradient, m, v] = [w.grad, this.#m.get(`m.${name}`)!, this.#v.get(`v.${name}`)!];
+      const attributes = {
+        rate, beta1, beta2, eps,
+        weightDecay: w.rank > 1 ? weightDecay : 0,
+        correction1: 1 / (1 - beta1 ** this.steps),
+        correction2: 1 / (1 - beta2 ** this.steps),
+      };
+      updateMaster(w, (master) => launch("adamw", { ...master, gradient, m, v, gradScale }, attributes));
     }
   }
 
@@ -52,6 +48,7 @@ export class AdamW implements Optimizer {
   }
 
   dispose(): void {
+    for (const w of this.parameters.values()) if (w.alive) joinMaster(w);
     for (const tensor of this.state().values()) tensor.dispose();
   }
 }

@@ -64,3 +64,4 @@ class Together implements Optimizer {
 }
 
 export type { NamedParameters, Optimizer, Update } from "./optimizer.js";
+export { splitMatrices } from "./optimizer.js";

@@ -3,7 +3,7 @@
  * learning rate and the factor that clips the gradient come with each step, so an optimizer has no clock but the number of its steps.
  */
 
-import type { Tensor } from "../../tensor/index.js";
+import { splitMaster, type Tensor } from "../../tensor/index.js";
 
 export interface Update {
   /** The learning rate of this step. */
@@ -27,4 +27,9 @@ export type NamedParameters = ReadonlyMap<string, Tensor>;
 /** Zeroed f32 tensors like the parameters, named `<kind>.<parameter>`. */
 export function stateLike(parameters: NamedParameters, kind: string, zeros: (like: Tensor) => Tensor): Map<string, Tensor> {
   return new Map([...parameters].map(([name, parameter]) => [`${kind}.${name}`, zeros(parameter)]));
+}
+
+/** Puts every matrix into halves, as training in bf16 has them (see `tensor/ops/master.ts`); norms and biases are computed with in f32. */
+export function splitMatrices(parameters: NamedParameters): void {
+  for (const parameter of parameters.values()) if (parameter.rank === 2) splitMaster(parameter);
 }

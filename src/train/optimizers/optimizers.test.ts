@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { ConfigError } from "../../errors.js";
-import { CpuDevice, Random, ReferenceDevice, Tensor, type Device } from "../../tensor/index.js";
+import { CpuDevice, Random, ReferenceDevice, Tensor, computeCopy, type Device } from "../../tensor/index.js";
 import { makeOptimizer, type OptimizerOptions } from "./index.js";
 import { orthogonalize } from "./muon.js";
 
@@ -126,6 +126,28 @@ describe.each(devices)("on the %s device", (_, makeDevice) => {
     expect(await all()).toEqual(before);
     step(gradients(3), 0.01, 1);
     expect(await all()).not.toEqual(before);
+  });
+
+  it.each([{ kind: "adamw" }, { kind: "sgd", momentum: 0.9, weightDecay: 0.1 }] as const)("$kind gives the same bits in halves, which take no more room than a weight", async (options) => {
+    const whole = setUp(device, options);
+    const halved = setUp(device, options);
+    const matrices = [...halved.parameters.values()].filter((parameter) => parameter.rank === 2);
+    for (const parameter of matrices) computeCopy(parameter, "bf16");
+    for (let t = 1; t <= 4; t++) {
+      for (const { step, gradients } of [whole, halved]) step(gradients(t), 0.01, 0.5);
+      expect(matrices.map(({ storage, shadow }) => [storage.resting, shadow?.remainder?.storage.bytes])).toEqual(matrices.map(({ size }) => [true, 2 * size]));
+      // A weight that was written in between is taken apart anew.
+      if (t === 2) for (const { parameters } of [whole, halved]) parameters.get("embed")!.write(Float32Array.from(gaussian(7, 12)));
+      for (const [name, parameter] of halved.parameters) {
+        expect(await parameter.data(), name).toEqual(await whole.parameters.get(name)!.data());
+        if (t !== 2 && parameter.shadow !== undefined) expect(await parameter.shadow.tensor.raw(), name).toEqual(await parameter.cast("bf16").raw());
+      }
+    }
+    halved.optimizer.dispose();
+    for (const parameter of matrices) {
+      expect(parameter.shadow?.remainder).toBeUndefined();
+      expect(computeCopy(parameter, "bf16")).toBe(parameter.shadow?.tensor);
+    }
   });
 
   it("leaves parameters without a gradient alone", async () => {

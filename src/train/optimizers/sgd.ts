@@ -1,6 +1,6 @@
 /** @file Stochastic gradient descent with momentum (Sutskever et al. 2013 for Nesterov's form) and decoupled decay of matrices. */
 
-import { Tensor, launch } from "../../tensor/index.js";
+import { Tensor, joinMaster, launch, updateMaster } from "../../tensor/index.js";
 import { stateLike, type NamedParameters, type Optimizer, type Update } from "./optimizer.js";
 
 export interface SgdOptions {
@@ -26,12 +26,9 @@ export class Sgd implements Optimizer {
     const { momentum, nesterov, weightDecay } = this.options;
     for (const [name, w] of this.parameters) {
       if (w.grad === undefined) continue;
-      launch(
-        "sgd",
-        { w, gradient: w.grad, m: this.#m.get(`momentum.${name}`), gradScale, shadow: w.shadow?.tensor },
-        { rate, momentum, nesterov: nesterov ? 1 : 0, weightDecay: w.rank > 1 ? weightDecay : 0 },
-      );
-      if (w.shadow !== undefined) w.shadow.version = w.storage.version;
+      const [gradient, m] = [w.grad, this.#m.get(`momentum.${name}`)];
+      const attributes = { rate, momentum, nesterov: nesterov ? 1 : 0, weightDecay: w.rank > 1 ? weightDecay : 0 };
+      updateMaster(w, (master) => launch("sgd", { ...master, gradient, m, gradScale }, attributes));
     }
   }
 
@@ -40,6 +37,7 @@ export class Sgd implements Optimizer {
   }
 
   dispose(): void {
+    for (const w of this.parameters.values()) if (w.alive) joinMaster(w);
     for (const tensor of this.#m.values()) tensor.dispose();
   }
 }
