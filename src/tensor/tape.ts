@@ -5,7 +5,7 @@
  */
 
 import { InklingError, ShapeError } from "../errors.js";
-import type { FloatDType } from "./dtype.js";
+import type { DType, FloatDType } from "./dtype.js";
 import { launch } from "./launch.js";
 import { currentScope, ownerOf, scope } from "./scope.js";
 import { sameShape } from "./shape.js";
@@ -193,7 +193,13 @@ function runNode(node: GraphNode, gradients: Map<Tensor, Tensor>): void {
 
 function placeFor(input: Tensor): Tensor | undefined {
   if (input.node !== undefined) return input.node.place?.(input);
-  return narrowest === input.dtype ? undefined : Tensor.empty(input.shape, narrowest, input.device);
+  const dtype = narrowestFor(input);
+  return dtype === input.dtype ? undefined : Tensor.empty(input.shape, dtype, input.device);
+}
+
+/** The dtype that the gradient of a leaf may have beside the leaf's own. */
+function narrowestFor(leaf: Tensor): DType {
+  return leaf.dtype === "f32" ? narrowest : leaf.dtype;
 }
 
 /** Whether a gradient may be written in place: it has no holes or overlaps, and nobody else sees its memory. */
@@ -213,7 +219,7 @@ function deposit(gradients: Map<Tensor, Tensor>, target: Tensor, gradient: Tenso
     return;
   }
   let next = gradient;
-  const fits = gradient.dtype === target.dtype || (isLeaf && gradient.dtype === narrowest);
+  const fits = gradient.dtype === target.dtype || (isLeaf && gradient.dtype === narrowestFor(target));
   if (held !== undefined || !fits || (isLeaf && !isOwn(gradient))) {
     // A sum needs memory of its own, and so does a leaf's gradient, which outlives the pass and is written in place later.
     next = Tensor.empty(target.shape, target.dtype, target.device);
