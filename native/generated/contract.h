@@ -451,7 +451,7 @@ struct Conv1dBackwardParams {
   int32_t groups;
 };
 
-// loss[i] = -(1 - s) log p[target] - s/n sum log p + zLoss * lse^2, where p = softmax(logits[i]) and lse its log-sum-exp; 0 where target = ignoreIndex. dlogits, where given, gets d loss[i] / d logits[i] (it may be the same memory as logits). A target outside [0, n) that is not ignoreIndex is an error.
+// loss[i] = -(1 - s) log p[target] - s/n sum log p + zLoss * lse^2, where p = softmax(logits[i]) and lse its log-sum-exp; 0 where target = ignoreIndex. dlogits, where given, gets d loss[i] / d logits[i] (it may be the same memory as logits; where it is bf16 and they are f32, each row of it beginning where theirs does). A target outside [0, n) that is not ignoreIndex is an error.
 struct CrossEntropyParams {
   TensorView logits;  // in: float [rows, n], rows
   TensorView targets;  // in: i32 [rows], dense

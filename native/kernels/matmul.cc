@@ -46,7 +46,7 @@ void multiplyBatch(const Product& base, const Batch& batch, Context& context) {
     context.parallel(ceilDiv(batch.count, inTask), [&](int64_t task, int lane) {
       const int64_t end = least((task + 1) * inTask, batch.count);
       for (int64_t i = task * inTask; i < end; i++) {
-        multiply(plan, batch.entry(base, i), memory + lane * words, 1, [](int64_t tasks, auto body) {
+        multiply(plan, batch.entry(base, i), memory + lane * words, [](int64_t tasks, auto body) {
           for (int64_t t = 0; t < tasks; t++) body(t, 0);
         });
       }
@@ -55,7 +55,7 @@ void multiplyBatch(const Product& base, const Batch& batch, Context& context) {
   }
   uint32_t* memory = context.scratch<uint32_t>(plan.words(base, context.lanes()));
   for (int64_t i = 0; i < batch.count; i++) {
-    multiply(plan, batch.entry(base, i), memory, context.lanes(), [&](int64_t tasks, const auto& body) { context.parallel(tasks, body); });
+    multiply(plan, batch.entry(base, i), memory, [&](int64_t tasks, const auto& body) { context.parallel(tasks, body); });
   }
 }
 

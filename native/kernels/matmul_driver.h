@@ -1,8 +1,9 @@
 // How a product is cut into packing and computing, for any engine (VectorEngine or AmxEngine).
 //
-// k is cut so that a packed panel of b (engine.columns wide) stays in the second-level cache; n, and m where a is packed too, so that all that is
-// packed at a time stays in the third. Within such a part, packing and computing are phases, each a set of tasks that any thread takes: a
-// panel is packed once and read by all. Only a low product (few rows) packs the panels inside the task that uses them, for nobody else does.
+// A task computes some rows of c by some panels of b (engine.columns wide), one part of k after the other: parts are short enough that what a tile
+// reads again and again stays in the second-level cache. What all tasks read, the panels of b, is packed first, by all threads together, as much as
+// the third-level cache holds. What only one task reads it packs for itself, into its own second-level cache: the rows of a where they cannot be read
+// as they lie, and, where the rows are few, the panels of b.
 //
 // A Plan is a function of the shape alone.
 #pragma once
@@ -12,35 +13,33 @@
 
 namespace inkling::gemm {
 
-constexpr int64_t longestPanel = 2048;               // steps
-constexpr int64_t shortPanel = 512;                  // where a is packed and partial sums wait in c: then both strips are near
-constexpr int64_t blockWords = 96 << 10;             // of b, in the second-level cache while rows pass
-constexpr int64_t sharedWords = 2 << 20;             // packed at a time, of b, and of a
-constexpr int64_t lowRows = 128;                     // up to here panels are packed where they are used,
-constexpr int64_t lowBlocks = 8;                     // if that makes tasks enough
-constexpr int64_t taskProducts = 1 << 20;            // multiplications worth a task
+constexpr int64_t longestPart = 2048;       // steps,
+constexpr int64_t shortPart = 1024;         // and where a is packed
+constexpr int64_t blockWords = 96 << 10;    // of b, in the second-level cache while rows pass
+constexpr int64_t taskWords = 64 << 10;     // of a, where a task packs it, likewise
+constexpr int64_t sharedWords = 2 << 20;    // of b, packed at a time
+constexpr int64_t lowRows = 128;            // up to here panels are packed where they are used,
+constexpr int64_t lowRowsAlongK = 256;      // or here, where that reads memory in one go,
+constexpr int64_t lowBlocks = 8;            // if that makes tasks enough
+constexpr int64_t taskProducts = 1 << 20;   // multiplications worth a task
 constexpr int64_t mostTasks = 128;
-constexpr int64_t packedSteps = 256;                 // a packing task's
-constexpr int64_t packedLines = 128;
-constexpr int64_t cachedSteps = 32;                  // packed at a time where steps are rows of memory
-
-template <class Engine>
-constexpr int64_t panelsInTask = most(1, packedLines / Engine::columns);
-template <class Engine>
-constexpr int64_t groupsInTask = most(1, packedLines / Engine::group);
+constexpr int64_t fewTasks = 12;            // keep every thread busy to the end
+constexpr int64_t packedSteps = 256;        // a packing task's
+constexpr int64_t packedLines = 256;
+constexpr int64_t cachedSteps = 8;          // packed at a time where steps are rows of memory
 
 template <class Engine>
 struct Plan {
   bool packsA;
   bool packsLastA;       // only the last part of k, which ends within a word
-  bool packsInTask;
+  bool packsInTask;      // b
   bool needsPartial;
   int64_t steps;         // of a part of k, the last perhaps shorter
   int64_t parts;         // of k
   int64_t panels;        // of n
-  int64_t sharedPanels;  // packed at a time
-  int64_t sharedRows;    // likewise
-  int64_t blockPanels;   // computed with at a time
+  int64_t sharedPanels;  // packed at a time,
+  int64_t sharedParts;   // for so many parts of k
+  int64_t blockPanels;   // a task's
   int64_t taskRows;
 
   explicit Plan(const Product& p) {
@@ -48,27 +47,32 @@ struct Plan {
     const int64_t allSteps = roundUp(ceilDiv(most(p.k(), 1), each), Engine::stepMultiple);
     packsA = p.k() == 0 || !Engine::readsDirectly(p.a);  // an empty sum reads the zeros of packing
     packsLastA = p.k() % (each * Engine::stepMultiple) != 0;
-    parts = ceilDiv(allSteps, packsA && waitsInC(p.out) ? shortPanel : longestPanel);
+    parts = ceilDiv(allSteps, packsA ? shortPart : longestPart);
     steps = roundUp(ceilDiv(allSteps, parts), most(Engine::stepMultiple, 16));
     steps = least(steps, allSteps);
     parts = ceilDiv(allSteps, steps);
     needsPartial = parts > 1 && !waitsInC(p.out);
 
-    const int64_t panelWords = Engine::columns * steps;
     panels = ceilDiv(p.n(), Engine::columns);
-    sharedPanels = evenly(panels, most(1, sharedWords / panelWords));
-    blockPanels = evenly(sharedPanels, most(1, blockWords / panelWords));
-    if (p.m() <= lowRows) blockPanels = least(blockPanels, most(1, sharedPanels / (4 * lowBlocks)));
-    const int64_t groups = ceilDiv(p.m(), Engine::group);
-    const int64_t sharedGroups = packsA || packsLastA ? evenly(groups, most(1, sharedWords / (Engine::group * steps))) : groups;
-    sharedRows = sharedGroups * Engine::group;
+    blockPanels = evenly(panels, most(1, blockWords / panelWords()));
+    const bool low = p.m() <= (p.b.kStride == 1 ? lowRowsAlongK : lowRows);
+    if (low) blockPanels = least(blockPanels, most(1, panels / (4 * lowBlocks)));
+    packsInTask = low && !packsA && ceilDiv(panels, blockPanels) >= lowBlocks;
+    sharedPanels = packsInTask ? panels : evenly(panels, most(1, sharedWords / panelWords()));
+    sharedParts = packsInTask ? parts : evenly(parts, most(1, sharedWords / (sharedPanels * panelWords())));
 
-    const int64_t blocks = ceilDiv(sharedPanels, blockPanels);
-    packsInTask = p.m() <= lowRows && blocks >= lowBlocks;
-    const int64_t products = sharedRows * sharedPanels * Engine::columns * steps * each;
+    const int64_t groups = ceilDiv(p.m(), Engine::group);
+    const int64_t products = p.m() * sharedPanels * Engine::columns * least(p.k(), sharedParts * steps * each);
     const int64_t tasks = least(most(1, products / taskProducts), mostTasks);
-    const int64_t cuts = packsInTask ? 1 : least(ceilDiv(tasks, blocks), sharedGroups);
-    taskRows = ceilDiv(sharedGroups, cuts) * Engine::group;
+    int64_t cuts;
+    if (packsA) {
+      cuts = ceilDiv(groups, most(1, taskWords / groupWords()));
+      blockPanels = ceilDiv(sharedPanels, least(sharedPanels, ceilDiv(least(tasks, fewTasks), cuts)));
+    } else {
+      blockPanels = least(blockPanels, sharedPanels);
+      cuts = packsInTask ? 1 : least(ceilDiv(tasks, ceilDiv(sharedPanels, blockPanels)), groups);
+    }
+    taskRows = ceilDiv(groups, cuts) * Engine::group;
   }
 
   // The largest size up to `limit` whose multiples divide `count` about evenly.
@@ -76,107 +80,106 @@ struct Plan {
 
   int64_t panelWords() const { return Engine::columns * steps; }
   int64_t groupWords() const { return Engine::group * steps; }
-  int64_t laneWords() const { return packsInTask ? roundUp(blockPanels * panelWords(), 16) : 0; }
+  int64_t sharedWordsOfB() const { return packsInTask ? 0 : roundUp(sharedPanels * sharedParts * panelWords(), 16); }
+  int64_t laneWordsOfB() const { return packsInTask ? roundUp(blockPanels * panelWords(), 16) : 0; }
+  int64_t laneWordsOfA() const { return packsA || packsLastA ? roundUp(taskRows * steps, 16) : 0; }
+  int64_t partialWords(const Product& p) const { return needsPartial ? roundUp(p.m() * p.n(), 16) : 0; }
 
-  int64_t words(const Product& p, int lanes) const {
-    const int64_t b = packsInTask ? lanes * laneWords() : sharedPanels * panelWords();
-    const int64_t a = packsA || packsLastA ? ceilDiv(sharedRows, Engine::group) * groupWords() : 0;
-    const int64_t partial = needsPartial ? p.m() * p.n() : 0;
-    return roundUp(b, 16) + roundUp(a, 16) + roundUp(partial, 16);
-  }
+  int64_t words(const Product& p, int lanes) const { return sharedWordsOfB() + partialWords(p) + lanes * (laneWordsOfB() + laneWordsOfA()); }
 };
+
+// Packs `lines` lines of an operand, `width` at a time, from `first` on: pack(i, step, length) writes one such set. Where steps are rows of memory
+// they are read a few at a time across all sets, so that a row is read in one go; where lines are, one set after the other.
+template <class Pack>
+INKLING_INLINE void packSets(bool alongK, int64_t sets, int64_t begin, int64_t end, int64_t stepMultiple, Pack pack) {
+  const int64_t stride = alongK ? end - begin : roundUp(cachedSteps, stepMultiple);
+  for (int64_t s = begin; s < end; s += stride) {
+    for (int64_t i = 0; i < sets; i++) pack(i, s, least(stride, end - s));
+  }
+}
 
 // Computes one product. `parallel(tasks, body)` runs body(task, lane) for each; `memory` has plan.words(p, lanes) words, 64-byte aligned.
 template <class Engine, class Parallel>
-void multiply(const Plan<Engine>& plan, const Product& p, uint32_t* memory, int lanes, Parallel parallel) {
+void multiply(const Plan<Engine>& plan, const Product& p, uint32_t* memory, Parallel parallel) {
   constexpr Words words = Engine::words;
   constexpr int each = perWord<words>;
   constexpr int64_t columns = Engine::columns;
-  uint32_t* const packedB = memory;
-  uint32_t* const packedA = packedB + roundUp(plan.packsInTask ? lanes * plan.laneWords() : plan.sharedPanels * plan.panelWords(), 16);
-  uint32_t* const partial = packedA + roundUp(plan.packsA || plan.packsLastA ? ceilDiv(plan.sharedRows, Engine::group) * plan.groupWords() : 0, 16);
+  const int64_t allSteps = roundUp(ceilDiv(most(p.k(), 1), each), Engine::stepMultiple);
+  float* const partial = plan.needsPartial ? reinterpret_cast<float*>(memory) : nullptr;
+  uint32_t* const packedB = memory + plan.partialWords(p);
+  uint32_t* const lanesMemory = packedB + plan.sharedWordsOfB();
+  const int64_t laneWords = plan.laneWordsOfB() + plan.laneWordsOfA();
 
+  const auto panelWidth = [&](int64_t panel) { return least(columns, roundUp(p.n() - panel * columns, W)); };
   for (int64_t panel0 = 0; panel0 < plan.panels; panel0 += plan.sharedPanels) {
     const int64_t panels = least(plan.sharedPanels, plan.panels - panel0);
-    for (int64_t partOfK = 0; partOfK < plan.parts; partOfK++) {
-      const int64_t firstK = partOfK * plan.steps * each;
-      const int64_t steps = least(plan.steps, roundUp(ceilDiv(most(p.k() - firstK, 1), each), Engine::stepMultiple));
-      const Part part = {partOfK == 0, partOfK == plan.parts - 1, plan.needsPartial ? reinterpret_cast<float*>(partial) : nullptr, p.n()};
-      const Finish finish = finishFor(p.out, part);
+    for (int64_t part0 = 0; part0 < plan.parts; part0 += plan.sharedParts) {
+      const int64_t step0 = part0 * plan.steps;
+      const int64_t sharedSteps = least(plan.sharedParts * plan.steps, allSteps - step0);
 
-      const auto panelWidth = [&](int64_t panel) { return least(columns, roundUp(p.n() - panel * columns, W)); };
-      const auto packPanel = [&](int64_t panel, int64_t step, int64_t length, uint32_t* out) {
-        packLines<words>(p.b, panel * columns, firstK + step * each, panelWidth(panel), length, out + step * panelWidth(panel));
-      };
-
-      for (int64_t row0 = 0; row0 < p.m(); row0 += plan.sharedRows) {
-        const int64_t rows = least(plan.sharedRows, p.m() - row0);
-
-        // Pack: the panels of b when the rows begin, the groups of a always. A task takes a stretch of steps and several panels or groups, so that it
-        // reads memory that is contiguous along n or m in long rows.
-        const bool packsA = plan.packsA || (plan.packsLastA && part.last);
-        const int64_t panelsToPack = plan.packsInTask || row0 > 0 ? 0 : panels;
-        const int64_t groupsToPack = packsA ? ceilDiv(rows, Engine::group) : 0;
-        if (panelsToPack + groupsToPack > 0) {
-          const int64_t stretches = ceilDiv(steps, packedSteps);
-          const int64_t panelTasks = ceilDiv(panelsToPack, panelsInTask<Engine>) * stretches;
-          const int64_t groupTasks = ceilDiv(groupsToPack, groupsInTask<Engine>) * stretches;
-          parallel(panelTasks + groupTasks, [&](int64_t task, int) {
-            const bool ofB = task < panelTasks;
-            const int64_t set = (ofB ? task : task - panelTasks) / stretches;
-            const int64_t begin = (ofB ? task : task - panelTasks) % stretches * packedSteps;
-            const int64_t end = least(begin + packedSteps, steps);
-            const int64_t stride = (ofB ? p.b : p.a).kStride == 1 ? packedSteps : cachedSteps;
-            for (int64_t s = begin; s < end; s += stride) {
-              const int64_t length = least(stride, end - s);
-              if (ofB) {
-                for (int64_t i = set * panelsInTask<Engine>; i < least((set + 1) * panelsInTask<Engine>, panels); i++) {
-                  packPanel(panel0 + i, s, length, packedB + i * columns * steps);
-                }
-              } else {
-                for (int64_t i = set * groupsInTask<Engine>; i < least((set + 1) * groupsInTask<Engine>, groupsToPack); i++) {
-                  Engine::packGroup(p.a, row0 + i * Engine::group, firstK + s * each, length, packedA + (i * steps + s) * Engine::group);
-                }
-              }
-            }
+      // Pack what all tasks read. A packing task takes a stretch of steps and several panels.
+      if (!plan.packsInTask) {
+        constexpr int64_t inTask = most(1, packedLines / columns);
+        const int64_t stretches = ceilDiv(sharedSteps, packedSteps);
+        parallel(ceilDiv(panels, inTask) * stretches, [&](int64_t task, int) {
+          const int64_t firstPanel = task / stretches * inTask, begin = task % stretches * packedSteps;
+          packSets(p.b.kStride == 1, least(inTask, panels - firstPanel), begin, least(begin + packedSteps, sharedSteps), 1, [&](int64_t i, int64_t s, int64_t length) {
+            const int64_t panel = panel0 + firstPanel + i, width = panelWidth(panel);
+            packLines<words>(p.b, panel * columns, (step0 + s) * each, width, length, packedB + (firstPanel + i) * columns * sharedSteps + s * width);
           });
-        }
-
-        // Compute. Tasks that follow each other share a block of b.
-        const int64_t blocks = ceilDiv(panels, plan.blockPanels);
-        const int64_t cuts = ceilDiv(rows, plan.taskRows);
-        parallel(blocks * cuts, [&](int64_t task, int lane) {
-          const int64_t firstPanel = task / cuts * plan.blockPanels;
-          const int64_t lastPanel = least(firstPanel + plan.blockPanels, panels);
-          const int64_t firstRow = task % cuts * plan.taskRows;
-          const int64_t lastRow = least(firstRow + plan.taskRows, rows);
-          const uint32_t* block = packedB + firstPanel * columns * steps;
-          if (plan.packsInTask) {
-            uint32_t* mine = packedB + lane * plan.laneWords();
-            for (int64_t i = firstPanel; i < lastPanel; i++) packPanel(panel0 + i, 0, steps, mine + (i - firstPanel) * columns * steps);
-            block = mine;
-          }
-          typename Engine::Session session;
-          alignas(64) float tile[Engine::rows * Engine::columns];
-          for (int64_t row = firstRow; row < lastRow; row += Engine::rows) {
-            const int64_t height = least(Engine::rows, lastRow - row);
-            const char* a;
-            if (packsA) {
-              a = reinterpret_cast<const char*>(packedA + row / Engine::group * Engine::group * steps) + row % Engine::group * Engine::packedRowStride;
-            } else {
-              a = reinterpret_cast<const char*>(p.a.at<Element<words>>(row0 + row, firstK));
-            }
-            const int64_t rowStride = packsA ? Engine::packedRowStride : p.a.lineStride * static_cast<int64_t>(sizeof(Element<words>));
-            const int64_t stepStride = packsA ? Engine::packedStepStride : Engine::directStepStride;
-            for (int64_t i = firstPanel; i < lastPanel; i++) {
-              const int64_t panel = panel0 + i;
-              const int64_t width = least(columns, p.n() - panel * columns);
-              Engine::compute(session, height, ceilDiv(width, W), a, rowStride, stepStride, block + (i - firstPanel) * columns * steps, steps, tile);
-              finish(p.out, part, tile, columns, row0 + row, panel * columns, height, width);
-            }
-          }
         });
       }
+
+      // Compute. Tasks that follow each other share panels of b.
+      const int64_t cuts = ceilDiv(p.m(), plan.taskRows);
+      parallel(ceilDiv(panels, plan.blockPanels) * cuts, [&](int64_t task, int lane) {
+        const int64_t firstPanel = task / cuts * plan.blockPanels, lastPanel = least(firstPanel + plan.blockPanels, panels);
+        const int64_t firstRow = task % cuts * plan.taskRows, lastRow = least(firstRow + plan.taskRows, p.m());
+        uint32_t* const laneB = lanesMemory + lane * laneWords;
+        uint32_t* const laneA = laneB + plan.laneWordsOfB();
+        typename Engine::Session session;
+        alignas(64) float tile[Engine::rows * Engine::columns];
+        for (int64_t step = 0; step < sharedSteps; step += plan.steps) {
+          const int64_t steps = least(plan.steps, sharedSteps - step), firstK = (step0 + step) * each;
+          const Part part = {step0 + step == 0, step0 + step + steps == allSteps, partial, p.n()};
+          const Finish finish = finishFor(p.out, part);
+          if (plan.packsInTask) {
+            for (int64_t i = firstPanel; i < lastPanel; i++) {
+              packLines<words>(p.b, (panel0 + i) * columns, firstK, panelWidth(panel0 + i), steps, laneB + (i - firstPanel) * columns * steps);
+            }
+          }
+          const bool packsA = plan.packsA || (plan.packsLastA && part.last);
+          if (packsA) {
+            packSets(p.a.kStride == 1, ceilDiv(lastRow - firstRow, Engine::group), 0, steps, Engine::stepMultiple, [&](int64_t i, int64_t s, int64_t length) {
+              Engine::packGroup(p.a, firstRow + i * Engine::group, firstK + s * each, length, laneA + (i * steps + s) * Engine::group);
+            });
+          }
+          const auto compute = [&](int64_t row, int64_t i) {
+            const int64_t panel = panel0 + i, width = least(columns, p.n() - panel * columns), height = least(Engine::rows, lastRow - row);
+            const uint32_t* b = plan.packsInTask ? laneB + (i - firstPanel) * columns * steps : packedB + i * columns * sharedSteps + step * panelWidth(panel);
+            if (packsA) {
+              const int64_t at = row - firstRow;
+              const char* a = reinterpret_cast<const char*>(laneA + at / Engine::group * Engine::group * steps) + at % Engine::group * Engine::packedRowStride;
+              Engine::compute(session, height, ceilDiv(width, W), a, Engine::packedRowStride, Engine::packedStepStride, b, steps, tile);
+            } else {
+              const char* a = reinterpret_cast<const char*>(p.a.at<Element<words>>(row, firstK));
+              const int64_t rowStride = p.a.lineStride * static_cast<int64_t>(sizeof(Element<words>));
+              Engine::compute(session, height, ceilDiv(width, W), a, rowStride, Engine::directStepStride, b, steps, tile);
+            }
+            finish(p.out, part, tile, columns, row, panel * columns, height, width);
+          };
+          // Of the two operands the one that is near, in the second-level cache, is gone through inside.
+          if (packsA) {
+            for (int64_t i = firstPanel; i < lastPanel; i++) {
+              for (int64_t row = firstRow; row < lastRow; row += Engine::rows) compute(row, i);
+            }
+          } else {
+            for (int64_t row = firstRow; row < lastRow; row += Engine::rows) {
+              for (int64_t i = firstPanel; i < lastPanel; i++) compute(row, i);
+            }
+          }
+        }
+      });
     }
   }
 }

@@ -33,7 +33,10 @@ void packLines(const Lines& from, int64_t first, int64_t firstK, int64_t width, 
       for (int64_t block = 0; block < blocks; block++) {
         WordLanes m[W];
 #pragma GCC unroll 16
-        for (int i = 0; i < W; i++) m[i] = wordsAlong<words>(line[i] + block * W * each);
+        for (int i = 0; i < W; i++) {
+          m[i] = wordsAlong<words>(line[i] + block * W * each);
+          __builtin_prefetch(line[i] + W * from.lineStride + block * W * each);  // the lines that come next
+        }
         transpose(m);
 #pragma GCC unroll 16
         for (int i = 0; i < W; i++) storeWords(out + (block * W + i) * width + j, m[i]);

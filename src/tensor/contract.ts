@@ -339,7 +339,7 @@ export const contract = {
     attributes: { stride: "i32", padding: "i32", dilation: "i32", groups: "i32" },
   },
   crossEntropy: {
-    doc: "loss[i] = -(1 - s) log p[target] - s/n sum log p + zLoss * lse^2, where p = softmax(logits[i]) and lse its log-sum-exp; 0 where target = ignoreIndex. dlogits, where given, gets d loss[i] / d logits[i] (it may be the same memory as logits). A target outside [0, n) that is not ignoreIndex is an error.",
+    doc: "loss[i] = -(1 - s) log p[target] - s/n sum log p + zLoss * lse^2, where p = softmax(logits[i]) and lse its log-sum-exp; 0 where target = ignoreIndex. dlogits, where given, gets d loss[i] / d logits[i] (it may be the same memory as logits; where it is bf16 and they are f32, each row of it beginning where theirs does). A target outside [0, n) that is not ignoreIndex is an error.",
     operands: {
       logits: input("float", "[rows, n]", "rows"), targets: input("i32", "[rows]"), loss: output("f32", "[rows]"), dlogits: optionalOutput("float", "[rows, n]", "rows"),
     },

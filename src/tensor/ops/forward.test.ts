@@ -136,6 +136,21 @@ describe("losses", () => {
     expect(rows).toEqual([byHand[0], 0, byHand[1]].map((value) => expect.closeTo(value, 5) as number));
   });
 
+  it("a bfloat16 gradient that overwrites the logits is that of the plain loss", async () => {
+    const random = (seed: number, rows: number, columns: number) => Tensor.from(Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(seed + 7 * i)), { shape: [rows, columns], dtype: "bf16" });
+    const ids = Tensor.from(Int32Array.of(3, 40, 0, -1, 17));
+    const gradients = await Promise.all(
+      [false, true].map(async (fused) => {
+        const [h, weight] = [random(1, 5, 16), random(2, 41, 16)].map((tensor) => Object.assign(tensor, { requiresGrad: true }));
+        const loss = fused ? ops.linearCrossEntropy(h, weight, ids, { chunkRows: 2 }) : ops.crossEntropy(ops.linear(h, weight, undefined, { dtype: "f32" }), ids);
+        loss.backward();
+        return [...(await list(h.grad!)), ...(await list(weight.grad!))];
+      }),
+    );
+    gradients[1].forEach((value, i) => expect(Math.abs(value - gradients[0][i])).toBeLessThan(0.01));
+    expect(Math.max(...gradients[1])).toBeGreaterThan(0.1);
+  });
+
   it("of nothing is 0, with a gradient of 0", async () => {
     const weight = Object.assign(w(), { requiresGrad: true });
     const loss = ops.linearCrossEntropy(x(), weight, Tensor.full([3], -1, { dtype: "i32" }));

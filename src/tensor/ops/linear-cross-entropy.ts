@@ -12,7 +12,7 @@ import { launch } from "../launch.js";
 import { sameShape } from "../shape.js";
 import { QuantizedTensor, type Weight } from "../quantized.js";
 import { gradEnabled, noGrad, record } from "../tape.js";
-import type { Tensor } from "../tensor.js";
+import { Tensor } from "../tensor.js";
 import { div } from "./binary.js";
 import { checkedCrossEntropy, countOf, type CrossEntropyOptions } from "./cross-entropy.js";
 import { checkedWeight } from "./linear.js";
@@ -25,12 +25,18 @@ export interface LinearCrossEntropyOptions extends CrossEntropyOptions {
   readonly bias?: Tensor | undefined;
   /** Where above 0: logits become softcap * tanh(logits / softcap) (Gemma 2). */
   readonly softcap?: number;
-  /** Rows whose logits are held at a time; by default as many as fit `chunkBytes`, and at least 64. */
+  /** Rows whose logits are held at a time; by default as many as fit `chunkBytes`, about evenly, and at least 64. */
   readonly chunkRows?: number;
 }
 
-/** What a chunk of float32 logits may take. */
-const chunkBytes = 32 * 2 ** 20;
+/** What a chunk of float32 logits may take; its gradient lies in the same memory. */
+const chunkBytes = 64 * 2 ** 20;
+
+/** As even as may be: each chunk reads the whole weight, and adds to the whole of its gradient. */
+function rowsOfChunk(rows: number, vocab: number): number {
+  const most = Math.max(Math.floor(chunkBytes / 4 / vocab), 64);
+  return Math.ceil(rows / Math.max(Math.ceil(rows / most), 1));
+}
 
 /**
  * x [..., hidden] (f32 or bf16), weight [vocab, hidden] (f32, x's dtype, or quantised), targets i32 [...]; gives the mean loss over the targets that are
@@ -84,7 +90,7 @@ function lossesByChunk(
   const attributes = checkedCrossEntropy(op, x, targets, options);
   if (!sameShape(targets.shape, x.shape.slice(0, -1))) throw new ShapeError(op, [x.shape, targets.shape], "The targets must have the shape of x without the last axis.");
   const [vocab, rows] = [weight.shape[0], targets.size];
-  const chunkRows = Math.max(Math.min(options.chunkRows ?? Math.max(Math.floor(chunkBytes / 4 / vocab), 64), rows), 1);
+  const chunkRows = Math.max(Math.min(options.chunkRows ?? rowsOfChunk(rows, vocab), rows), 1);
 
   const wantsGradient = needs.some(Boolean);
   const losses = emptyLike(x, targets.shape, "f32");
@@ -93,7 +99,10 @@ function lossesByChunk(
   const dbias = needs[2] && bias !== undefined ? emptyLike(bias) : undefined;
   const views = { x: asRows(x), targets: reshaped(targets, [rows]), losses: reshaped(losses, [rows]), dx: dx && asRows(dx), wColumns: w && transposed(w) };
   const logits = emptyLike(x, [chunkRows, vocab], "f32");
-  const dlogits = !wantsGradient ? undefined : x.dtype === "f32" ? logits.detach() : emptyLike(x, logits.shape);
+  // The gradient overwrites the logits; where it is narrower a row of it fills the first half of theirs. With a soft cap it is a copy in the end.
+  const inPlace = softcap === 0 || x.dtype === "f32";
+  const overlaid = () => new Tensor(logits.storage, x.dtype, logits.shape, [x.dtype === "f32" ? vocab : 2 * vocab, 1], 0);
+  const dlogits = !wantsGradient ? undefined : inPlace ? overlaid() : emptyLike(x, logits.shape);
 
   for (let start = 0; start < rows; start += chunkRows) {
     const length = Math.min(chunkRows, rows - start);
