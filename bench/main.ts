@@ -23,12 +23,16 @@ const benches: Readonly<Record<string, (options: BenchOptions) => Promise<Result
   matmul: benchMatmul,
 };
 
-/** Every workload; what each says goes to stderr, the table to stdout. */
+/** Every workload; what each says goes to stderr, the table to stdout. One that fails is said, and the others go on. */
 async function benchAll(): Promise<{ results: Result[]; rates: MachineRates }> {
   const results: Result[] = [];
   let rates = await measureRates();
-  for (const bench of Object.values(benches)) {
-    results.push(...(await bench({ only: [], say: (text) => console.error(`${text}\n`) })));
+  for (const [name, bench] of Object.entries(benches)) {
+    try {
+      results.push(...(await bench({ only: [], say: (text) => console.error(`${text}\n`) })));
+    } catch (error) {
+      console.error(`${name} failed: ${error instanceof Error ? error.message : String(error)}\n`);
+    }
     rates = await measureRates(rates);
   }
   return { results, rates };
