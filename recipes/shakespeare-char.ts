@@ -10,6 +10,8 @@ export default defineRecipe({
   train: {
     steps: 2000,
     batchSize: 12,
+    // The gradients' norm stays around 2 to the end: a bound of 1 would cut every step, and costs 0.014 nats.
+    clip: 0,
     optimizer: { kind: "adamw", beta2: 0.99 },
     schedule: { kind: "cosine", rate: 1e-3, finalRate: 1e-4, warmup: 100 },
     sampleEvery: 500,
