@@ -12,9 +12,6 @@
 #define INKLING_AMX 1
 #endif
 
-#if defined(INKLING_EMULATE_AMX)
-#include "../test/emulated_tiles.h"
-#elif defined(INKLING_AMX)
 namespace inkling::tiles {
 
 // The memory layout that ldtilecfg reads.
@@ -25,6 +22,13 @@ struct alignas(64) Configuration {
   uint16_t columnBytes[16];
   uint8_t rows[16];
 };
+
+}  // namespace inkling::tiles
+
+#if defined(INKLING_EMULATE_AMX)
+#include "../test/emulated_tiles.h"
+#elif defined(INKLING_AMX)
+namespace inkling::tiles {
 
 INKLING_INLINE void configure(const Configuration& c) { _tile_loadconfig(&c); }
 INKLING_INLINE void release() { _tile_release(); }

@@ -1,5 +1,5 @@
 // The tile instructions of AMX in plain C++, for testing the path that uses them on a processor without: same registers, same configuration,
-// same shape rules. What the processor would refuse aborts.
+// same shape rules. What the processor would refuse aborts. Included by tiles.h, which has the configuration.
 #pragma once
 
 #include <cstdio>
@@ -9,14 +9,6 @@
 #include "../kernels/simd.h"
 
 namespace inkling::tiles {
-
-struct alignas(64) Configuration {
-  uint8_t palette;
-  uint8_t startRow;
-  uint8_t reserved[14];
-  uint16_t columnBytes[16];
-  uint8_t rows[16];
-};
 
 struct Unit {
   bool configured;
