@@ -13,8 +13,7 @@
 
 namespace inkling::gemm {
 
-constexpr int64_t longestPart = 2048;       // steps,
-constexpr int64_t shortPart = 1024;         // and where a is packed
+constexpr int64_t longestPart = 2048;       // of k, in steps
 constexpr int64_t blockWords = 96 << 10;    // of b, in the second-level cache while rows pass
 constexpr int64_t taskWords = 64 << 10;     // of a, where a task packs it, likewise
 constexpr int64_t sharedWords = 2 << 20;    // of b, packed at a time
@@ -26,7 +25,6 @@ constexpr int64_t mostTasks = 128;
 constexpr int64_t fewTasks = 12;            // keep every thread busy to the end
 constexpr int64_t packedSteps = 256;        // a packing task's
 constexpr int64_t packedLines = 256;
-constexpr int64_t cachedSteps = 8;          // packed at a time where steps are rows of memory
 
 template <class Engine>
 struct Plan {
@@ -47,7 +45,7 @@ struct Plan {
     const int64_t allSteps = roundUp(ceilDiv(most(p.k(), 1), each), Engine::stepMultiple);
     packsA = p.k() == 0 || !Engine::readsDirectly(p.a);  // an empty sum reads the zeros of packing
     packsLastA = p.k() % (each * Engine::stepMultiple) != 0;
-    parts = ceilDiv(allSteps, packsA ? shortPart : longestPart);
+    parts = ceilDiv(allSteps, longestPart);
     steps = roundUp(ceilDiv(allSteps, parts), most(Engine::stepMultiple, 16));
     steps = least(steps, allSteps);
     parts = ceilDiv(allSteps, steps);
@@ -66,8 +64,10 @@ struct Plan {
     const int64_t tasks = least(most(1, products / taskProducts), mostTasks);
     int64_t cuts;
     if (packsA) {
-      cuts = ceilDiv(groups, most(1, taskWords / groupWords()));
-      blockPanels = ceilDiv(sharedPanels, least(sharedPanels, ceilDiv(least(tasks, fewTasks), cuts)));
+      // Cut along the rows first: tasks that share rows would each pack them.
+      const int64_t wanted = least(tasks, fewTasks);
+      cuts = least(groups, most(wanted, ceilDiv(groups, most(1, taskWords / groupWords()))));
+      blockPanels = ceilDiv(sharedPanels, least(sharedPanels, ceilDiv(wanted, cuts)));
     } else {
       blockPanels = least(blockPanels, sharedPanels);
       cuts = packsInTask ? 1 : least(ceilDiv(tasks, ceilDiv(sharedPanels, blockPanels)), groups);

@@ -6,6 +6,8 @@
 
 namespace inkling::gemm {
 
+constexpr int64_t cachedSteps = 8;  // packed at a time, across all sets of lines, where steps are rows of memory
+
 // Word s of line `first + j` goes to out[s * width + j], for s in [0, steps) and j in [0, width). `width` is a multiple of W;
 // word 0 starts at element firstK.
 template <Words words>
@@ -47,7 +49,11 @@ void packLines(const Lines& from, int64_t first, int64_t firstK, int64_t width, 
     const int64_t wholeLines = lines / W * W;
     for (int64_t s = 0; s < wholeSteps; s++) {
       const T* row = from.at<T>(first, firstK + s * each);
-      for (int64_t j = 0; j < wholeLines; j += W) storeWords(out + s * width + j, wordsAcross<words>(row + j, from.kStride, each, simd::All{}));
+      for (int64_t j = 0; j < wholeLines; j += W) {
+        // The rows of the set that comes next: so far apart, and so few bytes of each, that the processor does not foresee them.
+        for (int i = 0; i < each; i++) __builtin_prefetch(row + (cachedSteps * each + i) * from.kStride + j);
+        storeWords(out + s * width + j, wordsAcross<words>(row + j, from.kStride, each, simd::All{}));
+      }
     }
     byWords(0, wholeLines, wholeSteps);
     if (wholeLines < width) byWords(wholeLines, width, 0);
