@@ -5,20 +5,25 @@
 
 namespace inkling::tokenizer {
 
-BpeModel::BpeModel(const TokenId (&byteTokens)[256], std::vector<Merge> merges, bool wholePieces, const std::vector<std::string>& tokens) {
+// Bits of an index of slots, at most half of which `merges` fill.
+static int slotBits(size_t merges) { return std::max<int>(4, std::bit_width(merges * 2)); }
+
+BpeModel::BpeModel(const TokenId (&byteTokens)[256], std::vector<Merge> merges, bool wholePieces, const std::vector<std::string>& tokens)
+    : slots_(size_t{1} << slotBits(merges.size())), filter_((size_t{8} << slotBits(merges.size())) / 64) {
   std::copy(std::begin(byteTokens), std::end(byteTokens), byteTokens_);
   hasAllBytes_ = std::find(std::begin(byteTokens), std::end(byteTokens), noToken) == std::end(byteTokens);
-  const int bits = std::max<int>(4, std::bit_width(merges.size() * 2));
-  shift_ = 64 - bits;
-  mask_ = (size_t{1} << bits) - 1;
-  slots_.assign(mask_ + 1, Slot{0, {noRank, noToken}});
+  slots_.preferLargePages();
+  shift_ = 64 - slotBits(merges.size());
+  filterShift_ = shift_ - 3;
+  mask_ = (size_t{1} << slotBits(merges.size())) - 1;
   for (uint32_t rank = 0; rank < merges.size(); rank++) {
     const Merge& merge = merges[rank];
     if (std::max({merge.left, merge.right, merge.result}) > maxTokenId) throw std::runtime_error("a merge names a token id above 2^24 - 1");
-    const uint64_t pair = static_cast<uint64_t>(merge.left) << 32 | merge.right;
-    size_t i = (pair * 0x9e3779b97f4a7c15ull) >> shift_;
-    while (slots_[i].result.rank != noRank && slots_[i].pair != pair) i = (i + 1) & mask_;
-    slots_[i] = {pair, {rank, merge.result}};
+    const uint64_t pair = static_cast<uint64_t>(merge.left) << 32 | merge.right, hash = hashOf(pair);
+    size_t i = hash >> shift_;
+    while (slots_[i].rankAfter != 0 && slots_[i].pair != pair) i = (i + 1) & mask_;
+    slots_[i] = {pair, rank + 1, merge.result};
+    filter_[hash >> filterShift_ >> 6] |= uint64_t{1} << (hash >> filterShift_) % 64;
   }
   asciiMerges_.reserve(128 * 128);
   for (int first = 0; first < 128; first++) {

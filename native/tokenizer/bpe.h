@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bytes.h"
+#include "large_pages.h"
 
 namespace inkling::tokenizer {
 
@@ -78,24 +79,30 @@ class BpeModel {
   };
   struct Slot {
     uint64_t pair;
-    Result result;
+    uint32_t rankAfter;  // the rank and one; 0 in a free slot
+    TokenId token;
   };
 
   Result mergeOf(TokenId left, TokenId right) const {
-    const uint64_t pair = static_cast<uint64_t>(left) << 32 | right;
-    for (size_t i = (pair * 0x9e3779b97f4a7c15ull) >> shift_;; i = (i + 1) & mask_) {
-      if (slots_[i].result.rank == noRank || slots_[i].pair == pair) return slots_[i].result;
+    const uint64_t pair = static_cast<uint64_t>(left) << 32 | right, hash = hashOf(pair);
+    const size_t bit = hash >> filterShift_;
+    if ((filter_[bit / 64] >> bit % 64 & 1) == 0) return {noRank, noToken};
+    for (size_t i = hash >> shift_;; i = (i + 1) & mask_) {
+      if (slots_[i].rankAfter == 0 || slots_[i].pair == pair) return {slots_[i].rankAfter - 1, slots_[i].token};
     }
   }
+  static uint64_t hashOf(uint64_t pair) { return pair * 0x9e3779b97f4a7c15ull; }
   void encodeShort(const uint8_t* piece, size_t length, TokenBuffer& out) const;
   void encodeLong(const uint8_t* piece, size_t length, MergeScratch& scratch, TokenBuffer& out) const;
 
   TokenId byteTokens_[256];
   bool hasAllBytes_;
-  std::vector<Slot> slots_;  // open addressing, at most half full
+  ZeroedArray<Slot> slots_;  // open addressing, at most half full
+  // One bit for eight times as many places as `slots_` has: most neighbours are no merge, and this says so from a nearer cache.
+  ZeroedArray<uint64_t> filter_;
   // Of two ASCII bytes, [first * 128 + second]: what every piece is asked first, in the few lines of the cache that letters take.
   std::vector<Result> asciiMerges_;
-  int shift_;
+  int shift_, filterShift_;
   size_t mask_;
   std::unordered_map<std::string, TokenId> wholePieces_;
 };

@@ -24,11 +24,6 @@ struct ShortKey {
   uint64_t words[Words];
 
   ShortKey() = default;
-  static ShortKey none() {
-    ShortKey key;
-    std::memset(key.words, 0, sizeof key.words);
-    return key;
-  }
   // `limit` is the end of readable memory, which lets most keys be loaded whole and masked. Word by word, so that the key lives in registers.
   ShortKey(const uint8_t* bytes, size_t length, const uint8_t* limit) {
     uint8_t copy[8 * Words];

@@ -32,7 +32,7 @@ void Encoder::encode(const uint8_t* text, size_t length, TokenBuffer& out) {
 
 // In batches: first where the pieces are, then what they are. The first is all guesses about the text, the second waits for memory; apart,
 // neither holds the other up, and the cache's lines are on their way before they are looked at.
-void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end, const uint8_t* limit, TokenBuffer& out) const {
+void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end, const uint8_t* limit, TokenBuffer& out) {
   struct Pending {
     const uint8_t* piece;
     size_t length;
@@ -45,7 +45,7 @@ void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end
   const auto flush = [&] {
     for (size_t i = 0; i < pending; i++) {
       const Pending& next = batch[i];
-      if (next.length > ShortKey<2>::capacity || !worker.pieces.find(next.key, next.place, out)) encodeUnknown(worker, next.piece, next.length, limit, out);
+      if (next.length > ShortKey<2>::capacity || !pieces_.find(next.key, next.place, out)) encodeUnknown(worker, next.piece, next.length, limit, out);
     }
     pending = 0;
   };
@@ -55,8 +55,8 @@ void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end
     next.length = static_cast<size_t>(pieceEnd - piece);
     if (next.length <= ShortKey<2>::capacity) {
       const ShortKey<2> key(piece, next.length, limit);
-      next.place = worker.pieces.placeOf(key);
-      worker.pieces.prefetch(next.place);
+      next.place = pieces_.placeOf(key);
+      pieces_.prefetch(next.place);
       next.key = key;
     }
     if (pending == batchSize) flush();
@@ -64,21 +64,90 @@ void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end
   flush();
 }
 
-void Encoder::encodeUnknown(Worker& worker, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out) const {
-  if (length > ShortKey<4>::capacity) return model_.encodePiece(piece, length, worker.scratch, out);
-  const ShortKey<4> longKey(piece, length, limit);
-  const auto longPlace = worker.longPieces.placeOf(longKey);
-  if (worker.longPieces.find(longKey, longPlace, out)) return;
+void Encoder::encodeUnknown(Worker& worker, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out) {
   const size_t before = out.size();
+  if (length <= ShortKey<2>::capacity) {
+    const ShortKey<2> key(piece, length, limit);
+    const auto place = pieces_.placeOf(key);
+    if (pieces_.hasRoom(place)) {
+      model_.encodePiece(piece, length, worker.scratch, out);
+      const size_t count = out.size() - before;
+      if (count <= PieceCache<2>::maxTokens) pieces_.share(key, place, out.data() + before, count);
+      return;
+    }
+  }
+  if (length > ShortKey<4>::capacity) return model_.encodePiece(piece, length, worker.scratch, out);
+  const ShortKey<4> key(piece, length, limit);
+  const auto place = worker.morePieces.placeOf(key);
+  if (worker.morePieces.find(key, place, out)) return;
   model_.encodePiece(piece, length, worker.scratch, out);
   const size_t count = out.size() - before;
-  if (length <= ShortKey<2>::capacity && count <= PieceCache<2>::maxTokens) {
-    const ShortKey<2> key(piece, length, limit);
-    worker.pieces.insert(key, worker.pieces.placeOf(key), out.data() + before, count);
-  } else if (count <= PieceCache<4>::maxTokens) {
-    worker.longPieces.insert(longKey, longPlace, out.data() + before, count);
-  }
+  if (count <= PieceCache<4>::maxTokens) worker.morePieces.insert(key, place, out.data() + before, count);
 }
+
+// Puts the tokens of chunks one after another as they come. One that comes before its turn waits, in the buffer that it came in.
+class Encoder::Collector {
+ public:
+  // No text has more tokens than bytes; what is never written to costs nothing.
+  Collector(size_t chunks, size_t bytes, int width)
+      : chunks_(chunks), width_(static_cast<size_t>(width)), tokens_(std::malloc(std::max<size_t>(bytes * width_, 1))) {
+    if (!tokens_) throw std::bad_alloc();
+    preferLargePages(tokens_.get(), bytes * width_);
+  }
+
+  // Takes the tokens, and gives an empty buffer for more.
+  void put(size_t index, TokenBuffer& tokens) {
+    size_t first, end;
+    {
+      const std::lock_guard lock(lock_);
+      std::swap(chunks_[index].tokens, tokens);
+      chunks_[index].isHere = true;
+      if (!spare_.empty()) {
+        tokens = std::move(spare_.back());
+        spare_.pop_back();
+      }
+      for (first = end = next_; end < chunks_.size() && chunks_[end].isHere; end++) {
+        count_ += chunks_[end].tokens.size();
+        chunks_[end].end = count_;
+      }
+      next_ = end;
+    }
+    for (size_t i = first; i < end; i++) write(chunks_[i]);
+    const std::lock_guard lock(lock_);
+    for (size_t i = first; i < end; i++) spare_.push_back(std::move(chunks_[i].tokens));
+  }
+
+  // After the last chunk. `chunksBefore`: where each document ends.
+  EncodedDocuments take(const std::vector<size_t>& chunksBefore) {
+    EncodedDocuments result;
+    for (const size_t before : chunksBefore) result.ends.push_back(before == 0 ? 0 : chunks_[before - 1].end);
+    result.count = count_;
+    void* const all = tokens_.release();
+    void* const smaller = std::realloc(all, std::max<size_t>(count_ * width_, 1));
+    result.tokens.reset(smaller ? smaller : all);
+    return result;
+  }
+
+ private:
+  struct Chunk {
+    TokenBuffer tokens;
+    size_t end = 0;  // in the tokens of all
+    bool isHere = false;
+  };
+
+  void write(Chunk& chunk) const {
+    const TokenId* const tokens = chunk.tokens.data();
+    const size_t count = chunk.tokens.size(), begin = chunk.end - count;
+    if (width_ == 4) std::copy_n(tokens, count, static_cast<uint32_t*>(tokens_.get()) + begin);
+    else std::transform(tokens, tokens + count, static_cast<uint16_t*>(tokens_.get()) + begin, [](TokenId token) { return static_cast<uint16_t>(token); });
+  }
+
+  std::mutex lock_;
+  std::vector<Chunk> chunks_;
+  std::vector<TokenBuffer> spare_;
+  size_t width_, next_ = 0, count_ = 0;
+  std::unique_ptr<void, Free> tokens_;
+};
 
 EncodedDocuments Encoder::encodeDocuments(const std::vector<Document>& documents, int threads, int width, const JobControl& control) {
   // Chunks of about this size keep every thread busy to the end, and their tokens in its cache; where they are cut changes nothing.
@@ -87,55 +156,39 @@ EncodedDocuments Encoder::encodeDocuments(const std::vector<Document>& documents
     const uint8_t* begin;
     const uint8_t* end;
     const uint8_t* limit;
-    std::unique_ptr<uint8_t[]> tokens;  // `width` bytes each
-    size_t count = 0;
-    size_t offset = 0;
   };
-  EncodedDocuments result;
   std::vector<Chunk> chunks;
-  std::vector<size_t> chunkEnds;
+  std::vector<size_t> chunksBefore;  // the end of each document
+  size_t bytes = 0;
   for (const Document& document : documents) {
     const uint8_t* const end = document.data + document.length;
     for (const uint8_t* begin = document.data; begin < end;) {
       const bool last = static_cast<size_t>(end - begin) <= chunkBytes;
       const uint8_t* cut = last ? end : safeCut(begin + chunkBytes, end);
-      chunks.push_back({begin, cut, end, {}});
+      chunks.push_back({begin, cut, end});
       begin = cut;
     }
-    chunkEnds.push_back(chunks.size());
+    chunksBefore.push_back(chunks.size());
+    bytes += document.length;
   }
+  if (bytes >= largePage) pieces_.preferLargePages();
 
+  Collector collector(chunks.size(), bytes, width);
   std::vector<std::unique_ptr<Lease>> leases(static_cast<size_t>(std::max(threads, 1)));
   std::atomic<size_t> doneBytes{0};
   parallelFor(chunks.size(), threads, [&](size_t task, int lane) {
     if (control.cancelled()) throw Cancelled();
     auto& lease = leases[static_cast<size_t>(lane)];
     if (!lease) lease = std::make_unique<Lease>(*this);
-    Chunk& chunk = chunks[task];
-    const auto bytes = static_cast<size_t>(chunk.end - chunk.begin);
+    const Chunk& chunk = chunks[task];
     TokenBuffer& tokens = (**lease).tokens;
     tokens.clear();
     encodeWith(**lease, chunk.begin, chunk.end, chunk.limit, tokens);
-    chunk.count = tokens.size();
-    chunk.tokens.reset(new uint8_t[chunk.count * static_cast<size_t>(width)]);
-    if (width == 4) std::copy_n(tokens.data(), chunk.count, reinterpret_cast<uint32_t*>(chunk.tokens.get()));
-    else std::transform(tokens.data(), tokens.data() + chunk.count, reinterpret_cast<uint16_t*>(chunk.tokens.get()), [](TokenId token) { return static_cast<uint16_t>(token); });
-    control.progress(static_cast<int32_t>((doneBytes += bytes) >> 16));
+    collector.put(task, tokens);
+    control.progress(static_cast<int32_t>((doneBytes += static_cast<size_t>(chunk.end - chunk.begin)) >> 16));
   });
 
-  for (Chunk& chunk : chunks) {
-    chunk.offset = result.count;
-    result.count += chunk.count;
-  }
-  for (const size_t chunkEnd : chunkEnds) result.ends.push_back(chunkEnd == chunks.size() ? result.count : chunks[chunkEnd].offset);
-  result.tokens.reset(std::malloc(std::max<size_t>(result.count * static_cast<size_t>(width), 1)));
-  if (!result.tokens) throw std::bad_alloc();
-  parallelFor(chunks.size(), threads, [&](size_t task, int) {
-    const auto bytes = static_cast<size_t>(width);
-    std::copy_n(chunks[task].tokens.get(), chunks[task].count * bytes, static_cast<uint8_t*>(result.tokens.get()) + chunks[task].offset * bytes);
-    chunks[task].tokens.reset();
-  });
-  return result;
+  return collector.take(chunksBefore);
 }
 
 }  // namespace inkling::tokenizer

@@ -19,9 +19,6 @@ struct Document {
 
 // The tokens of several documents one after another.
 struct EncodedDocuments {
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
   std::unique_ptr<void, Free> tokens;  // uint16_t or uint32_t
   size_t count = 0;
   std::vector<size_t> ends;  // where each document's tokens end
@@ -39,18 +36,19 @@ class Encoder {
  private:
   // What one thread needs at a time. Kept between jobs, so that a warm tokenizer stays warm.
   struct Worker {
-    PieceCache<2> pieces{16};
-    PieceCache<4> longPieces{13};
+    PieceCache<4> morePieces{13};  // longer ones, and those that found no room among `pieces_`
     MergeScratch scratch;
     TokenBuffer tokens;  // of one chunk
   };
   class Lease;
+  class Collector;
 
-  void encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end, const uint8_t* limit, TokenBuffer& out) const;
-  void encodeUnknown(Worker& worker, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out) const;
+  void encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end, const uint8_t* limit, TokenBuffer& out);
+  void encodeUnknown(Worker& worker, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out);
 
   const BpeModel model_;
   const Pattern pattern_;
+  PieceCache<2> pieces_{16};  // of all threads: what one has merged, no other merges again
   std::mutex lock_;
   std::vector<std::unique_ptr<Worker>> idle_;
 };

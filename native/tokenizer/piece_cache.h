@@ -1,13 +1,12 @@
 // Remembers the tokens of pieces met before: a few ten thousand pieces make up nearly all text, so that most are one look-up. Bounded and
-// set-associative: a bucket is a cache line or two, what does not fit goes to the bucket beside it, and where that is full too a new piece displaces the
-// last of its own bucket. What came early, and so is frequent, stays; nothing is ever rehashed.
+// set-associative: a bucket is a cache line or two, and what does not fit goes to the bucket beside it. What came early, and so is frequent, stays; nothing is
+// ever rehashed. `share` and `find` may be called by any number of threads at once, without a lock: a slot is written once.
 #pragma once
 
-#include <cstdlib>
-#include <memory>
-#include <new>
+#include <atomic>
 
 #include "bpe.h"
+#include "large_pages.h"
 
 namespace inkling::tokenizer {
 
@@ -19,14 +18,11 @@ class PieceCache {
   using Key = ShortKey<Words>;
   static constexpr size_t maxTokens = (8 * Words - 1) / 3;
 
-  // 2^bits buckets. Pages of the table that are never touched cost nothing.
-  explicit PieceCache(int bits)
-      : memory_(static_cast<std::byte*>(std::calloc((size_t{1} << bits) + 1, sizeof(Bucket)))), shift_(64 - bits) {
-    if (!memory_) throw std::bad_alloc();
-    void* start = memory_.get();
-    size_t space = ((size_t{1} << bits) + 1) * sizeof(Bucket);
-    buckets_ = static_cast<Bucket*>(std::align(64, sizeof(Bucket) << bits, start, space));
-  }
+  // 2^bits buckets.
+  explicit PieceCache(int bits) : buckets_(size_t{1} << bits), shift_(64 - bits) {}
+
+  // For much text: all of the table will be used.
+  void preferLargePages() { buckets_.preferLargePages(); }
 
   // The bucket of a key.
   using Place = uint32_t;
@@ -52,13 +48,32 @@ class PieceCache {
     return true;
   }
 
-  // Of a piece that is not there.
+  // Whether `share` may find a slot.
+  bool hasRoom(Place place) const { return findFree(place) != nullptr; }
+
+  // Of a piece that is not there: says false where there is no room for it.
+  bool share(const Key& key, Place place, const TokenId* tokens, size_t count) {
+    if (key.words[0] == 0) return false;  // a text of zeros would look like a slot that is free
+    for (Bucket* bucket : {&buckets_[place], &buckets_[place ^ 1]}) {
+      for (Slot& slot : bucket->slots) {
+        // The first word takes the slot, the last one, which no two threads then write, makes it known. Two slots for one piece do no harm.
+        uint64_t free = 0;
+        if (!word(slot, 0).compare_exchange_strong(free, key.words[0], std::memory_order_relaxed)) continue;
+        for (int i = 1; i < Words - 1; i++) word(slot, i).store(key.words[i], std::memory_order_relaxed);
+        writeTokens(slot, tokens, count);
+        word(slot, Words - 1).store(key.words[Words - 1], std::memory_order_release);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // The same for a cache of one thread: where there is no room, the last piece of the bucket goes.
   void insert(const Key& key, Place place, const TokenId* tokens, size_t count) {
-    const Slot* free = findSlot(Key::none(), place);
+    const Slot* free = findFree(place);
     Slot& slot = free ? const_cast<Slot&>(*free) : buckets_[place].slots[1];
     std::memcpy(slot.key, key.words, sizeof slot.key);
-    for (size_t i = 0; i < count; i++) std::memcpy(slot.tokens + 3 * i, &tokens[i], 3);
-    slot.tokens[8 * Words - 1] = static_cast<uint8_t>(count);
+    writeTokens(slot, tokens, count);
   }
 
  private:
@@ -69,21 +84,36 @@ class PieceCache {
   struct Bucket {
     Slot slots[2];
   };
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
-  };
+
+  static std::atomic_ref<uint64_t> word(const Slot& slot, int i) { return std::atomic_ref<uint64_t>(const_cast<uint64_t&>(slot.key[i])); }
+
+  static void writeTokens(Slot& slot, const TokenId* tokens, size_t count) {
+    for (size_t i = 0; i < count; i++) std::memcpy(slot.tokens + 3 * i, &tokens[i], 3);
+    slot.tokens[8 * Words - 1] = static_cast<uint8_t>(count);
+  }
 
   const Slot* findSlot(const Key& key, Place place) const {
     for (const Bucket* bucket : {&buckets_[place], &buckets_[place ^ 1]}) {
       for (const Slot& slot : bucket->slots) {
-        if (std::memcmp(slot.key, key.words, sizeof slot.key) == 0) return &slot;
+        // The last word first: it holds the length, so that it is 0 until the slot is whole.
+        uint64_t difference = word(slot, Words - 1).load(std::memory_order_acquire) ^ key.words[Words - 1];
+        for (int i = 0; i < Words - 1; i++) difference |= word(slot, i).load(std::memory_order_relaxed) ^ key.words[i];
+        if (difference == 0) return &slot;
       }
     }
     return nullptr;
   }
 
-  std::unique_ptr<std::byte, Free> memory_;
-  Bucket* buckets_;
+  const Slot* findFree(Place place) const {
+    for (const Bucket* bucket : {&buckets_[place], &buckets_[place ^ 1]}) {
+      for (const Slot& slot : bucket->slots) {
+        if (word(slot, 0).load(std::memory_order_relaxed) == 0) return &slot;
+      }
+    }
+    return nullptr;
+  }
+
+  ZeroedArray<Bucket> buckets_;
   int shift_;
 };
 
