@@ -17,7 +17,8 @@ namespace {
 constexpr size_t hugePage = size_t{2} << 20;
 // From this size on blocks are cut from segments.
 constexpr size_t smallest = size_t{64} << 10;
-constexpr size_t segmentSize = size_t{64} << 20;
+// Large, for blocks of one segment become one when they are free, and what was never touched of it takes no memory.
+constexpr size_t segmentSize = size_t{256} << 20;
 
 size_t roundUp(size_t size, size_t step) { return (size + step - 1) / step * step; }
 

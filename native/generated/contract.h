@@ -216,11 +216,11 @@ struct EmbeddingParams {
   TensorView y;  // out: any [m, n], dense
 };
 
-// dtable[ids[i]] += dy[i], in the order of i (so that the bits do not depend on threads).
+// dtable[ids[i]] += dy[i], in the order of i (so that the bits do not depend on threads), in f32; a row is rounded to dtable's dtype once.
 struct EmbeddingBackwardParams {
   TensorView dy;  // in: float [m, n], dense
   TensorView ids;  // in: i32 [m], dense
-  TensorView dtable;  // inout: f32 [rows, n], dense
+  TensorView dtable;  // inout: float [rows, n], dense
 };
 
 // c = activation(a b + bias), or c += a b when `accumulate`. Leading axes are a batch (stride 0 broadcasts); a and b may have any strides, so a transposed operand is a view. a and b share a dtype; c may be f32 or bf16. `preActivation` keeps a b + bias for the backward pass.

@@ -1,5 +1,7 @@
 // Reading and adding at places that an index names. What is added to one place is added in the order of the index, whatever the threads:
 // work is cut along the other axis. An index outside is reported and otherwise passed over.
+#include <algorithm>
+
 #include "../generated/contract.h"
 #include "convert.h"
 #include "simd.h"
@@ -105,17 +107,32 @@ void embeddingBackward(const EmbeddingBackwardParams& p, Context& context) {
       break;
     }
   }
+  // Places with one id form a chain, so that a row of the table is read, and rounded, once.
+  int32_t* const firstOf = context.scratch<int32_t>(rows + m);
+  int32_t* const nextAfter = firstOf + rows;
+  std::fill(firstOf, firstOf + rows, -1);
+  for (int64_t i = m - 1; i >= 0; i--) {
+    if (!inRange(ids[i], rows)) continue;
+    nextAfter[i] = firstOf[ids[i]];
+    firstOf[ids[i]] = static_cast<int32_t>(i);
+  }
   // Blocks of columns, each at least a few cache lines wide.
   const int64_t columns = m >= taskElements / 64 ? 64 : ceilDivide(taskElements / m, 64) * 64;
-  withFloatType(p.dy.dtype, [&](auto t) {
-    using T = decltype(t);
-    parallelRanges(context, n, columns, [&](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < m; i++) {
-        if (!inRange(ids[i], rows)) continue;
-        const T* dy = p.dy.as<T>() + i * n + begin;
-        float* row = p.dtable.as<float>() + ids[i] * n + begin;
-        forLanes(end - begin, [&](int64_t j, auto part) { store(row + j, load(row + j, part) + load(dy + j, part), part); });
-      }
+  withFloatType(p.dy.dtype, [&](auto from) {
+    withFloatType(p.dtable.dtype, [&](auto to) {
+      const auto* dy = p.dy.as<decltype(from)>();
+      auto* dtable = p.dtable.as<decltype(to)>();
+      parallelRanges(context, n, columns, [&](int64_t begin, int64_t end) {
+        for (int64_t i = 0; i < m; i++) {
+          if (!inRange(ids[i], rows) || firstOf[ids[i]] != i) continue;
+          auto* row = dtable + ids[i] * n + begin;
+          forLanes(end - begin, [&](int64_t j, auto part) {
+            Vec sum = load(row + j, part);
+            for (int64_t at = i; at >= 0; at = nextAfter[at]) sum += load(dy + at * n + begin + j, part);
+            store(row + j, sum, part);
+          });
+        }
+      });
     });
   });
 }

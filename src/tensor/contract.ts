@@ -183,8 +183,8 @@ export const contract = {
     attributes: {},
   },
   embeddingBackward: {
-    doc: "dtable[ids[i]] += dy[i], in the order of i (so that the bits do not depend on threads).",
-    operands: { dy: input("float", "[m, n]"), ids: input("i32", "[m]"), dtable: inout("f32", "[rows, n]") },
+    doc: "dtable[ids[i]] += dy[i], in the order of i (so that the bits do not depend on threads), in f32; a row is rounded to dtable's dtype once.",
+    operands: { dy: input("float", "[m, n]"), ids: input("i32", "[m]"), dtable: inout("float", "[rows, n]") },
     attributes: {},
   },
 

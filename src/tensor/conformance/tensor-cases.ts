@@ -322,11 +322,11 @@ const embedding: CaseMaker<"embedding"> = (g) => {
 
 const embeddingBackward: CaseMaker<"embeddingBackward"> = (g) => {
   const [rows, n, m] = [g.size(100), g.size(200), g.size(300)];
+  const [from, to] = [g.cycle(floatTypes), g.cycle(floatTypes)];
   return {
     kernel: "embeddingBackward",
     operands: {
-      dy: g.tensor(g.cycle(floatTypes), [m, n], g.normal()), ids: g.tensor("i32", [m], g.integers(0, rows - 1)),
-      dtable: g.tensor("f32", [rows, n], g.normal(), { output: true }),
+      dy: g.tensor(from, [m, n], g.normal()), ids: g.tensor("i32", [m], g.integers(0, rows - 1)), dtable: g.tensor(to, [rows, n], g.normal(), { output: true }),
     },
     attributes: {},
     tolerance: { dtable: { absolute: sumError(m) } },

@@ -31,7 +31,7 @@ export function embedding(table: Weight, ids: Tensor, { dtype }: { dtype?: Float
   const copy = isFloat(y.dtype) ? currentCopy(table, y.dtype) : undefined;
   launch("embedding", { table: copy ?? table, ids: flatIds, y: rows }, {});
   record("embedding", y, [table], [flatIds], (dy, _needs, [into]) => {
-    const dtable = into?.dtype === "f32" ? into : filled(table, 0, table.shape, "f32");
+    const dtable = into ?? filled(table, 0, table.shape, "f32");
     launch("embeddingBackward", { dy: reshaped(dy, [flatIds.size, table.shape[1]]), ids: flatIds, dtable }, {});
     return [dtable];
   });

@@ -1,21 +1,22 @@
 /**
  * @file The head of a language model and its loss in one op: loss = mean of crossEntropy(x W^T + bias, targets), without ever holding all
- * logits. They are made for a chunk of rows at a time; as softmax and its gradient need one row only, the chunk's share of dx and dW is
- * computed at once and its logits are forgotten (as Wijmans et al. 2024, "Cut your losses", do in smaller tiles).
+ * logits. They are made for a chunk of rows at a time, and what is left of them is the gradient by them, in the dtype of x.
  *
- * What is kept is dx and dW for a loss gradient of 1 over a sum, not a mean; the backward pass only scales them.
+ * Where that gradient is of bounded size it waits, and the backward pass is that of a linear layer. Where it is not, the chunk's share of dx and dW
+ * is computed at once and the gradient forgotten too (as Wijmans et al. 2024, "Cut your losses", do in smaller tiles); the backward pass only scales.
+ * Either way it is the gradient of a sum, and that of the mean is dy / count times as much.
  */
 
 import { ShapeError } from "../../errors.js";
-import type { FloatDType } from "../dtype.js";
+import { bytesPerElement, type FloatDType } from "../dtype.js";
 import { launch } from "../launch.js";
 import { sameShape } from "../shape.js";
 import { QuantizedTensor, type Weight } from "../quantized.js";
 import { gradEnabled, noGrad, record } from "../tape.js";
 import { Tensor } from "../tensor.js";
 import { div } from "./binary.js";
-import { checkedCrossEntropy, countOf, type CrossEntropyOptions } from "./cross-entropy.js";
-import { checkedWeight } from "./linear.js";
+import { checkedCrossEntropy, countOf, scaled, type CrossEntropyOptions } from "./cross-entropy.js";
+import { biasGradient, checkedWeight, inputGradient, weightGradient } from "./linear.js";
 import { multiply } from "./matmul.js";
 import { checkQuantized, multiplyQuantized } from "./quantized.js";
 import { asRows, emptyLike, filled, narrowed, reduced, reshaped, transposed } from "./support.js";
@@ -25,12 +26,14 @@ export interface LinearCrossEntropyOptions extends CrossEntropyOptions {
   readonly bias?: Tensor | undefined;
   /** Where above 0: logits become softcap * tanh(logits / softcap) (Gemma 2). */
   readonly softcap?: number;
-  /** Rows whose logits are held at a time; by default as many as fit `chunkBytes`, about evenly, and at least 64. */
+  /** Rows whose logits, and gradients by them, are held at a time; by default as many as fit `chunkBytes`, about evenly, and at least 64. */
   readonly chunkRows?: number;
 }
 
-/** What a chunk of float32 logits may take; its gradient lies in the same memory. */
+/** What a chunk of float32 logits may take; a gradient that does not wait lies in the same memory. */
 const chunkBytes = 64 * 2 ** 20;
+/** What the gradient by all logits may take to wait for the backward pass. */
+const waitingBytes = 128 * 2 ** 20;
 
 /** As even as may be: each chunk reads the whole weight, and adds to the whole of its gradient. */
 function rowsOfChunk(rows: number, vocab: number): number {
@@ -48,23 +51,38 @@ export function linearCrossEntropy(x: Tensor, weight: Weight, targets: Tensor, o
   const operands = [x, weight instanceof QuantizedTensor ? undefined : weight, bias];
   const inputs = operands.filter((operand) => operand !== undefined);
   const needs = operands.map((operand) => gradEnabled() && operand?.requiresGrad === true);
-  const { losses, gradients } = lossesByChunk("linearCrossEntropy", x, weight, targets, options, needs);
-  const sums = gradients.filter((_, i) => operands[i] !== undefined);
+  const waits = weight instanceof Tensor && options.chunkRows === undefined && needs.some(Boolean) && targets.size * weight.shape[0] * bytesPerElement[x.dtype] <= waitingBytes;
+  const dlogits = waits ? emptyLike(x, [targets.size, weight.shape[0]]) : undefined;
+  const { losses, gradients } = lossesByChunk("linearCrossEntropy", x, weight, targets, options, needs, dlogits);
   const count = countOf(targets, options.ignoreIndex ?? -1);
   const total = reduced("sum", losses, losses.shape.map((_, axis) => axis));
   const loss = noGrad(() => div(total, count));
-  const saved = [...sums, count].filter((tensor) => tensor !== undefined);
-  record("linearCrossEntropy", loss, inputs, saved, (dy, _needs, into) => {
-    const factor = div(dy, count);
-    return sums.map((sum, i) => {
-      if (sum === undefined) return undefined;
-      const target = into[i];
-      if (target === undefined) return scaleInPlace(sum, factor);
-      launch("accumulate", { x: sum, factor, y: target }, { scale: 1 });
-      return target;
+  if (waits && dlogits !== undefined) {
+    const w = checkedWeight("linearCrossEntropy", x, weight, bias);
+    record("linearCrossEntropy", loss, inputs, [x, w, dlogits, count], (dy, needs, into, place) => {
+      const factor = div(dy, count);
+      return [
+        needs[0] ? scaled(inputGradient(dlogits, w, x, undefined), factor) : undefined,
+        // x is scaled rather than what it makes, which is as large as the vocabulary.
+        needs[1] ? weightGradient(dlogits, scaled(asRows(x), factor), into[1] ?? place(1) ?? emptyLike(weight), into[1] !== undefined) : undefined,
+        needs[2] && bias !== undefined ? scaled(biasGradient(dlogits, bias, undefined), factor) : undefined,
+      ];
     });
-  });
-  for (const temporary of [losses, total, ...saved]) temporary.dispose();
+    if (w !== weight && w !== weight.shadow?.tensor) w.dispose();
+  } else {
+    const sums = gradients.filter((_, i) => operands[i] !== undefined);
+    record("linearCrossEntropy", loss, inputs, [...sums, count].filter((tensor) => tensor !== undefined), (dy, _needs, into) => {
+      const factor = div(dy, count);
+      return sums.map((sum, i) => {
+        if (sum === undefined) return undefined;
+        const target = into[i];
+        if (target === undefined) return scaleInPlace(sum, factor);
+        launch("accumulate", { x: sum, factor, y: target }, { scale: 1 });
+        return target;
+      });
+    });
+  }
+  for (const temporary of [losses, total, count, dlogits, ...gradients]) temporary?.dispose();
   return loss;
 }
 
@@ -73,7 +91,7 @@ export function linearCrossEntropyRows(x: Tensor, weight: Weight, targets: Tenso
   return lossesByChunk("linearCrossEntropyRows", x, weight, targets, options, []).losses;
 }
 
-/** The losses, and the gradients of their sum by x, weight and bias, as far as `needs` asks for them. */
+/** The losses, and the gradients of their sum by x, weight and bias, as far as `needs` asks for them; or instead, into `kept`, that by all logits. */
 function lossesByChunk(
   op: string,
   x: Tensor,
@@ -81,6 +99,7 @@ function lossesByChunk(
   targets: Tensor,
   options: LinearCrossEntropyOptions,
   needs: readonly boolean[],
+  kept?: Tensor,
 ): { losses: Tensor; gradients: (Tensor | undefined)[] } {
   const { bias, softcap = 0 } = options;
   const quantized = weight instanceof QuantizedTensor ? weight : undefined;
@@ -94,22 +113,23 @@ function lossesByChunk(
 
   const wantsGradient = needs.some(Boolean);
   const losses = emptyLike(x, targets.shape, "f32");
-  const dx = needs[0] ? emptyLike(x) : undefined;
-  const dw = needs[1] && !(weight instanceof QuantizedTensor) ? emptyLike(weight) : undefined;
-  const dbias = needs[2] && bias !== undefined ? emptyLike(bias) : undefined;
+  const [byX, byWeight, byBias] = kept === undefined ? needs : [];
+  const dx = byX ? emptyLike(x) : undefined;
+  const dw = byWeight && !(weight instanceof QuantizedTensor) ? emptyLike(weight) : undefined;
+  const dbias = byBias && bias !== undefined ? emptyLike(bias) : undefined;
   const views = { x: asRows(x), targets: reshaped(targets, [rows]), losses: reshaped(losses, [rows]), dx: dx && asRows(dx), wColumns: w && transposed(w) };
   const logits = emptyLike(x, [chunkRows, vocab], "f32");
   // The gradient overwrites the logits; where it is narrower a row of it fills the first half of theirs. With a soft cap it is a copy in the end.
   const inPlace = softcap === 0 || x.dtype === "f32";
   const overlaid = () => new Tensor(logits.storage, x.dtype, logits.shape, [x.dtype === "f32" ? vocab : 2 * vocab, 1], 0);
-  const dlogits = !wantsGradient ? undefined : inPlace ? overlaid() : emptyLike(x, logits.shape);
+  const dlogits = !wantsGradient || kept !== undefined ? undefined : inPlace ? overlaid() : emptyLike(x, logits.shape);
 
   for (let start = 0; start < rows; start += chunkRows) {
     const length = Math.min(chunkRows, rows - start);
     const part = <T extends Tensor | undefined>(of: T, from: number): T => (of === undefined ? of : (narrowed(of, 0, from, length) as T));
     const chunk = {
       x: part(views.x, start), targets: part(views.targets, start), losses: part(views.losses, start), dx: part(views.dx, start),
-      logits: part(logits, 0), dlogits: part(dlogits, 0),
+      logits: part(logits, 0), dlogits: part(kept, start) ?? part(dlogits, 0),
     };
     const again = start > 0;
     if (quantized !== undefined) multiplyQuantized(chunk.x, quantized, chunk.logits, bias);

@@ -77,19 +77,20 @@ function quantizedLinear(x: Tensor, weight: QuantizedTensor, bias: Tensor | unde
 }
 
 /** dx = dz W in the shape of x. */
-function inputGradient(dz: Tensor, w: Tensor, x: Tensor, into: Tensor | undefined): Tensor {
+export function inputGradient(dz: Tensor, w: Tensor, x: Tensor, into: Tensor | undefined): Tensor {
   const dx = into ?? emptyLike(x);
   multiply(dz, w, asRows(dx), into !== undefined);
   return dx;
 }
 
 /** dW = dz^T x. */
-function weightGradient(dz: Tensor, xRows: Tensor, dw: Tensor, accumulate: boolean): Tensor {
+export function weightGradient(dz: Tensor, xRows: Tensor, dw: Tensor, accumulate: boolean): Tensor {
   multiply(transposed(dz), xRows, dw, accumulate);
   return dw;
 }
 
-function biasGradient(dz: Tensor, bias: Tensor, into: Tensor | undefined): Tensor {
+/** The column sums of dz. */
+export function biasGradient(dz: Tensor, bias: Tensor, into: Tensor | undefined): Tensor {
   const dbias = into ?? emptyLike(bias);
   launch("columnSum", { x: dz, y: dbias }, { accumulate: into === undefined ? 0 : 1 });
   return dbias;
