@@ -111,6 +111,12 @@ describe.each(variants)("with %s", (_, options) => {
       }
       await generateText(model, { ids: long, temperature: 0, maxTokens: 30, onContextFull: "slide", context });
       expect((await generateText(model, { ids: long, ...greedy, context })).ids).toEqual(plain.ids);
+      // A step was queued beyond the token that ends this; nothing of it is left.
+      const { ids: said } = await generateText(model, { ids: long, ...greedy, stopIds: [plain.ids[3]], context });
+      expect(context.ids).toEqual([...long, ...said.slice(0, -1)]);
+      const next = { ids: [...long, ...said, 5], ...greedy, maxTokens: 2 };
+      expect(await idsOf(model, { ...next, context })).toEqual(await idsOf(model, { ...next, cache: false }));
+      expect(context.reused).toBe(long.length + said.length - 1);
       // Another dtype is another cache.
       await generateText(model, { ids: long, ...greedy, context, cache: "bf16" });
       expect(context.reused).toBe(0);

@@ -6,13 +6,15 @@
  * positions and everything that depended on the lost tokens have changed; likewise when a sequence's length changes RoPE's angles. A long
  * prompt is read some columns at a time.
  *
- * A token more is the same kernels each time, with other contents: its commands are kept (`Replay`) until rows end or the cache grows.
+ * A token more is the same kernels each time, with other contents: its commands are kept (`Replay`) until rows end or the cache grows. Where the best
+ * token is taken, the device goes on with it before anybody here has seen it, so that it never waits for JavaScript; if it turns out that a sequence has
+ * ended, that step is forgotten.
  *
  * One sequence alone may go on in the cache that an earlier one left (`CachedContext`).
  */
 
 import type { Decoder, ForwardOptions } from "../model/index.js";
-import { Replay, Tensor, keep, noGrad, scope, type FloatDType } from "../tensor/index.js";
+import { Replay, Tensor, keep, launch, noGrad, scope, type FloatDType } from "../tensor/index.js";
 import type { CachedContext } from "./cached-context.js";
 import { DenseKeyValueCache, type CacheDType } from "./key-value-cache.js";
 import { checkLogit } from "./sampler.js";
@@ -38,13 +40,33 @@ interface Step {
   readonly replay: Replay;
 }
 
+/** A row of the cache, how much of it is there, and its slides by then. */
+interface Held {
+  readonly row: Sequence;
+  length: number;
+  readonly slides: number;
+}
+
+/** The best tokens: i32 [rows, 1] on the device, which belong to whoever holds this, and as they come over. */
+interface Choice {
+  readonly ids: Tensor;
+  readonly best: Promise<Int32Array>;
+}
+
+/** A step that was queued before anybody asked for it: these rows, each grown by the token that the device chose. */
+interface Ahead {
+  readonly rows: readonly Readonly<Held>[];
+  readonly chosen: Promise<Int32Array>;
+  readonly choice: Choice;
+}
+
 export class Reader {
   #cache: DenseKeyValueCache | undefined;
-  /** The rows of the cache, how much of each it holds, and its slides by then. */
-  #held: { readonly row: Sequence; length: number; readonly slides: number }[] = [];
+  #held: Held[] = [];
   /** The first column that belongs to each row; undefined where that is 0 for all. */
   #starts: Int32Array | undefined;
   #steps: Step | undefined;
+  #ahead: Ahead | undefined;
 
   constructor(
     private readonly model: Decoder,
@@ -53,44 +75,88 @@ export class Reader {
 
   /** The logits that follow each sequence, [rows, vocabSize]. Throws the signal's reason between two parts of a prompt. */
   async next(rows: readonly Sequence[]): Promise<Float32Array> {
-    return this.#following(rows, async (logits) => (await logits.data()) as Float32Array);
+    return this.#guarded(async () => (await this.#following(rows, (logits) => logits.data())) as Float32Array);
   }
 
   /** The most probable token of each, the first of equals. Throws as `next`, and InklingError `not-finite` as the sampler does. */
   async best(rows: readonly Sequence[]): Promise<Int32Array> {
-    return this.#following(rows, async (logits) => {
-      const [ids, scores] = scope(() => {
-        const choices = logits.reshape([rows.length, -1]).slice(1, 0, Math.min(rows[0].numChoices, logits.shape[2]));
-        const best = choices.argmax(-1, { keepDims: true });
-        return [best, choices.gather(best)];
-      });
-      try {
-        const [best, values] = await Promise.all([ids.data(), scores.data()]);
-        for (const [i, id] of best.entries()) checkLogit(id, values[i]);
-        return best as Int32Array;
-      } finally {
-        for (const tensor of [ids, scores]) tensor.dispose();
-      }
+    return this.#guarded(async () => {
+      const choice = (await this.#foreseen(rows)) ?? (await this.#following(rows, (logits) => this.#choose(logits, rows)));
+      this.#runAhead(rows, choice);
+      choice.ids.dispose();
+      return choice.best;
     });
   }
 
-  async #following<T>(rows: readonly Sequence[], use: (logits: Tensor) => Promise<T>): Promise<T> {
+  /** What a failed pass left in the cache is not known. */
+  async #guarded<T>(body: () => Promise<T>): Promise<T> {
     try {
-      const held = this.#isHeld(rows);
-      const logits = held ? this.#step(rows) : await this.#read(rows);
-      try {
-        const result = await use(logits);
-        this.model.device.endPhase?.(held ? "token" : "prompt");
-        return result;
-      } finally {
-        // That of a step is the replay's.
-        if (!held) logits.dispose();
-      }
+      return await body();
     } catch (error) {
-      // What a failed pass left in the cache is not known.
       if (this.options.signal?.aborted !== true) this.options.context?.dispose();
       throw error;
     }
+  }
+
+  /** Queues what gives the logits, and with `use` what is to be made of them. */
+  async #following<T>(rows: readonly Sequence[], use: (logits: Tensor) => T): Promise<T> {
+    this.#forgetAhead();
+    const held = this.#isHeld(rows);
+    const logits = held ? this.#step(rows) : await this.#read(rows);
+    try {
+      return use(logits);
+    } finally {
+      this.model.device.endPhase?.(held ? "token" : "prompt");
+      // That of a step is the replay's.
+      if (!held) logits.dispose();
+    }
+  }
+
+  #choose(logits: Tensor, rows: readonly Sequence[]): Choice {
+    const [ids, scores] = scope(() => {
+      const choices = logits.reshape([rows.length, -1]).slice(1, 0, Math.min(rows[0].numChoices, logits.shape[2]));
+      const best = choices.argmax(-1, { keepDims: true });
+      return [best, choices.gather(best)];
+    });
+    const best = Promise.all([ids.data(), scores.data()]).then(([best, values]) => {
+      for (const [i, id] of best.entries()) checkLogit(id, values[i]);
+      return best as Int32Array;
+    });
+    scores.dispose();
+    return { ids, best };
+  }
+
+  /** Queues the step after a choice, where it is all but certain to be wanted and nothing but the ids is new. */
+  #runAhead(rows: readonly Sequence[], { ids, best: chosen }: Choice): void {
+    const [cache, step] = [this.#cache, this.#steps];
+    const expected = ({ row, length }: Held): boolean => row.expectsMore && this.model.regimeOf(length) === this.model.regimeOf(length + 1);
+    if (step?.replay.ready !== true || cache!.length === cache!.capacity || !this.#held.every(expected)) return;
+    launch("copy", { x: ids, y: step.ids }, {});
+    const choice = this.#choose(this.#runStep(step, Int32Array.from(rows, (row) => row.ids.length)), rows);
+    this.model.device.endPhase?.("token");
+    // Whoever asks for it hears of an error, if anybody does.
+    choice.best.catch(() => undefined);
+    this.#ahead = { rows: rows.map((row) => ({ row, length: row.ids.length + 1, slides: row.slides })), chosen, choice };
+  }
+
+  /** The step that was queued ahead, if it is the one that these rows want. */
+  async #foreseen(rows: readonly Sequence[]): Promise<Choice | undefined> {
+    if (this.#ahead === undefined) return undefined;
+    const { rows: grown, chosen, choice } = this.#ahead;
+    const ids = await chosen;
+    const wanted = rows.length === grown.length && grown.every(({ row, length, slides }, i) => row === rows[i] && row.ids.length === length && row.ids[length - 1] === ids[i] && row.slides === slides);
+    if (!wanted) return undefined;
+    this.#ahead = undefined;
+    for (const entry of this.#held) entry.length++;
+    this.options.context?.advance(ids);
+    return choice;
+  }
+
+  #forgetAhead(): void {
+    if (this.#ahead === undefined) return;
+    this.#ahead.choice.ids.dispose();
+    this.#ahead = undefined;
+    this.#cache?.truncate(this.#cache.length - 1);
   }
 
   /** Bytes of the cache. */
@@ -99,6 +165,7 @@ export class Reader {
   }
 
   dispose(): void {
+    this.#forgetAhead();
     this.#endSteps();
     // A context's cache is the context's.
     if (this.options.context === undefined) this.#cache?.dispose();
@@ -169,8 +236,12 @@ export class Reader {
     if (cache.length === cache.capacity) this.#endSteps();
     const step = (this.#steps ??= this.#makeStep(ids, positions, rows));
     step.ids.write(ids);
+    return this.#runStep(step, positions);
+  }
+
+  #runStep(step: Step, positions: Int32Array<ArrayBuffer>): Tensor {
     step.positions.write(positions);
-    if (step.replay.ready) cache.advance(1);
+    if (step.replay.ready) this.#cache!.advance(1);
     return step.replay.run();
   }
 

@@ -76,6 +76,11 @@ export class Sequence {
     this.#stopIds = new Set(settings.stopIds ?? (eosId === undefined ? [] : [eosId]));
   }
 
+  /** Whether there will be a token after the next one, in the same context, unless a stop ends it before. */
+  get expectsMore(): boolean {
+    return this.#generated + 1 < this.settings.maxTokens && this.ids.length < this.contextLength;
+  }
+
   /** Chooses the next token by its logits [vocabSize]. */
   advance(logits: Float32Array): Piece {
     const { settings } = this;

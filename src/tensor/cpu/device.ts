@@ -211,6 +211,7 @@ export class CpuDevice implements Device {
     this.#length = at;
     this.#end();
     if (++this.#kernels >= batchKernels) this.#flush();
+    this.#profiler?.keepUp();
   }
 
   record(body: () => void): Recording | undefined {
@@ -243,8 +244,9 @@ export class CpuDevice implements Device {
       },
       replay: () => {
         this.#flush();
-        this.#addon.submit(this.#native, words, words.length);
         for (const launched of tape.launches) launched();
+        this.#addon.submit(this.#native, words, words.length);
+        this.#profiler?.keepUp();
       },
       dispose: () => {
         tape.valid = false;

@@ -96,6 +96,8 @@ export class Profiler {
   #pending: Launch[] = [];
   #queued = 0;
   #timed = 0;
+  /** Queued when times were last fetched by `keepUp`. */
+  #queuedThen = 0;
   /** Phases that end before launch number `at`. */
   readonly #ends: { readonly name: string; readonly at: number; readonly javaScript: number }[] = [];
   #current = new Phase();
@@ -114,7 +116,14 @@ export class Profiler {
     // What came before the first launch is nobody's.
     if (this.#queued === 0) this.#busyBefore = performance.eventLoopUtilization().active;
     this.#pending.push({ kernel, operands, attributes });
-    if (++this.#queued % fetchEvery === 0) this.#fetch();
+    this.#queued++;
+  }
+
+  /** To be called now and then, when all that was told of is queued. */
+  keepUp(): void {
+    if (this.#queued - this.#queuedThen < fetchEvery) return;
+    this.#queuedThen = this.#queued;
+    this.#fetch();
   }
 
   /** What was queued since the last phase ended was a `name`. */
