@@ -22,7 +22,7 @@ constexpr int spins = 4000;
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : threads_(threads), stretches_(new Stretch[static_cast<size_t>(threads)]) {
   for (int lane = 1; lane < threads; lane++) workers_.emplace_back([this, lane] { work(lane); });
 }
 
@@ -38,33 +38,41 @@ void ThreadPool::run(int64_t tasks, Body body) {
     for (int64_t task = 0; task < tasks; task++) body(task, 0);
     return;
   }
-  const uint32_t epoch = static_cast<uint32_t>(state_.load() >> 32) + 1;
+  const uint32_t epoch = static_cast<uint32_t>(stretches_[0].state.load() >> 32) + 1;
   const uint64_t tag = static_cast<uint64_t>(epoch) << 32;
   const uint32_t count = static_cast<uint32_t>(tasks);
-  state_.store(tag | closed);
+  for (int lane = 0; lane < threads_; lane++) stretches_[lane].state.store(tag | closed);
   body_.store(&body, std::memory_order_relaxed);
   tasks_.store(count, std::memory_order_relaxed);
   done_.store(0, std::memory_order_relaxed);
-  state_.store(tag);
+  for (int lane = 0; lane < threads_; lane++) stretches_[lane].state.store(tag | begin(lane, count));
   if (sleeping_.load() > 0) {
     wake_.fetch_add(1);
     wake_.notify_all();
   }
 
-  for (uint32_t task; claim(epoch, count, task);) {
-    body(task, 0);
-    done_.fetch_add(1, std::memory_order_release);
-  }
+  runTasks(epoch, count, body, 0);
   for (int i = 0; done_.load(std::memory_order_acquire) != count; i++) {
     if (i < spins) relax();
     else std::this_thread::yield();
   }
 }
 
-bool ThreadPool::claim(uint32_t epoch, uint32_t tasks, uint32_t& task) {
-  uint64_t state = state_.load(std::memory_order_acquire);
-  while (static_cast<uint32_t>(state >> 32) == epoch && static_cast<uint32_t>(state) < tasks) {
-    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) {
+void ThreadPool::runTasks(uint32_t epoch, uint32_t tasks, const Body& body, int lane) {
+  for (int i = 0; i < threads_; i++) {
+    const int from = (lane + i) % threads_;
+    for (uint32_t task; claim(from, epoch, begin(from + 1, tasks), task);) {
+      body(task, lane);
+      done_.fetch_add(1, std::memory_order_release);
+    }
+  }
+}
+
+bool ThreadPool::claim(int from, uint32_t epoch, uint32_t end, uint32_t& task) {
+  std::atomic<uint64_t>& next = stretches_[from].state;
+  uint64_t state = next.load(std::memory_order_acquire);
+  while (static_cast<uint32_t>(state >> 32) == epoch && static_cast<uint32_t>(state) < end) {
+    if (next.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) {
       task = static_cast<uint32_t>(state);
       return true;
     }
@@ -73,30 +81,25 @@ bool ThreadPool::claim(uint32_t epoch, uint32_t tasks, uint32_t& task) {
 }
 
 void ThreadPool::work(int lane) {
+  const std::atomic<uint64_t>& own = stretches_[lane].state;
   uint32_t seen = 0;
+  const auto idle = [&](uint64_t state) { return static_cast<uint32_t>(state >> 32) == seen || static_cast<uint32_t>(state) == closed; };
   while (!stop_) {
-    uint64_t state = state_.load(std::memory_order_acquire);
-    for (int i = 0; i < spins && (static_cast<uint32_t>(state >> 32) == seen || static_cast<uint32_t>(state) == closed); i++) {
+    uint64_t state = own.load(std::memory_order_acquire);
+    for (int i = 0; i < spins && idle(state); i++) {
       relax();
-      state = state_.load(std::memory_order_acquire);
+      state = own.load(std::memory_order_acquire);
     }
-    if (static_cast<uint32_t>(state >> 32) == seen || static_cast<uint32_t>(state) == closed) {
+    if (idle(state)) {
       // Announce the sleep before the last look, so that a job published in between is either seen here or wakes us.
       const uint32_t ticket = wake_.load();
       sleeping_.fetch_add(1);
-      state = state_.load();
-      const bool idle = static_cast<uint32_t>(state >> 32) == seen || static_cast<uint32_t>(state) == closed;
-      if (idle && !stop_) wake_.wait(ticket);
+      if (idle(own.load()) && !stop_) wake_.wait(ticket);
       sleeping_.fetch_sub(1);
       continue;
     }
     const uint32_t epoch = static_cast<uint32_t>(state >> 32);
-    const uint32_t tasks = tasks_.load(std::memory_order_relaxed);
-    const Body* body = body_.load(std::memory_order_relaxed);
-    for (uint32_t task; claim(epoch, tasks, task);) {
-      (*body)(task, lane);
-      done_.fetch_add(1, std::memory_order_release);
-    }
+    runTasks(epoch, tasks_.load(std::memory_order_relaxed), *body_.load(std::memory_order_relaxed), lane);
     seen = epoch;
   }
 }

@@ -1,8 +1,10 @@
-// A persistent pool for one caller: run() cuts a kernel into tasks that the caller and the workers claim one by one.
+// A persistent pool for one caller: run() cuts a kernel into tasks that the caller and the workers claim one by one. Each thread begins with a stretch
+// of its own, so that what it reads is one stream that the processor foresees; who is done helps the others.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -18,7 +20,7 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int threads() const { return threads_; }
 
   // Calls body(task, lane) for every task and returns when all are done. Only the owner calls it, never from a task.
   void run(int64_t tasks, FunctionRef<void(int64_t, int)> body);
@@ -27,12 +29,18 @@ class ThreadPool {
   using Body = FunctionRef<void(int64_t, int)>;
 
   void work(int lane);
-  bool claim(uint32_t epoch, uint32_t tasks, uint32_t& task);
+  void runTasks(uint32_t epoch, uint32_t tasks, const Body& body, int lane);
+  bool claim(int from, uint32_t epoch, uint32_t end, uint32_t& task);
+  uint32_t begin(int lane, uint32_t tasks) const { return static_cast<uint32_t>(static_cast<uint64_t>(tasks) * static_cast<uint32_t>(lane) / static_cast<uint32_t>(threads_)); }
 
-  // The epoch of the current job in the upper half, its next unclaimed task in the lower; a claim is one compare-and-swap, which fails as
-  // soon as the job is over, so that a worker which wakes late cannot touch the next one. `closed` in the lower half: being replaced.
+  // Of the stretch of each lane: the epoch of the current job in the upper half, the next unclaimed task in the lower; a claim is one compare-and-swap,
+  // which fails as soon as the job is over, so that a worker which wakes late cannot touch the next one. `closed` in the lower half: being replaced.
   static constexpr uint32_t closed = 0xffffffff;
-  alignas(64) std::atomic<uint64_t> state_{closed};
+  struct alignas(64) Stretch {
+    std::atomic<uint64_t> state{closed};
+  };
+  const int threads_;
+  const std::unique_ptr<Stretch[]> stretches_;
   alignas(64) std::atomic<uint32_t> done_{0};
   alignas(64) std::atomic<uint32_t> wake_{0};
   std::atomic<int> sleeping_{0};
