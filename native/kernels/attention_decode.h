@@ -25,16 +25,14 @@ INKLING_INLINE Vec sumEach(Vec (&sums)[W]) {
   else return sums[0];
 }
 
-// Rows are asked for so many bytes ahead of their use: where the heads of a token lie together, a head's rows are too far apart for the processor to
-// foresee, and where a head's rows lie together, it stops at the end of each page.
-constexpr int64_t prefetchBytes = 8192;
-template <class T>
-INKLING_INLINE void prefetchRow(const T* row, int64_t width) {
-  for (int64_t i = 0; i < width; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + i);
-}
-template <class T>
-INKLING_INLINE int64_t rowsAhead(int64_t width) {
-  return 1 + prefetchBytes / (larger(width, 1) * static_cast<int64_t>(sizeof(T)));
+// Rows are asked for a phase ahead of their use: a chunk's values while its keys are read, the keys of the next chunk while its values are. So memory has
+// work while the sums are made, and nothing waits where the processor does not foresee (heads of a token that lie together, the ends of pages).
+template <int64_t count, class T>
+INKLING_INLINE void prefetch(const T* x) {
+  constexpr int64_t line = 64, bytes = count * static_cast<int64_t>(sizeof(T));
+  // Of several pieces of a line the first one asks.
+  if (bytes < line && reinterpret_cast<uintptr_t>(x) % line >= bytes) return;
+  for (int64_t i = 0; i < bytes; i += line) __builtin_prefetch(reinterpret_cast<const char*>(x) + i, 0, 2);
 }
 
 // W words of a row.
@@ -74,14 +72,16 @@ struct Decode {
       const int64_t pair = task / chunks, part = task % chunks;
       float* memory = lanes + lane * laneWords;
       float* result = parts + (pair * rows * chunks + part) * partSize();
+      const int64_t nextPair = (task + 1) / chunks, nextPart = (task + 1) % chunks;
+      const Next next = {Matrix(a.k, nextPair / keyHeads, nextPair % keyHeads), nextPart * decodeChunk, nextPair < pairs ? smaller(keys, (nextPart + 1) * decodeChunk) : 0};
       if constexpr (perWord<Word> == 1)
-        if (a.k.dtype == DType::u8) return chunk<centered8, centered8>(pair / keyHeads, pair % keyHeads, part * decodeChunk, memory, result);
+        if (a.k.dtype == DType::u8) return chunk<centered8, centered8>(pair / keyHeads, pair % keyHeads, part * decodeChunk, memory, result, next);
       withType(a.k.dtype, [&](auto* k) {
         using K = std::remove_pointer_t<decltype(k)>;
         withType(a.v.dtype, [&](auto* v) {
           using V = std::remove_pointer_t<decltype(v)>;
           if constexpr (perWord<Word> == 1 || (sizeof(K) == 2 && sizeof(V) == 2))
-            chunk<K, V>(pair / keyHeads, pair % keyHeads, part * decodeChunk, memory, result);
+            chunk<K, V>(pair / keyHeads, pair % keyHeads, part * decodeChunk, memory, result, next);
         });
       });
     });
@@ -107,8 +107,14 @@ struct Decode {
     });
   }
 
+  // The keys of the chunk after this one.
+  struct Next {
+    Matrix k;
+    int64_t begin, end;
+  };
+
   template <class K, class V>
-  void chunk(int64_t batch, int64_t keyHead, int64_t first, float* memory, float* parts) const {
+  void chunk(int64_t batch, int64_t keyHead, int64_t first, float* memory, float* parts, const Next& next) const {
     const int64_t qStride = leftStride<Word>(d);
     Word* q = reinterpret_cast<Word*>(memory);
     float* products = memory + rows * qStride;
@@ -124,10 +130,10 @@ struct Decode {
         const float* scale = kScale ? rowScales + j - from : nullptr;
         float* to = products + r * decodeChunk + j - from;
         switch (rows - r) {
-          case 1: multiplyKeys<K, 1>(q + r * qStride, k, j, seen, scale, r == 0, to), r += 1; break;
-          case 2: multiplyKeys<K, 2>(q + r * qStride, k, j, seen, scale, r == 0, to), r += 2; break;
-          case 3: multiplyKeys<K, 3>(q + r * qStride, k, j, seen, scale, r == 0, to), r += 3; break;
-          default: multiplyKeys<K, 4>(q + r * qStride, k, j, seen, scale, r == 0, to), r += 4;
+          case 1: multiplyKeys<K, V, 1>(q + r * qStride, k, j, seen, scale, r == 0 ? &v : nullptr, to), r += 1; break;
+          case 2: multiplyKeys<K, V, 2>(q + r * qStride, k, j, seen, scale, r == 0 ? &v : nullptr, to), r += 2; break;
+          case 3: multiplyKeys<K, V, 3>(q + r * qStride, k, j, seen, scale, r == 0 ? &v : nullptr, to), r += 3; break;
+          default: multiplyKeys<K, V, 4>(q + r * qStride, k, j, seen, scale, r == 0 ? &v : nullptr, to), r += 4;
         }
       }
     for (int64_t r = 0; r < rows; r++) {
@@ -144,24 +150,25 @@ struct Decode {
           store<float>(weights, load<float>(weights) * load<float>(rowScales + j));
         }
     }
+    const Next nothing = {k, 0, 0};
     for (int64_t column = 0; column < dvPadded; column += panelWidth)
       for (int64_t r = 0; r < rows;) {
         const float* weights = products + r * decodeChunk;
         float* out = parts + r * chunks * partSize() + column;
         switch (rows - r) {
-          case 1: addValues<V, 1>(weights, v, from, count, column, out), r += 1; break;
-          case 2: addValues<V, 2>(weights, v, from, count, column, out), r += 2; break;
-          case 3: addValues<V, 3>(weights, v, from, count, column, out), r += 3; break;
-          default: addValues<V, 4>(weights, v, from, count, column, out), r += 4;
+          case 1: addValues<K, V, 1>(weights, v, from, count, column, out, r == 0 ? next : nothing), r += 1; break;
+          case 2: addValues<K, V, 2>(weights, v, from, count, column, out, r == 0 ? next : nothing), r += 2; break;
+          case 3: addValues<K, V, 3>(weights, v, from, count, column, out, r == 0 ? next : nothing), r += 3; break;
+          default: addValues<K, V, 4>(weights, v, from, count, column, out, r == 0 ? next : nothing), r += 4;
         }
       }
   }
 
-  // products = R rows of q times the W keys from j on; those from `seen` on are copies of the last. With `fetch` it asks for keys to come.
-  template <class K, int R>
-  void multiplyKeys(const Word* q, const Matrix& k, int64_t j, int64_t seen, const float* scale, bool fetch, float* products) const {
+  // products = R rows of q times the W keys from j on; those from `seen` on are copies of the last. It asks for the rows of `later` beside them.
+  template <class K, class V, int R>
+  void multiplyKeys(const Word* q, const Matrix& k, int64_t j, int64_t seen, const float* scale, const Matrix* later, float* products) const {
     constexpr int together = 4;
-    const int64_t qStride = leftStride<Word>(d), steps = d / (W * perWord<Word>) * W, ahead = rowsAhead<K>(d);
+    const int64_t qStride = leftStride<Word>(d), steps = d / (W * perWord<Word>) * W;
     Vec sums[R][W];
     for (int i = 0; i < W; i += together) {
       const K* keys[together];
@@ -169,7 +176,6 @@ struct Decode {
 #pragma GCC unroll 4
       for (int n = 0; n < together; n++) {
         keys[n] = k.row<K>(smaller(j + i + n, seen - 1));
-        if (fetch && j + i + n + ahead < seen) prefetchRow(keys[n] + ahead * k.stride, d);
 #pragma GCC unroll 4
         for (int r = 0; r < R; r++) part[r][n] = zero();
       }
@@ -180,6 +186,7 @@ struct Decode {
 #pragma GCC unroll 4
         for (int n = 0; n < together; n++) {
           const Vec key = loadKey(keys[n]);
+          if (later != nullptr) prefetch<W * perWord<Word>>(later->row<V>(j + i + n) + w * perWord<Word>);
 #pragma GCC unroll 4
           for (int r = 0; r < R; r++) part[r][n] = multiplyAdd(Word{}, rows[r], key, part[r][n]);
         }
@@ -223,16 +230,15 @@ struct Decode {
     statistics[1] = simd::sum(sum);
   }
 
-  // out = weights V, for R rows and one panel of V's columns.
-  template <class V, int R>
-  void addValues(const float* weights, const Matrix& v, int64_t first, int64_t count, int64_t column, float* out) const {
+  // out = weights V, for R rows and one panel of V's columns. Each panel asks for as much of the keys to come.
+  template <class K, class V, int R>
+  void addValues(const float* weights, const Matrix& v, int64_t first, int64_t count, int64_t column, float* out, const Next& next) const {
     Vec sums[R][maxVectors] = {};
-    const int64_t width = smaller(panelWidth, dv - column), ahead = rowsAhead<V>(dv);
+    const int64_t width = smaller(panelWidth, dv - column);
     const auto walk = [&](auto loadVector) {
       const V* row = v.row<V>(first) + column;
       for (int64_t j = 0; j < count; j++, row += v.stride) {
-        // The first panel brings the whole row, the others then find theirs in the cache.
-        if (column == 0 && j + ahead < count) prefetchRow(row + ahead * v.stride, dv);
+        if (next.begin + j < next.end) prefetch<panelWidth>(next.k.template row<K>(next.begin + j) + column);
 #pragma GCC unroll 4
         for (int n = 0; n < maxVectors; n++) {
           const Vec value = loadVector(row, n);

@@ -126,14 +126,15 @@ export class Reader {
     return { ids, best };
   }
 
-  /** Queues the step after a choice, where it is all but certain to be wanted and nothing but the ids is new. */
+  /** Queues the step after a choice, where it is all but certain to be wanted. The first one is recorded while the prompt is still being read. */
   #runAhead(rows: readonly Sequence[], { ids, best: chosen }: Choice): void {
-    const [cache, step] = [this.#cache, this.#steps];
+    const [cache, { device }] = [this.#cache, this.model];
     const expected = ({ row, length }: Held): boolean => row.expectsMore && this.model.regimeOf(length) === this.model.regimeOf(length + 1);
-    if (step?.replay.ready !== true || cache!.length === cache!.capacity || !this.#held.every(expected)) return;
+    if (device.record === undefined || cache === undefined || cache.length === cache.capacity || !this.#held.every(expected)) return;
+    const step = (this.#steps ??= this.#makeStep(rows));
     launch("copy", { x: ids, y: step.ids }, {});
     const choice = this.#choose(this.#runStep(step, Int32Array.from(rows, (row) => row.ids.length)), rows);
-    this.model.device.endPhase?.("token");
+    device.endPhase?.("token");
     // Whoever asks for it hears of an error, if anybody does.
     choice.best.catch(() => undefined);
     this.#ahead = { rows: rows.map((row) => ({ row, length: row.ids.length + 1, slides: row.slides })), chosen, choice };
@@ -234,7 +235,7 @@ export class Reader {
     this.options.context?.advance(ids);
     const cache = this.#cache!;
     if (cache.length === cache.capacity) this.#endSteps();
-    const step = (this.#steps ??= this.#makeStep(ids, positions, rows));
+    const step = (this.#steps ??= this.#makeStep(rows));
     step.ids.write(ids);
     return this.#runStep(step, positions);
   }
@@ -246,8 +247,9 @@ export class Reader {
   }
 
   /** One more token for these rows, which is the same commands until the cache grows. */
-  #makeStep(ids: Int32Array<ArrayBuffer>, positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): Step {
-    const inputs = { ids: keep(this.#columns(ids, rows)), positions: keep(this.#columns(positions, rows)) };
+  #makeStep(rows: readonly Sequence[]): Step {
+    const column = (): Tensor => keep(Tensor.empty([rows.length, 1], "i32", this.model.device));
+    const inputs = { ids: column(), positions: column() };
     const starts = this.#starts && keep(Tensor.from(this.#starts, { device: this.model.device }));
     const forward = () =>
       noGrad(() => this.model.logits(inputs.ids, { lastOnly: true, ...this.#options(rows), positions: inputs.positions, ...(starts && { starts }) }));
