@@ -23,11 +23,12 @@ struct Forward {
   const AttentionParams& a;
   Scores scores;
   int64_t batches, queries, keys, heads, keyHeads, group, d, dv, blocks, keySteps, dvPadded;
+  bool alone;  // a task is a (batch, key head) and packs for itself
 
   explicit Forward(const AttentionParams& params)
       : a(params), scores(params), batches(a.q.shape[0]), queries(a.q.shape[1]), keys(a.k.shape[1]), heads(a.q.shape[2]), keyHeads(a.k.shape[2]),
         group(heads / keyHeads), d(a.q.shape[3]), dv(a.v.shape[3]), blocks((queries + queryBlock - 1) / queryBlock),
-        keySteps((keys + perWord<Word> - 1) / perWord<Word>), dvPadded(roundUp(dv, W)) {}
+        keySteps((keys + perWord<Word> - 1) / perWord<Word>), dvPadded(roundUp(dv, W)), alone(batches * keyHeads >= 32) {}
 
   struct Packed {
     Panels<Word> k, v;
@@ -72,6 +73,7 @@ struct Forward {
     for (int64_t key = roundDown(low, keyBlock); key < high; key += keyBlock) {
       for (int64_t r = 0; r < count; r += maxRows) {
         const int64_t rows = smaller(maxRows, count - r);
+        if (alone && key == roundDown(low, keyBlock)) prefetch(batch * heads + head, first + r, rows);
         const int64_t from = larger(key, roundDown(scores.visibility.of(batch, first + r).low, W));
         const int64_t seen = smaller(key + keyBlock, scores.visibility.of(batch, first + r + rows - 1).high);
         if (from >= seen) continue;
@@ -86,8 +88,20 @@ struct Forward {
     float* logSumExp = a.logSumExp.as<float>() + (batch * heads + head) * queries + first;
     for (int64_t i = 0; i < count; i++) {
       storeRow(out, first + i, b.out + i * dvPadded, b.sum[i] > 0 || b.sum[i] != b.sum[i] ? 1 / b.sum[i] : 0);
-      logSumExp[i] = b.sum[i] == 0 ? -infinity : b.largest[i] * ln2 + std::log(b.sum[i]);
     }
+    forLanes(count, [&](int64_t i, auto part) {
+      const Vec sum = load(b.sum + i, part);
+      store(logSumExp + i, select(sum == zero(), set1(-infinity), fma(load(b.largest + i, part), set1(ln2), log(sum))), part);
+    });
+  }
+
+  // Rows that are touched soon: of this head's result, and of the inputs of the next one, which mostly is this lane's turn too.
+  INKLING_INLINE void prefetch(int64_t pair, int64_t first, int64_t count) const {
+    const int64_t next = pair + 1;
+    prefetchRows(Matrix(a.out, pair / heads, pair % heads), first, count);
+    if (next == batches * heads) return;
+    prefetchRows(Matrix(a.q, next / heads, next % heads), first, count);
+    for (const TensorView* x : {&a.k, &a.v}) prefetchRows(Matrix(*x, next / heads, next % heads / group), first, count);
   }
 
   // Products of one query with the keys [from, to) become weights relative to the largest score so far.
@@ -97,9 +111,9 @@ struct Forward {
     Vec top = load<float>(products);
     for (int64_t j = W; j < n; j += W) top = max(load<float>(products + j), top);
     const float multiplier = scores.multiplier();
-    const float before = b.largest[r], largest = std::fmax(before, maxOf(top) * multiplier);
-    if (largest > before) {
-      b.largest[r] = largest;
+    const float before = b.largest[r], here = maxOf(top) * multiplier, largest = here > before ? here : before;
+    b.largest[r] = largest;
+    if (largest > before && before > -infinity) {
       const float shrink = exp2(set1(before - largest)).v[0];
       b.sum[r] *= shrink;
       float* out = b.out + r * dvPadded;
@@ -120,7 +134,6 @@ struct Forward {
 
   void operator()(Context& context) const {
     const int64_t pairs = batches * keyHeads, lanes = context.lanes();
-    const bool alone = pairs >= 32;
     const int64_t laneWords = roundUp(blockWords() + (alone ? packedWords() : 0), 16);
     float* laneMemory = context.scratch<float>(lanes * laneWords);
     if (alone) {

@@ -75,6 +75,16 @@ struct Backward {
     return m;
   }
 
+  // Rows that are touched soon: those of the gradients of this head, and of the inputs of the next one, which mostly is this lane's turn too.
+  INKLING_INLINE void prefetch(int64_t pair, int64_t first, int64_t count) const {
+    const int64_t next = pair + 1;
+    prefetchRows(Matrix(a.dq, pair / heads, pair % heads), first, count);
+    for (const TensorView* x : {&a.dk, &a.dv}) prefetchRows(Matrix(*x, pair / heads, pair % heads / group), first, count);
+    if (next == batches * heads) return;
+    for (const TensorView* x : {&a.q, &a.dout, &a.out}) prefetchRows(Matrix(*x, next / heads, next % heads), first, count);
+    for (const TensorView* x : {&a.k, &a.v}) prefetchRows(Matrix(*x, next / heads, next % heads / group), first, count);
+  }
+
   // One query's dot products dout . out, and its logSumExp in units of log 2 with the sign turned: what exp2 adds to a score.
   void packHead(const Memory& m, int64_t batch, int64_t head) const {
     const Matrix q(a.q, batch, head), dout(a.dout, batch, head), out(a.out, batch, head);
@@ -104,6 +114,7 @@ struct Backward {
     const int64_t qStride = leftStride<Word>(d), doutStride = leftStride<Word>(dv);
     for (int64_t r = 0; r < count; r += maxRows) {
       const int64_t rows = smaller(maxRows, count - r), row = query + r;
+      if (key == first) prefetch(batch * heads + head, row, rows);
       const int64_t from = larger(key, roundDown(scores.visibility.of(batch, row).low, W));
       const int64_t seen = smaller(end, scores.visibility.of(batch, row + rows - 1).high), to = roundUp(seen, W);
       Word* weightsAcross = m.weightsAcross + r / per * keyBlock;
@@ -118,12 +129,10 @@ struct Backward {
       multiply<Word, false>(rows, m.qLeft + row * qStride, qStride, m.kColumns, 0, m.kColumns.steps, from - first, to - first, m.weights + offset, keyBlock, false);
       multiply<Word, false>(rows, m.doutLeft + row * doutStride, doutStride, m.vColumns, 0, m.vColumns.steps, from - first, to - first, m.dweights + offset,
                             keyBlock, false);
-      for (int64_t i = 0; i < rows; i++) differentiate(m, batch, head, row + i, i, from, to, offset);
-      for (int64_t i = 0; i < rows; i += per) {
-        across(m.weights + i * keyBlock, i + 1 < rows, offset, to - key, weightsAcross + i / per * keyBlock);
-        across(m.dweights + i * keyBlock, i + 1 < rows, offset, to - key, gradientAcross + i / per * keyBlock);
-      }
-      multiply<Word, false>(rows, m.gradientRows + offset / per, keyBlock / per, m.kSteps, (from - first) / per, (seen - from + per - 1) / per, 0, dPadded,
+      for (int64_t i = 0; i < rows; i += per)
+        differentiate(m, batch, head, row + i, i, smaller(per, rows - i), from, to, offset, weightsAcross + i / per * keyBlock, gradientAcross + i / per * keyBlock);
+      const Word* gradientRows = per == 1 ? gradientAcross : m.gradientRows;
+      multiply<Word, false>(rows, gradientRows + offset / per, keyBlock / per, m.kSteps, (from - first) / per, (seen - from + per - 1) / per, 0, dPadded,
                             dq + row * dPadded, dPadded, true);
     }
     const int64_t keyCount = smaller(keyBlock, end - key), steps = (count + per - 1) / per;
@@ -140,49 +149,51 @@ struct Backward {
     }
   }
 
-  // In row i of the tile products become weights (after dropout), and the gradients of the weights those of the products (over scale), which
-  // are also stored as words by rows.
-  void differentiate(const Memory& m, int64_t batch, int64_t head, int64_t query, int64_t i, int64_t from, int64_t to, int64_t offset) const {
-    float* weights = m.weights + i * keyBlock + offset;
-    float* dweights = m.dweights + i * keyBlock + offset;
-    float* slope = scores.softcap > 0 ? m.slope : nullptr;
-    scores.finish(batch, head, query, from, to, weights, slope);
-    if (scores.p > 0) scores.kept(batch, head, query, from, to, m.kept);
-    const Vec multiplier = set1(scores.multiplier()), lse = set1(m.logSumExp[query]), delta = set1(m.delta[query]);
-    for (int64_t j = 0; j < to - from; j += W) {
-      Vec weight = exp2(fma(load<float>(weights + j), multiplier, lse));
-      Vec dweight = load<float>(dweights + j);
-      Vec gradient;
-      if (scores.p > 0) {
-        const Vec kept = load<float>(m.kept + j);
-        gradient = weight * fma(dweight, kept, -delta);
+  // In rows [i, i + count) of the tile, as many as make a word, products become weights (after dropout) and the gradients of weights those of
+  // the products (over scale): a step of two transposed left operands, zeros outside the columns [from, to), and, where words are pairs, rows too.
+  void differentiate(const Memory& m, int64_t batch, int64_t head, int64_t query, int64_t i, int64_t count, int64_t from, int64_t to, int64_t offset,
+                     Word* weightsAcross, Word* gradientAcross) const {
+    for (int64_t r = 0; r < count; r++) {
+      const int64_t at = (i + r) * keyBlock + offset;
+      scores.finish(batch, head, query + r, from, to, m.weights + at, scores.softcap > 0 ? m.slope + at : nullptr);
+      if (scores.p > 0) scores.kept(batch, head, query + r, from, to, m.kept + at);
+    }
+    const bool drops = scores.p > 0, caps = scores.softcap > 0;
+    const Vec multiplier = set1(scores.multiplier());
+    const int64_t last = query + count - 1;
+    const Vec lse[2] = {set1(m.logSumExp[query]), set1(m.logSumExp[last])}, delta[2] = {set1(m.delta[query]), set1(m.delta[last])};
+    const auto row = [&](int64_t r, int64_t j, Vec& weight, Vec& gradient) __attribute__((always_inline)) {
+      const int64_t at = (i + r) * keyBlock + offset + j;
+      const Vec dweight = load<float>(m.dweights + at);
+      weight = exp2(fma(load<float>(m.weights + at), multiplier, lse[r]));
+      if (drops) {
+        const Vec kept = load<float>(m.kept + at);
+        gradient = weight * fma(dweight, kept, -delta[r]);
         weight *= kept;
       } else {
-        gradient = weight * (dweight - delta);
+        gradient = weight * (dweight - delta[r]);
       }
-      if (slope) gradient *= load<float>(slope + j);
-      store<float>(weights + j, weight);
-      store<float>(dweights + j, gradient);
-      if constexpr (perWord<Word> == 2) store<bf16>(reinterpret_cast<bf16*>(m.gradientRows + i * keyBlock / 2) + offset + j, gradient);
-      else store<float>(m.gradientRows + i * keyBlock + offset + j, gradient);
-    }
-  }
-
-  // A row, or two as pairs, as one step of a transposed left operand; zeros outside the columns [from, to).
-  static void across(const float* row, [[maybe_unused]] bool two, int64_t from, int64_t to, Word* words) {
-    for (int64_t j = 0; j < keyBlock; j += W) {
-      Vec word = zero();
-      if (j >= from && j < to) {
-        word = load<float>(row + j);
+      if (caps) gradient *= load<float>(m.slope + at);
+    };
+    for (int64_t j = 0; j < offset; j += W) storeWords(weightsAcross + j, zero()), storeWords(gradientAcross + j, zero());
+    for (int64_t j = 0; j < to - from; j += W) {
+      Vec weight, gradient;
+      row(0, j, weight, gradient);
 #if defined(INKLING_BF16_PAIRS)
-        if constexpr (perWord<Word> == 2) {
-          const auto bits = [](Vec x) { return shiftRightLogical(bitsOf(widenBf16(roundToBf16(x))), 16); };
-          word = fromBits(bits(word) | (two ? bits(load<float>(row + keyBlock + j)) << 16 : set1(static_cast<int32_t>(0))));
-        }
-#endif
+      if constexpr (perWord<Word> == 2) {
+        Vec weight1 = zero(), gradient1 = zero();
+        if (count > 1) row(1, j, weight1, gradient1);
+        bf16* rows = reinterpret_cast<bf16*>(m.gradientRows) + i * keyBlock + offset + j;
+        store<bf16>(rows, gradient);
+        store<bf16>(rows + keyBlock, gradient1);
+        weight = pairsOf(weight, weight1);
+        gradient = pairsOf(gradient, gradient1);
       }
-      storeWords(words + j, word);
+#endif
+      storeWords(weightsAcross + offset + j, weight);
+      storeWords(gradientAcross + offset + j, gradient);
     }
+    for (int64_t j = offset + to - from; j < keyBlock; j += W) storeWords(weightsAcross + j, zero()), storeWords(gradientAcross + j, zero());
   }
 
   void operator()(Context& context) const {

@@ -348,6 +348,18 @@ INKLING_INLINE HalfLanes roundToBf16(Vec a) {
   return roundToBf16Exact(a);
 #endif
 }
+#if defined(INKLING_BF16_PAIRS)
+// Pairs as multiplyAddPairs reads them, rounded: `first` in the lower halves.
+INKLING_INLINE Vec pairsOf(Vec first, Vec second) {
+#if defined(INKLING_AVX512)
+  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  return {_mm512_castsi512_ps(_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(second.v, first.v)))};
+#else
+  const uint16x4_t lower = (uint16x4_t)roundToBf16(first), upper = (uint16x4_t)roundToBf16(second);
+  return {(FloatLanes)vcombine_u16(vzip1_u16(lower, upper), vzip2_u16(lower, upper))};
+#endif
+}
+#endif
 INKLING_INLINE Vec widenBf16(HalfLanes a) {
 #if defined(INKLING_AVX512)
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)a), 16))};
