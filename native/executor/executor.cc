@@ -118,6 +118,8 @@ Executor::~Executor() {
   }
   ready_.notify_all();
   thread_.join();
+  for (const Buffer& buffer : buffers_)
+    if (buffer.data != nullptr) memory_.free(buffer.data, static_cast<size_t>(buffer.bytes));
 }
 
 void Executor::push(Job job) {
@@ -237,7 +239,7 @@ void Executor::runCommands(const std::vector<int32_t>& words) {
         buffers_[id] = {memory_.allocate(static_cast<size_t>(bytes)), bytes};
       } else if (code == static_cast<int32_t>(Control::free)) {
         Buffer& buffer = buffers_.at(static_cast<size_t>(begin[0]));
-        if (buffer.data != nullptr) memory_.free(buffer.data);
+        if (buffer.data != nullptr) memory_.free(buffer.data, static_cast<size_t>(buffer.bytes));
         buffer = {};
       } else if (!profiling_) {
         if (error_.empty()) runKernel(static_cast<Opcode>(code), begin, end);
@@ -264,7 +266,7 @@ void Executor::runKernel(Opcode opcode, const int32_t* words, const int32_t* end
   struct ScratchGuard {
     Executor& executor;
     ~ScratchGuard() {
-      for (void* block : executor.scratch_) executor.memory_.free(block);
+      for (const Buffer& block : executor.scratch_) executor.memory_.free(block.data, static_cast<size_t>(block.bytes));
       executor.scratch_.clear();
     }
   } guard{*this};
@@ -282,8 +284,8 @@ const Executor::Buffer* Executor::checked(int32_t buffer, int64_t offset, int64_
 }
 
 void* Executor::scratch(size_t bytes) {
-  scratch_.push_back(memory_.allocate(bytes));
-  return scratch_.back();
+  scratch_.push_back({memory_.allocate(bytes), static_cast<int64_t>(bytes)});
+  return scratch_.back().data;
 }
 
 void Executor::fail(int64_t order, const char* format, ...) {

@@ -96,7 +96,7 @@ class Executor final : private Context {
   ThreadPool pool_;
   Memory memory_;
   std::vector<Buffer> buffers_;
-  std::vector<void*> scratch_;
+  std::vector<Buffer> scratch_;
 
   std::mutex errorMutex_;
   std::string error_;

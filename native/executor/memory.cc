@@ -61,8 +61,6 @@ Memory::Memory() {
 }
 
 Memory::~Memory() {
-  for (auto& [block, size] : used_)
-    if (size < smallest) systemFree(block);
   for (auto& [size, blocks] : small_)
     for (void* block : blocks) systemFree(block);
   for (auto& [start, size] : segments_) systemFree(start);
@@ -71,16 +69,13 @@ Memory::~Memory() {
 void* Memory::allocate(size_t bytes) {
   const size_t size = roundedSize(bytes);
   void* block = size < smallest ? allocateSmall(size) : allocateLarge(size);
-  used_[block] = size;
   live_ += size;
   cached_ -= size;
   return block;
 }
 
-void Memory::free(void* block) {
-  const auto entry = used_.find(block);
-  const size_t size = entry->second;
-  used_.erase(entry);
+void Memory::free(void* block, size_t bytes) {
+  const size_t size = roundedSize(bytes);
   live_ -= size;
   cached_ += size;
   if (size < smallest) small_[size].push_back(block);

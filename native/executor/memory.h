@@ -18,7 +18,8 @@ class Memory {
 
   // 64-byte aligned; throws std::bad_alloc when the system has no more.
   void* allocate(size_t bytes);
-  void free(void* block);
+  // `bytes` as they were asked for. Whoever holds blocks frees them before this object goes.
+  void free(void* block, size_t bytes);
 
   // Bytes in use, and bytes held in all.
   size_t live() const { return live_; }
@@ -35,8 +36,6 @@ class Memory {
   void removeFree(char* start, size_t size);
   void trim();
 
-  // The size of every block in use.
-  std::map<void*, size_t> used_;
   std::map<size_t, std::vector<void*>> small_;
   std::map<char*, size_t> segments_;
   // The free stretches of all segments; by size for the smallest that fits, of equals the one at the lowest address.

@@ -59,13 +59,12 @@ void ThreadPool::run(int64_t tasks, Body body) {
 }
 
 void ThreadPool::runTasks(uint32_t epoch, uint32_t tasks, const Body& body, int lane) {
+  uint32_t done = 0;
   for (int i = 0; i < threads_; i++) {
     const int from = (lane + i) % threads_;
-    for (uint32_t task; claim(from, epoch, begin(from + 1, tasks), task);) {
-      body(task, lane);
-      done_.fetch_add(1, std::memory_order_release);
-    }
+    for (uint32_t task; claim(from, epoch, begin(from + 1, tasks), task); done++) body(task, lane);
   }
+  if (done > 0) done_.fetch_add(done, std::memory_order_release);
 }
 
 bool ThreadPool::claim(int from, uint32_t epoch, uint32_t end, uint32_t& task) {

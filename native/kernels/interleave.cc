@@ -16,13 +16,15 @@ uint32_t fifthsToRow(uint32_t word) {
   return r;
 }
 
-// Calls move(offset in a row, offset in the panel, unit, fifths) for every unit of the panel's first row.
+// Calls move(offset in a row, offset in the panel, unit, count, fifths) for all units of the panel's first row, four words at a time where it can.
 template <class Format, class Move>
 void forUnits(int64_t rowBytes, Move move) {
   for (int64_t block = 0; block < rowBytes; block += Format::bytes) {
     int64_t at = block;
-    for (const Field& field : Format::fields)
-      for (int u = 0; u < field.count; u++, at += field.unit) move(at, at * panelRows, field.unit, field.fifths);
+    for (const Field& field : Format::fields) {
+      const int count = field.unit == 4 && field.count % 4 == 0 && !field.fifths ? 4 : 1;
+      for (int u = 0; u < field.count; u += count, at += count * field.unit) move(at, at * panelRows, field.unit, count, field.fifths);
+    }
   }
 }
 
@@ -30,6 +32,21 @@ void forUnits(int64_t rowBytes, Move move) {
 template <int unit, class Get, class Put>
 void moveUnits(Get get, Put put) {
   for (int64_t r = 0; r < panelRows; r++) std::memcpy(put(r), get(r), unit);
+}
+
+// Four words of each of four rows, or four rows of each of four words: the one becomes the other. `get` and `put` give the place of the i-th four.
+template <class Get, class Put>
+void transposeWords(Get get, Put put) {
+  typedef uint32_t Words __attribute__((vector_size(16)));
+  Words q[4];
+  for (int i = 0; i < 4; i++) std::memcpy(&q[i], get(i), sizeof q[i]);
+  const Words a = __builtin_shufflevector(q[0], q[1], 0, 4, 1, 5), b = __builtin_shufflevector(q[2], q[3], 0, 4, 1, 5);
+  const Words c = __builtin_shufflevector(q[0], q[1], 2, 6, 3, 7), d = __builtin_shufflevector(q[2], q[3], 2, 6, 3, 7);
+  q[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  q[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  q[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+  q[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+  for (int i = 0; i < 4; i++) std::memcpy(put(i), &q[i], sizeof q[i]);
 }
 
 // True when it did it.
@@ -45,16 +62,20 @@ bool moveWhole(int unit, Get get, Put put) {
 
 void interleavePanel(BlockFormat format, const uint8_t* from, int64_t rowBytes, int64_t rows, uint8_t* panel) {
   withFormat(format, [&](auto f) {
-    forUnits<decltype(f)>(rowBytes, [&](int64_t at, int64_t to, int unit, bool fifths) {
-      if (!fifths && rows == panelRows &&
-          moveWhole(unit, [&](int64_t r) { return from + r * rowBytes + at; }, [&](int64_t r) { return panel + to + r * unit; })) {
+    forUnits<decltype(f)>(rowBytes, [&](int64_t at, int64_t to, int unit, int count, bool fifths) {
+      if (rows == panelRows && count == 4) {
+        for (int64_t r = 0; r < panelRows; r += 4)
+          transposeWords([&](int64_t i) { return from + (r + i) * rowBytes + at; }, [&](int64_t i) { return panel + to + i * 4 * panelRows + r * 4; });
         return;
       }
-      for (int64_t r = 0; r < panelRows; r++) {
-        uint32_t word = 0;
-        if (r < rows) std::memcpy(&word, from + r * rowBytes + at, static_cast<size_t>(unit));
-        if (fifths) word = fifthsToColumns(word);
-        std::memcpy(panel + to + r * unit, &word, static_cast<size_t>(unit));
+      if (rows == panelRows && !fifths && moveWhole(unit, [&](int64_t r) { return from + r * rowBytes + at; }, [&](int64_t r) { return panel + to + r * unit; })) return;
+      for (int u = 0; u < count; u++, at += unit, to += unit * panelRows) {
+        for (int64_t r = 0; r < panelRows; r++) {
+          uint32_t word = 0;
+          if (r < rows) std::memcpy(&word, from + r * rowBytes + at, static_cast<size_t>(unit));
+          if (fifths) word = fifthsToColumns(word);
+          std::memcpy(panel + to + r * unit, &word, static_cast<size_t>(unit));
+        }
       }
     });
   });
@@ -62,7 +83,12 @@ void interleavePanel(BlockFormat format, const uint8_t* from, int64_t rowBytes, 
 
 void separatePanel(BlockFormat format, const uint8_t* panel, int64_t rowBytes, uint8_t* to) {
   withFormat(format, [&](auto f) {
-    forUnits<decltype(f)>(rowBytes, [&](int64_t at, int64_t from, int unit, bool fifths) {
+    forUnits<decltype(f)>(rowBytes, [&](int64_t at, int64_t from, int unit, int count, bool fifths) {
+      if (count == 4) {
+        for (int64_t r = 0; r < panelRows; r += 4)
+          transposeWords([&](int64_t i) { return panel + from + i * 4 * panelRows + r * 4; }, [&](int64_t i) { return to + (r + i) * rowBytes + at; });
+        return;
+      }
       if (!fifths && moveWhole(unit, [&](int64_t r) { return panel + from + r * unit; }, [&](int64_t r) { return to + r * rowBytes + at; })) return;
       for (int64_t r = 0; r < panelRows; r++) {
         uint32_t word = 0;
