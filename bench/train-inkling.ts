@@ -7,10 +7,8 @@
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { Decoder } from "../src/model/index.js";
-import { Tensor, backward, defaultDevice, scope, type FloatDType } from "../src/tensor/index.js";
-import { Random } from "../src/tensor/random.js";
-import { clipScale } from "../src/train/clip.js";
-import { makeOptimizer, splitMatrices } from "../src/train/optimizers/index.js";
+import type { FloatDType } from "../src/tensor/index.js";
+import { trainingStep } from "./training-step.js";
 
 const { values } = parseArgs({
   options: {
@@ -20,36 +18,11 @@ const { values } = parseArgs({
 });
 const size = (name: "layers" | "heads" | "dims" | "context" | "batch" | "vocab") => Number(values[name]);
 const [batch, context] = [size("batch"), size("context")];
-const dtype = values.dtype as FloatDType;
-
-const device = defaultDevice();
 const model = new Decoder({
   vocabSize: size("vocab"), hiddenSize: size("dims"), numLayers: size("layers"), numHeads: size("heads"), contextLength: context,
   feedForward: "geluTanh", bias: values.bias,
 });
-const parameters = model.parameters();
-if (dtype === "bf16") splitMatrices(parameters);
-const optimizer = makeOptimizer({ kind: "adamw" }, parameters);
-const random = new Random(1);
-
-/** The loss of one step, once it is done; its read stands in the queue before the next step does. */
-function queueStep(): Promise<number> {
-  const loss = scope(() => {
-    const tokens = () => Tensor.from(Int32Array.from({ length: batch * context }, () => random.integer(size("vocab"))), { shape: [batch, context] });
-    const loss = model.loss(tokens(), tokens(), { dtype });
-    backward(loss, undefined, { gradients: dtype });
-    optimizer.step({ rate: 1e-4, gradScale: clipScale(parameters.values(), 1, model.device).scale });
-    for (const parameter of parameters.values()) {
-      parameter.grad?.dispose();
-      parameter.grad = undefined;
-    }
-    return loss.detach();
-  });
-  const value = loss.item();
-  loss.dispose();
-  device.endPhase?.("step");
-  return value;
-}
+const queueStep = trainingStep(model, batch, values.dtype as FloatDType);
 
 for (let warmUp = 0; warmUp < 3; warmUp++) await queueStep();
 console.log(JSON.stringify({ ready: true, parameters: model.numParameters, flopsPerToken: model.flopsPerToken(context) }));

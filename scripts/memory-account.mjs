@@ -5,11 +5,9 @@
  *     npm run build && node scripts/memory-account.mjs [gpt2 | 10m] [bf16 | f32]
  */
 import { readFileSync } from "node:fs";
+import { trainingStep } from "../dist/bench/training-step.js";
 import { Decoder } from "../dist/src/model/index.js";
-import { CpuDevice, Tensor, backward, memory, scope } from "../dist/src/tensor/index.js";
-import { Random } from "../dist/src/tensor/random.js";
-import { clipScale } from "../dist/src/train/clip.js";
-import { makeOptimizer, splitMatrices } from "../dist/src/train/optimizers/index.js";
+import { CpuDevice, memory } from "../dist/src/tensor/index.js";
 
 const models = {
   gpt2: { vocabSize: 50257, hiddenSize: 768, numLayers: 12, numHeads: 12, contextLength: 256, feedForward: "geluTanh", bias: true, batch: 4 },
@@ -49,25 +47,10 @@ const status = () => Object.fromEntries(["VmRSS", "VmHWM"].map((field) => [field
 const model = new Decoder(config);
 await model.device.synchronize();
 console.log(`${name} ${dtype}: before the model is trained ${megabytes(memory.live)} MB of tensors, resident ${megabytes(status().VmRSS)} MB`);
-const parameters = model.parameters();
-if (dtype === "bf16") splitMatrices(parameters);
-const optimizer = makeOptimizer({ kind: "adamw" }, parameters);
-const random = new Random(1);
+const queueStep = trainingStep(model, batch, dtype);
 for (let step = 1; step <= 4; step++) {
   memory.peak = memory.live;
-  const loss = scope(() => {
-    const tokens = () => Tensor.from(Int32Array.from({ length: batch * config.contextLength }, () => random.integer(config.vocabSize)), { shape: [batch, config.contextLength] });
-    const loss = model.loss(tokens(), tokens(), { dtype });
-    backward(loss, undefined, { gradients: dtype });
-    optimizer.step({ rate: 1e-4, gradScale: clipScale(parameters.values(), 1, model.device).scale });
-    for (const parameter of parameters.values()) {
-      parameter.grad?.dispose();
-      parameter.grad = undefined;
-    }
-    return loss.detach();
-  });
-  await loss.item();
-  loss.dispose();
+  await queueStep();
   console.log(`step ${step}: tensors ${megabytes(memory.peak)} MB at most, ${megabytes(memory.live)} MB after it; resident ${megabytes(status().VmRSS)} MB, at most ${megabytes(status().VmHWM)} MB`);
 }
 console.log("\nAt the height of the last step, MB:");
