@@ -60,6 +60,9 @@ interface Ahead {
   readonly choice: Choice;
 }
 
+/** Tokens that the device reads for as long as JavaScript takes to record a step: after fewer, the first token would wait for it. */
+const longPrompt = 64;
+
 export class Reader {
   #cache: DenseKeyValueCache | undefined;
   #held: Held[] = [];
@@ -126,11 +129,12 @@ export class Reader {
     return { ids, best };
   }
 
-  /** Queues the step after a choice, where it is all but certain to be wanted. The first one is recorded while the prompt is still being read. */
+  /** Queues the step after a choice, where it is all but certain to be wanted. The first one is recorded while a long prompt is still being read. */
   #runAhead(rows: readonly Sequence[], { ids, best: chosen }: Choice): void {
     const [cache, { device }] = [this.#cache, this.model];
     const expected = ({ row, length }: Held): boolean => row.expectsMore && this.model.regimeOf(length) === this.model.regimeOf(length + 1);
     if (device.record === undefined || cache === undefined || cache.length === cache.capacity || !this.#held.every(expected)) return;
+    if (this.#steps === undefined && this.#held.every(({ length }) => length < longPrompt)) return;
     const step = (this.#steps ??= this.#makeStep(rows));
     launch("copy", { x: ids, y: step.ids }, {});
     const choice = this.#choose(this.#runStep(step, Int32Array.from(rows, (row) => row.ids.length)), rows);
