@@ -15,7 +15,7 @@ export async function generate() {
   const { contract, enums, kernelNames } = await import(`data:text/javascript,${encodeURIComponent(outputText)}`);
 
   // What the two sides must agree on; documentation may change without a rebuild.
-  const shape = kernelNames.map((name) => [name, Object.entries(contract[name].operands).map(([n, o]) => [n, o.direction, o.optional]), contract[name].attributes]);
+  const shape = kernelNames.map((name) => [name, Object.entries(contract[name].operands).map(([n, o]) => [n, o.direction, o.dtype, o.layout, o.optional]), contract[name].attributes]);
   const fingerprint = createHash("sha256").update(JSON.stringify([shape, enums])).digest("hex").slice(0, 16);
 
   const reserved = new Set(["float", "int", "double", "union", "switch", "where"]);

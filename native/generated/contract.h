@@ -5,7 +5,7 @@
 
 namespace inkling {
 
-constexpr const char* contractFingerprint = "dd58dde0fe1f342a";
+constexpr const char* contractFingerprint = "d760cd6583eb6144";
 
 enum class UnaryOp : int32_t { neg, abs, exp, log, sqrt, rsqrt, reciprocal, square, sin, cos, tanh, sigmoid, erf, relu, gelu, geluTanh, silu, softplus, sign, floor, isFinite };
 
