@@ -140,7 +140,7 @@ function lossesByChunk(
     launch("crossEntropy", { logits: chunk.logits, targets: chunk.targets, loss: chunk.losses, dlogits: gradient }, attributes);
     if (bent !== undefined && chunk.dlogits !== undefined) {
       launch("binary", { a: bent, b: chunk.logits, y: chunk.logits }, { op: "tanhGrad" });
-      if (chunk.dlogits.dtype !== "f32") launch("copy", { x: chunk.logits, y: chunk.dlogits }, {});
+      if (kept !== undefined || !inPlace) launch("copy", { x: chunk.logits, y: chunk.dlogits }, {});
     }
     if (chunk.dlogits !== undefined) {
       if (chunk.dx !== undefined && w !== undefined) multiply(chunk.dlogits, w, chunk.dx);

@@ -202,6 +202,7 @@ const cases = {
   linearCrossEntropy: [
     { inputs: [[4, 3], parameter(5, 3)], run: (x, w) => ops.linearCrossEntropy(x, w, i32([0, -1, 3, 4])) },
     { of: "chunks that do not divide the rows, all options", inputs: [[5, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.linearCrossEntropy(x, w, i32([0, 1, 3, 2, 2]), { bias, chunkRows: 2, labelSmoothing: 0.1, zLoss: 0.05, softcap: 2 }) },
+    { of: "the gradient by all logits, all options", inputs: [[5, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.linearCrossEntropy(x, w, i32([0, 1, 3, 2, 2]), { bias, labelSmoothing: 0.1, zLoss: 0.05, softcap: 2 }) },
     { of: "a tied table", inputs: [parameter(4, 3), [3]], run: (w, x) => ops.linearCrossEntropy(ops.embedding(w, i32([0, 2, 3]), { dtype: x.dtype as "f32" }).mul(x), w, i32([1, 0, 2]), { chunkRows: 1 }) },
   ],
 } satisfies Partial<Record<keyof typeof ops, Case[]>>;
