@@ -63,7 +63,7 @@ export interface PipelineSpec {
 
 /** The ids of the tokens that text may become: not those that mark structure, which text must not smuggle in. */
 export function lookupOf({ model, unreachable = [] }: PipelineSpec, added: readonly AddedToken[]): Lookup {
-  return new Lookup(idsOf(model.names), new Set([...unreachable, ...added.filter(({ special }) => special).map(({ id }) => id)]));
+  return new Lookup(model.names, new Set([...unreachable, ...added.filter(({ special }) => special).map(({ id }) => id)]));
 }
 
 export function buildModel(spec: PipelineSpec, added: readonly AddedToken[]): Model {
