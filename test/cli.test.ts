@@ -133,13 +133,13 @@ describe("train", () => {
     const options = ["--recipe", recipe, "--steps", "400", "--seed", "5", "--dtype", "f32"];
     await inkling("train", ...options, "--out", file("whole"));
     const out = file("stopped");
+    let interrupted = false;
     const interrupt = setInterval(() => {
-      // Once steps are done.
+      // Once steps are done, and once: a second look may be under way already, and a second Ctrl-C ends the process.
       void readFile(join(out, "metrics.jsonl"), "utf8").then((text) => {
-        if (text.split("\n").length > 20) {
-          clearInterval(interrupt);
-          process.emit("SIGINT");
-        }
+        if (interrupted || text.split("\n").length <= 20) return;
+        interrupted = true;
+        process.emit("SIGINT");
       }, () => undefined);
     }, 5);
     const { code, stdout } = await inkling("train", ...options, "--out", out);
