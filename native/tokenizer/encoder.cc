@@ -65,24 +65,19 @@ void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end
 }
 
 void Encoder::encodeUnknown(Worker& worker, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out) {
-  const size_t before = out.size();
-  if (length <= ShortKey<2>::capacity) {
-    const ShortKey<2> key(piece, length, limit);
-    const auto place = pieces_.placeOf(key);
-    if (pieces_.hasRoom(place)) {
-      model_.encodePiece(piece, length, worker.scratch, out);
-      const size_t count = out.size() - before;
-      if (count <= PieceCache<2>::maxTokens) pieces_.share(key, place, out.data() + before, count);
-      return;
-    }
-  }
   if (length > ShortKey<4>::capacity) return model_.encodePiece(piece, length, worker.scratch, out);
   const ShortKey<4> key(piece, length, limit);
   const auto place = worker.morePieces.placeOf(key);
   if (worker.morePieces.find(key, place, out)) return;
+  const size_t before = out.size();
   model_.encodePiece(piece, length, worker.scratch, out);
+  const TokenId* const tokens = out.data() + before;
   const size_t count = out.size() - before;
-  if (count <= PieceCache<4>::maxTokens) worker.morePieces.insert(key, place, out.data() + before, count);
+  if (length <= ShortKey<2>::capacity && count <= PieceCache<2>::maxTokens) {
+    const ShortKey<2> shortKey(piece, length, limit);
+    if (pieces_.share(shortKey, pieces_.placeOf(shortKey), tokens, count)) return;
+  }
+  if (count <= PieceCache<4>::maxTokens) worker.morePieces.insert(key, place, tokens, count);
 }
 
 // Puts the tokens of chunks one after another as they come. One that comes before its turn waits, in the buffer that it came in.

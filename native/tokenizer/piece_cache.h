@@ -48,9 +48,6 @@ class PieceCache {
     return true;
   }
 
-  // Whether `share` may find a slot.
-  bool hasRoom(Place place) const { return findFree(place) != nullptr; }
-
   // Of a piece that is not there: says false where there is no room for it.
   bool share(const Key& key, Place place, const TokenId* tokens, size_t count) {
     if (key.words[0] == 0) return false;  // a text of zeros would look like a slot that is free
@@ -70,10 +67,10 @@ class PieceCache {
 
   // The same for a cache of one thread: where there is no room, the last piece of the bucket goes.
   void insert(const Key& key, Place place, const TokenId* tokens, size_t count) {
-    const Slot* free = findFree(place);
-    Slot& slot = free ? const_cast<Slot&>(*free) : buckets_[place].slots[1];
-    std::memcpy(slot.key, key.words, sizeof slot.key);
-    writeTokens(slot, tokens, count);
+    if (share(key, place, tokens, count)) return;
+    Slot& last = buckets_[place].slots[1];
+    std::memcpy(last.key, key.words, sizeof last.key);
+    writeTokens(last, tokens, count);
   }
 
  private:
@@ -99,15 +96,6 @@ class PieceCache {
         uint64_t difference = word(slot, Words - 1).load(std::memory_order_acquire) ^ key.words[Words - 1];
         for (int i = 0; i < Words - 1; i++) difference |= word(slot, i).load(std::memory_order_relaxed) ^ key.words[i];
         if (difference == 0) return &slot;
-      }
-    }
-    return nullptr;
-  }
-
-  const Slot* findFree(Place place) const {
-    for (const Bucket* bucket : {&buckets_[place], &buckets_[place ^ 1]}) {
-      for (const Slot& slot : bucket->slots) {
-        if (word(slot, 0).load(std::memory_order_relaxed) == 0) return &slot;
       }
     }
     return nullptr;
