@@ -5,6 +5,7 @@
 //   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 // cl100k (tiktoken; Llama 3 has the same, Qwen2 takes one digit at a time):
 //   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+// SmolLM: GPT-2's, with every digit a piece of its own before anything else is cut.
 #pragma once
 
 #include <bit>
@@ -17,8 +18,8 @@
 namespace inkling::tokenizer {
 
 // Which expression; the numbers are known to src/tokenizer/native.ts.
-enum class Pattern : int32_t { gpt2 = 0, cl100k = 1, qwen2 = 2 };
-constexpr int patternCount = 3;
+enum class Pattern : int32_t { gpt2 = 0, cl100k = 1, qwen2 = 2, smollm = 3 };
+constexpr int patternCount = 4;
 
 namespace detail {
 
@@ -106,13 +107,16 @@ struct AsciiBlock {
 
 // The bits at which pieces begin in a block at whose first byte one does. Of the last byte before what is not ASCII, or before the end of the block,
 // it depends on what follows: such bits, and all after, are 0.
+template <bool digitsApart>
 inline uint64_t pieceStartsGpt2(const AsciiBlock& block, const uint8_t* p, const uint8_t* end) {
   const auto& [letters, numbers, spaces, blanks, apostrophes, foreign] = block;
   const int known = std::countr_zero(foreign) - 1;
   if (known <= 0) return 0;
   const uint64_t change = (letters ^ letters << 1) | (numbers ^ numbers << 1) | (spaces ^ spaces << 1);
+  // A digit apart neither joins what is beside it nor is it anything that follows.
+  const uint64_t apart = digitsApart ? numbers : 0;
   // A run of spaces begins a piece, and so does its last one where something follows, which a blank then belongs to.
-  uint64_t starts = (spaces & (~(spaces << 1) | ~(spaces >> 1))) | (~spaces & change & ~(blanks << 1)) | 1;
+  uint64_t starts = (spaces & (~(spaces << 1) | ~((spaces | apart) >> 1))) | (~spaces & change & ~(blanks << 1)) | apart | 1;
   for (uint64_t rest = starts & apostrophes & ((uint64_t{1} << known) - 1); rest != 0; rest &= rest - 1) {
     const int at = std::countr_zero(rest);
     const size_t length = contraction<false>(p + at, end);
@@ -123,12 +127,12 @@ inline uint64_t pieceStartsGpt2(const AsciiBlock& block, const uint8_t* p, const
   return starts & ((uint64_t{1} << known) - 1);
 }
 
-template <class Emit>
+template <bool digitsApart, class Emit>
 void pretokenizeGpt2(const uint8_t* p, const uint8_t* end, Emit&& emit) {
   while (p < end) {
     if (static_cast<size_t>(end - p) >= AsciiBlock::bytes) {
       const uint8_t* begin = p;
-      for (uint64_t starts = pieceStartsGpt2(AsciiBlock(p), p, end) & ~uint64_t{1}; starts != 0; starts &= starts - 1) {
+      for (uint64_t starts = pieceStartsGpt2<digitsApart>(AsciiBlock(p), p, end) & ~uint64_t{1}; starts != 0; starts &= starts - 1) {
         const uint8_t* next = begin + std::countr_zero(starts);
         emit(p, next);
         p = next;
@@ -146,21 +150,25 @@ void pretokenizeGpt2(const uint8_t* p, const uint8_t* end, Emit&& emit) {
     }
     const Char c = charAt(p, end);
     const uint8_t* next = p + c.length;
-    if (c.cls != CharClass::space) {
+    if (digitsApart && c.cls == CharClass::number) {
+      p = next;
+    } else if (c.cls != CharClass::space) {
       p = c.cls == CharClass::letter ? endOfLetters(next, end) : endOfRun(c.cls, next, end);
     } else {
       const Char d = next < end ? charAt(next, end) : Char{CharClass::space, 0};
-      if (*p == ' ' && d.cls != CharClass::space) {
+      if (*p == ' ' && d.cls != CharClass::space && !(digitsApart && d.cls == CharClass::number)) {
         p = d.cls == CharClass::letter ? endOfLetters(next, end) : endOfRun(d.cls, next + d.length, end);
       } else {
         const uint8_t* last = p;
+        CharClass after = CharClass::space;
         while (next < end) {
           const Char s = charAt(next, end);
+          after = s.cls;
           if (s.cls != CharClass::space) break;
           last = next;
           next += s.length;
         }
-        p = endOfSpaces(start, last, next, end);
+        p = digitsApart && after == CharClass::number ? next : endOfSpaces(start, last, next, end);
       }
     }
     emit(start, p);
@@ -227,9 +235,10 @@ void pretokenizeCl100k(const uint8_t* p, const uint8_t* end, Emit&& emit) {
 template <class Emit>
 void pretokenize(Pattern pattern, const uint8_t* text, const uint8_t* end, Emit&& emit) {
   switch (pattern) {
-    case Pattern::gpt2: return detail::pretokenizeGpt2(text, end, emit);
+    case Pattern::gpt2: return detail::pretokenizeGpt2<false>(text, end, emit);
     case Pattern::cl100k: return detail::pretokenizeCl100k<3>(text, end, emit);
     case Pattern::qwen2: return detail::pretokenizeCl100k<1>(text, end, emit);
+    case Pattern::smollm: return detail::pretokenizeGpt2<true>(text, end, emit);
   }
 }
 

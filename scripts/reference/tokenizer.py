@@ -19,12 +19,13 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "test" / "fixtures" / "tokenizer"
 
 CL100K = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-PATTERNS = {"gpt2": None, "cl100k": CL100K, "qwen2": CL100K.replace(r"\p{N}{1,3}", r"\p{N}")}
+PATTERNS = {"gpt2": None, "cl100k": CL100K, "qwen2": CL100K.replace(r"\p{N}{1,3}", r"\p{N}"), "smollm": None}
 
 
 def pre_tokenizer(pattern):
     if PATTERNS[pattern] is None:
-        return pre_tokenizers.ByteLevel(add_prefix_space=False)
+        gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        return gpt2 if pattern == "gpt2" else pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2])
     split = pre_tokenizers.Split(Regex(PATTERNS[pattern]), "isolated")
     return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
@@ -88,7 +89,7 @@ def utf16_length(text):
 
 def pieces(pattern, text):
     """The lengths of the pieces of a text, in UTF-16 code units."""
-    split = pre_tokenizer("gpt2") if PATTERNS[pattern] is None else pre_tokenizers.Split(Regex(PATTERNS[pattern]), "isolated")
+    split = pre_tokenizer(pattern) if PATTERNS[pattern] is None else pre_tokenizers.Split(Regex(PATTERNS[pattern]), "isolated")
     return [utf16_length(text[begin:end]) for _, (begin, end) in split.pre_tokenize_str(text)]
 
 
@@ -104,7 +105,7 @@ def write_fixtures():
     write("pieces.json", [[text, *(pieces(pattern, text) for pattern in PATTERNS)] for text in sample])
 
     trained = {}
-    for pattern, vocab_size in [("gpt2", 4096), ("cl100k", 1024), ("qwen2", 1024)]:
+    for pattern, vocab_size in [("gpt2", 4096), ("cl100k", 1024), ("qwen2", 1024), ("smollm", 1024)]:
         tokenizer = train([shakespeare], vocab_size, pattern)
         merges = merges_of(tokenizer)
         ids = tokenizer.encode(shakespeare).ids

@@ -3,7 +3,7 @@
 import { ConfigError, DataError, TokenizerError } from "../errors.js";
 import { AddedTokens, specialToken, type AddedToken } from "./added-tokens.js";
 import { byteAlphabet, bytesInAlphabetOrder, encodeDocuments, encodeUtf8, fromByteLevel } from "./bytes.js";
-import { maxTokenId } from "./bpe.js";
+import { maxTokenId, noToken, type BpeVocabulary } from "./bpe.js";
 import type { EncodedDocuments, Encoder, JobOptions, TokenizerEngine } from "./engine.js";
 import { nativeEngine } from "./native.js";
 import { compileNormalizer } from "./normalizers.js";
@@ -11,6 +11,7 @@ import { surroundingsOf } from "./post-processor.js";
 import { patternNames, pretokenize, type PatternName } from "./pretokenize.js";
 import { referenceEngine } from "./reference.js";
 import { documentsOf, type TextSource } from "./text-source.js";
+import { TokenNames } from "./token-names.js";
 import { jobOptions, TokenizerBase, type BoundaryTokens } from "./tokenizer.js";
 import type { PipelineSpec } from "./pipeline-spec.js";
 import { asPipeline, writeBpeJson, type BpeSpelled, type TokenizerJson } from "./tokenizer-json.js";
@@ -58,8 +59,13 @@ export class BpeTokenizer extends TokenizerBase {
 
   /** Made when it is first needed, since a tokenizer may be loaded to decode, or only to be looked at. */
   private get encoder(): Encoder {
-    const { names, merges, wholePieces, pattern } = this.model;
-    return (this.builtEncoder ??= this.engine.createEncoder({ tokens: names.map((name) => (name === undefined ? undefined : fromByteLevel(name))), merges, wholePieces }, pattern));
+    return (this.builtEncoder ??= this.engine.createEncoder(this.vocabulary(), this.model.pattern));
+  }
+
+  private vocabulary(): BpeVocabulary {
+    const { names, merges, wholePieces } = this.model;
+    const byteTokens = Int32Array.from(byteAlphabet, (character) => names.idOf(character) ?? noToken);
+    return { byteTokens, merges, wholePieces: wholePieces ? Array.from(names, (name) => (name === undefined ? undefined : fromByteLevel(name))) : undefined };
   }
 
   override prepare(): void {
@@ -113,7 +119,7 @@ export class BpeTokenizer extends TokenizerBase {
     const names = [...specialTokens, ...bytesInAlphabetOrder.map((byte) => byteAlphabet[byte])];
     for (let i = 0; i < learned.length; i += 3) names[learned[i + 2]] ??= names[learned[i]] + names[learned[i + 1]];
     const boundary = specialTokens.includes(endOfText) ? endOfText : undefined;
-    const model = { names, merges: withoutRepeats(learned), wholePieces: false, pattern };
+    const model = { names: TokenNames.of(names), merges: withoutRepeats(learned), wholePieces: false, pattern };
     return new BpeTokenizer(model, specialTokens.map(specialToken), { bosToken: boundary, eosToken: boundary, engine });
   }
 

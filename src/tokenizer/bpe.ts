@@ -11,12 +11,15 @@ import { Heap } from "./heap.js";
 
 /** What training learns. */
 export interface BpeVocabulary {
-  /** The bytes of each id; undefined where an id is not in use or its text is not made of bytes (a special token). */
-  readonly tokens: readonly (Uint8Array | undefined)[];
+  /** The token of each byte, or `noToken`. */
+  readonly byteTokens: Int32Array;
   /** Three numbers a merge, in the order in which they were learned: left, right, and the id of what they become. */
   readonly merges: Uint32Array;
-  /** A piece that is itself a token is taken without merging (`ignore_merges`, Llama 3). */
-  readonly wholePieces: boolean;
+  /**
+   * The bytes of each token, where a piece that is itself one is taken without merging (`ignore_merges`, Llama 3); undefined in it where an id is
+   * not in use or its text is not made of bytes (a special token).
+   */
+  readonly wholePieces?: readonly (Uint8Array | undefined)[] | undefined;
 }
 
 /** Ids fit 24 bits: far above any vocabulary, and a pair of them is an exact number. */
@@ -25,7 +28,7 @@ export const maxTokenId = 2 ** 24 - 1;
 export const noToken = -1;
 
 /** The token of each byte, or `noToken`. */
-export function byteTokensOf(tokens: BpeVocabulary["tokens"]): Int32Array {
+export function byteTokensOf(tokens: readonly (Uint8Array | undefined)[]): Int32Array {
   const byteTokens = new Int32Array(256).fill(noToken);
   for (const [id, bytes] of tokens.entries()) if (bytes?.length === 1) byteTokens[bytes[0]] = id;
   return byteTokens;
@@ -112,10 +115,10 @@ export class BpeMerger {
   private readonly merges: MergeTable;
   private readonly whole = new Map<string, number>();
 
-  constructor({ tokens, merges, wholePieces }: BpeVocabulary) {
-    this.byteTokens = byteTokensOf(tokens);
+  constructor({ byteTokens, merges, wholePieces = [] }: BpeVocabulary) {
+    this.byteTokens = byteTokens;
     this.merges = new MergeTable(merges);
-    if (wholePieces) for (const [id, bytes] of tokens.entries()) if (bytes !== undefined) this.whole.set(latin1(bytes), id);
+    for (const [id, bytes] of wholePieces.entries()) if (bytes !== undefined) this.whole.set(latin1(bytes), id);
   }
 
   /** The tokens of one piece. O(n log n). Throws TokenizerError `unknown-byte` where a byte has no token. */

@@ -9,6 +9,7 @@ import { AddedTokens, specialToken, type AddedToken } from "./added-tokens.js";
 import { decodeUtf8, encodeUtf8, firstInvalidByte } from "./bytes.js";
 import type { EncodedDocuments, JobOptions } from "./engine.js";
 import { documentsOf, type TextSource } from "./text-source.js";
+import { TokenNames } from "./token-names.js";
 import { TokenizerBase, type BoundaryTokens } from "./tokenizer.js";
 import { writeCharJson, type TokenizerJson } from "./tokenizer-json.js";
 
@@ -48,14 +49,14 @@ export class CharTokenizer extends TokenizerBase {
   private readonly beyond = new Map<number, number>();
 
   constructor(
-    private readonly characters: readonly (string | undefined)[],
+    private readonly characters: TokenNames,
     addedTokens: readonly AddedToken[] = [],
     boundaries: BoundaryTokens = {},
   ) {
     const added = new AddedTokens(addedTokens);
     super(characters, added, boundaries);
-    for (const [id, character] of characters.entries()) {
-      const point = character?.codePointAt(0);
+    for (let id = 0; id < characters.length; id++) {
+      const point = characters.at(id)?.codePointAt(0);
       if (point === undefined || added.byId.has(id)) continue;
       if (point < 0x10000) this.basic[point] = id;
       else this.beyond.set(point, id);
@@ -75,7 +76,7 @@ export class CharTokenizer extends TokenizerBase {
     }
     if (points.size === 0) throw new DataError({}, "there is no text to make a character tokenizer from.", { code: "empty-text" });
     const characters = [...points].sort((a, b) => a - b).map((point) => String.fromCodePoint(point));
-    return new CharTokenizer([...characters, ...specialTokens], specialTokens.map((token, i) => specialToken(token, characters.length + i)));
+    return new CharTokenizer(TokenNames.of([...characters, ...specialTokens]), specialTokens.map((token, i) => specialToken(token, characters.length + i)));
   }
 
   protected encodePlain(text: string | Uint8Array): Int32Array {

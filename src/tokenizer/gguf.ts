@@ -11,12 +11,13 @@ import { maxTokenId } from "./bpe.js";
 import { BpeTokenizer, defaultEngine, type EngineOption } from "./bpe-tokenizer.js";
 import type { TokenizerEngine } from "./engine.js";
 import { preTokenizers } from "./gguf-pre.js";
-import { textAt, type PackedTexts } from "./packed-texts.js";
+import type { PackedTexts } from "./packed-texts.js";
 import { PipelineTokenizer } from "./pipeline-tokenizer.js";
 import type { PipelineSpec } from "./pipeline-spec.js";
 import { templateOf } from "./post-processor.js";
 import { asSteps, pieceTypes, sentencePieceDecoder } from "./sentencepiece.js";
 import type { SentencePieceNormalization } from "./sp-normalizer.js";
+import { TokenNames } from "./token-names.js";
 import { asByteLevelBpe, byteLevelDecoder } from "./tokenizer-json.js";
 
 /** The metadata of a GGUF file; a value of another type than asked for is the reader's to refuse. Without a fallback a missing key is an error. */
@@ -42,36 +43,37 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
   if (kind !== "gpt2" && kind !== "llama" && kind !== "t5") fail("model", `the tokenizer ${JSON.stringify(kind.slice(0, 60))} is not supported; gpt2, llama and t5 are.`);
 
   const tokens = metadata.strings(`${prefix}tokens`);
-  const names = [...tokens];
-  if (names.length === 0 || names.length > maxTokenId) fail("tokens", `${names.length} tokens are none or too many.`);
-  for (let id = 0; id < names.length; id++) if (names[id] === "") names[id] = `[EMPTY_${id}]`;
+  const count = tokens.length;
+  if (count === 0 || count > maxTokenId) fail("tokens", `${count} tokens are none or too many.`);
+  const names = TokenNames.packed(tokens).with(namesOfEmpty(tokens));
+  const nameOf = (id: number): string => names.at(id) ?? "";
   const list = (key: string): ArrayLike<number> | undefined => {
     if (!metadata.has(prefix + key)) return undefined;
     const values = metadata.numbers(prefix + key);
-    if (values.length < names.length) fail(key, `there are ${values.length} for ${names.length} tokens.`);
+    if (values.length < count) fail(key, `there are ${values.length} for ${count} tokens.`);
     return values;
   };
   const types = list("token_type");
   const boundary = (key: string, usual?: number): number | undefined => {
-    if (!metadata.has(prefix + key) && (usual === undefined || usual >= names.length)) return undefined;
+    if (!metadata.has(prefix + key) && (usual === undefined || usual >= count)) return undefined;
     const id = metadata.number(prefix + key, usual ?? 0);
-    return Number.isInteger(id) && id >= 0 && id < names.length ? id : fail(key, `${id} is outside the vocabulary of ${names.length}.`);
+    return Number.isInteger(id) && id >= 0 && id < count ? id : fail(key, `${id} is outside the vocabulary of ${count}.`);
   };
   const isLlama = kind === "llama";
   const bosId = boundary("bos_token_id", isLlama ? 1 : undefined);
   const eosId = boundary("eos_token_id", isLlama ? 2 : kind === "t5" ? 1 : undefined);
 
   const added: AddedToken[] = [];
-  for (let id = 0; types !== undefined && id < names.length; id++) {
+  for (let id = 0; types !== undefined && id < count; id++) {
     const type = types[id];
     if (type !== pieceTypes.control && type !== pieceTypes.unknown && type !== pieceTypes.userDefined) continue;
-    added.push({ id, content: names[id], special: type !== pieceTypes.userDefined, singleWord: false, lstrip: false, rstrip: false, normalized: false });
+    added.push({ id, content: nameOf(id), special: type !== pieceTypes.userDefined, singleWord: false, lstrip: false, rstrip: false, normalized: false });
   }
-  if (types === undefined) for (const id of new Set([bosId, eosId])) if (id !== undefined) added.push({ id, content: names[id], special: true, singleWord: false, lstrip: false, rstrip: false, normalized: false });
+  if (types === undefined) for (const id of new Set([bosId, eosId])) if (id !== undefined) added.push({ id, content: nameOf(id), special: true, singleWord: false, lstrip: false, rstrip: false, normalized: false });
 
   const surroundings = (addsBos: boolean, addsEos: boolean) => {
     const wanted = (key: string, usual: boolean, id: number | undefined): number[] => (metadata.flag(prefix + key, usual) && id !== undefined ? [id] : []);
-    return templateOf({ before: wanted("add_bos_token", addsBos, bosId), after: wanted("add_eos_token", addsEos, eosId) }, (id) => names[id]);
+    return templateOf({ before: wanted("add_bos_token", addsBos, bosId), after: wanted("add_eos_token", addsEos, eosId) }, nameOf);
   };
 
   if (kind === "gpt2") {
@@ -91,8 +93,8 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
   }
 
   const scores = list("scores") ?? fail("scores", "there are none.");
-  for (let id = 0; id < names.length; id++) if (!Number.isFinite(scores[id])) fail("scores", `the score of token ${id} is not a number.`);
-  const idsOfType = (type: number): number[] => (types === undefined ? [] : names.flatMap((_, id) => (types[id] === type ? [id] : [])));
+  for (let id = 0; id < count; id++) if (!Number.isFinite(scores[id])) fail("scores", `the score of token ${id} is not a number.`);
+  const idsOfType = (type: number): number[] => (types === undefined ? [] : Array.from({ length: count }, (_, id) => id).filter((id) => types[id] === type));
   const unkId = boundary("unknown_token_id", isLlama ? 0 : 2);
   const byteIds = idsOfType(pieceTypes.byte);
   const addDummyPrefix = metadata.flag(`${prefix}add_space_prefix`, true);
@@ -120,11 +122,18 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
     ...asSteps(normalization, userDefined.length > 0),
     postProcessor: surroundings(false, true),
     decoder: sentencePieceDecoder(Number(addDummyPrefix), undefined),
-    model: { kind: "unigram", names, scores: Float64Array.from({ length: names.length }, (_, id) => scores[id]), unkId, byteFallback: byteIds.length === 256 },
+    model: { kind: "unigram", names, scores: Float64Array.from({ length: count }, (_, id) => scores[id]), unkId, byteFallback: byteIds.length === 256 },
     unreachable: byteIds,
     sentencePiece: { normalization, userDefined, unused: [] },
   };
   return new PipelineTokenizer(spec, added.filter(({ special }) => special), { bosId, eosId });
+}
+
+/** A token of no letters gets a name, so that no two have one. */
+function namesOfEmpty({ starts, gap, length }: PackedTexts): Map<number, string> {
+  const names = new Map<number, string>();
+  for (let id = 0; id < length; id++) if (starts[id + 1] - gap === starts[id]) names.set(id, `[EMPTY_${id}]`);
+  return names;
 }
 
 type Fail = (key: string, message: string) => never;
@@ -133,7 +142,7 @@ type Fail = (key: string, message: string) => never;
 function readMerges(merges: PackedTexts, tokens: PackedTexts, engine: TokenizerEngine, fail: Fail): Uint32Array {
   const ids = engine.resolveMerges(merges, tokens);
   const bad = ids.length / 3;
-  if (bad < merges.length) fail("merges", `merge ${bad}, ${JSON.stringify(textAt(merges, bad).slice(0, 60))}, is not two tokens that make a third.`);
+  if (bad < merges.length) fail("merges", `merge ${bad}, ${JSON.stringify(merges.at(bad).slice(0, 60))}, is not two tokens that make a third.`);
   return ids;
 }
 
@@ -167,13 +176,13 @@ export function tokenizerToGguf(tokenizer: BpeTokenizer | PipelineTokenizer): Re
     put("pre", found[0]);
     put("tokens", tokens);
     put("token_type", types);
-    put("merges", Array.from({ length: model.merges.length / 3 }, (_, i) => `${model.names[model.merges[3 * i]]} ${model.names[model.merges[3 * i + 1]]}`));
+    put("merges", Array.from({ length: model.merges.length / 3 }, (_, i) => `${model.names.at(model.merges[3 * i])} ${model.names.at(model.merges[3 * i + 1])}`));
   } else {
     const isUnigram = model.kind === "unigram";
     if (model.kind === "bpe" && !model.byteFallback) refuse("model.byte_fallback", "a BPE on characters without byte fallback has no form in GGUF.");
     const scores = model.kind === "bpe" ? scoresOf(model.merges, tokens.length) : Float32Array.from(tokens, (_, id) => model.scores[id] ?? 0);
     for (let id = 0; id < tokens.length; id++) if (/^<0x[0-9A-F]{2}>$/.test(tokens[id])) types[id] = pieceTypes.byte;
-    const unkId = model.kind === "bpe" ? (model.unkToken === undefined ? undefined : model.names.indexOf(model.unkToken)) : model.unkId;
+    const unkId = model.kind === "bpe" ? (model.unkToken === undefined ? undefined : model.names.idOf(model.unkToken)) : model.unkId;
     if (unkId !== undefined) types[unkId] = pieceTypes.unknown;
     const normalization = spec.sentencePiece?.normalization;
     const prefixed = spec.normalizer.some(({ type }) => type === "Prepend") || spec.preTokenizer.some((step) => step.type === "Metaspace" && step.prepend_scheme !== "never");

@@ -11,6 +11,7 @@ import { byteOf } from "./decoders.js";
 import { PipelineTokenizer } from "./pipeline-tokenizer.js";
 import { templateOf } from "./post-processor.js";
 import { asSteps, sentencePieceDecoder } from "./sentencepiece.js";
+import { TokenNames } from "./token-names.js";
 import { readTokenizerFile } from "./tokenizer.js";
 
 const [unkId, bosId, eosId] = [0, 1, 2];
@@ -46,7 +47,7 @@ export function readLlama2cTokenizer(bytes: Uint8Array, file?: string): Pipeline
       ...asSteps(plain, false),
       postProcessor: templateOf({ before: [bosId], after: [] }, (id) => names[id]),
       decoder: sentencePieceDecoder(1, undefined),
-      model: { kind: "score-bpe", names, scores, unkId, byteFallback: true, fuseUnk: false },
+      model: { kind: "score-bpe", names: TokenNames.of(names), scores, unkId, byteFallback: true, fuseUnk: false },
       unreachable: byteIds,
     },
     [unkId, bosId, eosId].map((id) => specialToken(names[id], id)),

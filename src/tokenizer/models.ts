@@ -7,27 +7,22 @@ import { TokenizerError } from "../errors.js";
 import { MergeTable } from "./bpe.js";
 import { encodeUtf8 } from "./bytes.js";
 import { byteToken } from "./decoders.js";
-import { idsOf } from "./tokenizer.js";
+import type { TokenNames } from "./token-names.js";
 
 export interface Model {
   /** Appends the ids of a piece, which is well-formed text. */
   encode(piece: string, ids: number[]): void;
 }
 
-/**
- * Tokens that text may become, and their ids: all names but some. Tokens that mark structure are not among them. Of a large vocabulary the map of all names
- * takes long; merging asks for single characters only, which have one of their own.
- */
+/** Tokens that text may become, and their ids: all names but some. Tokens that mark structure are not among them. */
 export class Lookup implements Iterable<[name: string, id: number]> {
-  private singles: Map<string, number> | undefined;
-
   constructor(
-    private readonly names: readonly (string | undefined)[],
+    private readonly names: TokenNames,
     private readonly excluded: ReadonlySet<number>,
   ) {}
 
   get(name: string): number | undefined {
-    const id = (name.length === 1 ? (this.singles ??= singlesOf(this.names)) : idsOf(this.names)).get(name);
+    const id = this.names.idOf(name);
     return id !== undefined && this.excluded.has(id) ? undefined : id;
   }
 
@@ -36,17 +31,8 @@ export class Lookup implements Iterable<[name: string, id: number]> {
   }
 
   *[Symbol.iterator](): Iterator<[name: string, id: number]> {
-    for (const entry of idsOf(this.names)) if (!this.excluded.has(entry[1])) yield entry;
+    for (const entry of this.names.byName()) if (!this.excluded.has(entry[1])) yield entry;
   }
-}
-
-function singlesOf(names: readonly (string | undefined)[]): Map<string, number> {
-  const ids = new Map<string, number>();
-  for (let id = 0; id < names.length; id++) {
-    const name = names[id];
-    if (name?.length === 1) ids.set(name, id);
-  }
-  return ids;
 }
 
 /** The ids of the 256 byte tokens (`<0x0A>`), or undefined where one is missing: a byte fallback then falls short. */

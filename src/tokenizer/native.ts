@@ -4,7 +4,7 @@
 
 import { loadAddon } from "../native/addon.js";
 import { TokenizerError } from "../errors.js";
-import { byteTokensOf, type BpeVocabulary } from "./bpe.js";
+import type { BpeVocabulary } from "./bpe.js";
 import { concatBytes } from "./bytes.js";
 import type { EncodedDocuments, Encoder, JobOptions, TokenizerEngine, Trainer } from "./engine.js";
 import type { PatternName } from "./pretokenize.js";
@@ -38,7 +38,7 @@ export interface NativeTokenizer {
 }
 
 /** `Pattern` in native/tokenizer/pretokenize.h. */
-const patternCodes: Readonly<Record<PatternName, number>> = { gpt2: 0, cl100k: 1, qwen2: 2 };
+const patternCodes: Readonly<Record<PatternName, number>> = { gpt2: 0, cl100k: 1, qwen2: 2, smollm: 3 };
 
 /** The units in which encoding and counting tell their progress. */
 const bytesPerProgress = 65_536;
@@ -78,8 +78,8 @@ function flatten(tokens: readonly (Uint8Array | undefined)[]): FlatTokens {
 }
 
 function nativeEncoder(native: NativeTokenizer, vocabulary: BpeVocabulary, pattern: PatternName): Encoder {
-  const { tokens, merges, wholePieces } = vocabulary;
-  const encoder = native.createEncoder(byteTokensOf(tokens), merges, wholePieces, ...flatten(wholePieces ? tokens : []), patternCodes[pattern]);
+  const { byteTokens, merges, wholePieces } = vocabulary;
+  const encoder = native.createEncoder(byteTokens, merges, wholePieces !== undefined, ...flatten(wholePieces ?? []), patternCodes[pattern]);
   return {
     encode(text) {
       try {

@@ -4,7 +4,6 @@
  */
 
 import { noToken } from "./bpe.js";
-import { decodeUtf8 } from "./bytes.js";
 
 export interface PackedTexts extends Iterable<string> {
   readonly length: number;
@@ -13,9 +12,9 @@ export interface PackedTexts extends Iterable<string> {
   readonly starts: Float64Array;
   /** Bytes between the end of a text and the beginning of the next. */
   readonly gap: number;
+  /** One of them. Bytes that are no UTF-8 become U+FFFD. */
+  at(i: number): string;
 }
-
-export const textAt = ({ data, starts, gap }: PackedTexts, i: number): string => decodeUtf8(data.subarray(starts[i], starts[i + 1] - gap));
 
 /**
  * Left, right and result of each merge `left right`, up to the first that is not two tokens that make a third. A space may only begin the left one.

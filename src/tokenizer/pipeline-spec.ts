@@ -4,17 +4,18 @@
  */
 
 import type { AddedToken } from "./added-tokens.js";
+import { byteToken } from "./decoders.js";
 import { BpeModel, CachedModel, Lookup, WordwiseModel, type Model } from "./models.js";
 import { ScoreBpeModel } from "./score-bpe.js";
 import type { SentencePieceNormalization } from "./sp-normalizer.js";
 import type { DecoderStep, NormalizerStep, PostProcessorStep, PreTokenizerStep } from "./steps.js";
-import { idsOf } from "./tokenizer.js";
+import type { TokenNames } from "./token-names.js";
 import { UnigramModel } from "./unigram.js";
 
 /** Merges in the order in which they were learned. */
 export interface BpeSpec {
   readonly kind: "bpe";
-  readonly names: readonly (string | undefined)[];
+  readonly names: TokenNames;
   /** Left, right and result of each merge. */
   readonly merges: Uint32Array;
   readonly unkToken: string | undefined;
@@ -27,7 +28,7 @@ export interface BpeSpec {
 
 export interface UnigramSpec {
   readonly kind: "unigram";
-  readonly names: readonly (string | undefined)[];
+  readonly names: TokenNames;
   readonly scores: Float64Array;
   readonly unkId: number | undefined;
   readonly byteFallback: boolean;
@@ -36,7 +37,7 @@ export interface UnigramSpec {
 /** BPE by scores instead of merges. */
 export interface ScoreBpeSpec {
   readonly kind: "score-bpe";
-  readonly names: readonly (string | undefined)[];
+  readonly names: TokenNames;
   readonly scores: ArrayLike<number>;
   readonly unkId: number | undefined;
   readonly byteFallback: boolean;
@@ -69,23 +70,16 @@ export function lookupOf({ model, unreachable = [] }: PipelineSpec, added: reado
 export function buildModel(spec: PipelineSpec, added: readonly AddedToken[]): Model {
   const { model, sentencePiece } = spec;
   const lookup = lookupOf(spec, added);
-  const idOf = (name: string): number | undefined => {
-    const id = model.names.indexOf(name);
-    return id < 0 ? undefined : id;
-  };
-  const byteIds = (): (number | undefined)[] => {
-    const all = idsOf(model.names);
-    return Array.from({ length: 256 }, (_, byte) => all.get(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`));
-  };
+  const byteIds = (): (number | undefined)[] => Array.from({ length: 256 }, (_, byte) => model.names.idOf(byteToken(byte)));
   switch (model.kind) {
     case "bpe": {
       const { unkToken, merges, ...options } = model;
-      const bpe = new BpeModel(lookup, merges, { ...options, unkId: unkToken === undefined ? undefined : idOf(unkToken) });
+      const bpe = new BpeModel(lookup, merges, { ...options, unkId: unkToken === undefined ? undefined : model.names.idOf(unkToken) });
       const marksPosition = model.continuingSubwordPrefix !== "" || model.endOfWordSuffix !== "" || model.ignoreMerges;
       return wordwise(bpe, lookup, !marksPosition);
     }
     case "unigram": {
-      const { names, scores, unkId, byteFallback } = model;
+      const { scores, unkId, byteFallback } = model;
       const special = new Set([...(spec.unreachable ?? []), ...added.filter((token) => token.special).map(({ id }) => id)]);
       const isScored = (id: number): boolean => sentencePiece === undefined || !(special.has(id) || sentencePiece.userDefined.includes(id) || sentencePiece.unused.includes(id));
       return new CachedModel(
@@ -95,13 +89,13 @@ export function buildModel(spec: PipelineSpec, added: readonly AddedToken[]): Mo
           byteIds: byteFallback ? byteIds() : [],
           singlePrecision: sentencePiece !== undefined,
           userDefined: new Set(sentencePiece?.userDefined),
-          scoredIds: sentencePiece === undefined ? undefined : new Set([...names.keys()].filter(isScored)),
+          scoredIds: sentencePiece === undefined ? undefined : new Set(Array.from(scores.keys()).filter(isScored)),
         }),
       );
     }
     case "score-bpe": {
       const { names, scores, unkId, byteFallback, fuseUnk } = model;
-      const frozenAt = sentencePiece === undefined ? undefined : symbolFinder(sentencePiece.userDefined.map((id) => names[id] ?? ""));
+      const frozenAt = sentencePiece === undefined ? undefined : symbolFinder(sentencePiece.userDefined.map((id) => names.at(id) ?? ""));
       const bpe = new ScoreBpeModel(lookup, scores, { unkId, byteIds: byteFallback ? byteIds() : [], unused: new Set(sentencePiece?.unused), frozenAt, fuseUnk });
       return wordwise(bpe, lookup, frozenAt === undefined);
     }

@@ -43,7 +43,7 @@ export class PipelineTokenizer extends TokenizerBase {
     const normalize =
       sentencePiece === undefined
         ? compileNormalizer(normalizer)
-        : sentencePieceNormalizer(sentencePiece.normalization, { field: "normalizer" }, symbolFinder(sentencePiece.userDefined.map((id) => spec.model.names[id] ?? "")));
+        : sentencePieceNormalizer(sentencePiece.normalization, { field: "normalizer" }, symbolFinder(sentencePiece.userDefined.map((id) => spec.model.names.at(id) ?? "")));
     const surroundings = surroundingsOf(spec.postProcessor, (field, message) => {
       throw new TokenizerError({ field }, message, { code: "bad-tokenizer" });
     });
@@ -157,7 +157,7 @@ export class PipelineTokenizer extends TokenizerBase {
     const tokens: TokenText[] = [];
     for (const id of ids) {
       const added = this.added.byId.get(id);
-      const text = added === undefined ? (this.names[id] ?? this.unknownId(id)) : this.added.decodedText(added);
+      const text = added === undefined ? this.tokenText(id) : this.added.decodedText(added);
       if (!skipSpecialTokens || added?.special !== true) tokens.push({ text, added: added !== undefined });
     }
     return tokens;

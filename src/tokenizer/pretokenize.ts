@@ -12,17 +12,19 @@ import { letters, numbers, spaces } from "./unicode.generated.js";
  * - `gpt2`: the pattern of GPT-2 (Radford et al. 2019, encoder.py)
  * - `cl100k`: GPT-4's; Llama 3 has the same. Contractions in either case, three digits at most, newlines on their own
  * - `qwen2`: cl100k with one digit at a time
+ * - `smollm`: GPT-2's on either side of each digit, which is a piece of its own (`Digits` before it): SmolLM, StarCoder, Command R
  */
 export type PatternName = keyof typeof patterns;
 
 const cl100k = (digits: string): string =>
   String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|${digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
 
-/** The expressions as `tokenizer.json` writes them. */
+/** The expressions as `tokenizer.json` writes them; that of `smollm` does what the two steps of its files do. */
 export const patterns = {
   gpt2: String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
   cl100k: cl100k(String.raw`\p{N}{1,3}`),
   qwen2: cl100k(String.raw`\p{N}`),
+  smollm: String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+`,
 } as const;
 
 export const patternNames = Object.keys(patterns) as readonly PatternName[];

@@ -15,6 +15,7 @@ import type { PipelineSpec } from "./pipeline-spec.js";
 import { templateOf } from "./post-processor.js";
 import type { SentencePieceNormalization } from "./sp-normalizer.js";
 import type { DecoderStep, NormalizerStep, PreTokenizerStep } from "./steps.js";
+import { TokenNames } from "./token-names.js";
 import { readTokenizerFile, type BoundaryTokens } from "./tokenizer.js";
 
 /** Types of pieces; the same numbers as in GGUF. */
@@ -87,7 +88,7 @@ export function readSentencePiece(bytes: Uint8Array, { file, addBos = false, add
     ...asSteps(normalization, userDefined.length > 0),
     postProcessor: templateOf(surroundings, (id) => names[id]),
     decoder: sentencePieceDecoder(Number(normalization.addDummyPrefix || normalization.removeExtraWhitespaces), names[unkId]),
-    model: modelType === 1 ? { kind: "unigram", names, scores, unkId, byteFallback } : { kind: "score-bpe", names, scores, unkId, byteFallback, fuseUnk: true },
+    model: modelType === 1 ? { kind: "unigram", names: TokenNames.of(names), scores, unkId, byteFallback } : { kind: "score-bpe", names: TokenNames.of(names), scores, unkId, byteFallback, fuseUnk: true },
     unreachable: byteIds,
     sentencePiece: { normalization, userDefined, unused: idsOfType(pieceTypes.unused) },
   };

@@ -16,6 +16,7 @@ import { preTokenizers } from "./gguf-pre.js";
 import { PipelineTokenizer } from "./pipeline-tokenizer.js";
 import type { PatternName } from "./pretokenize.js";
 import type { PreTokenizerStep } from "./steps.js";
+import { TokenNames } from "./token-names.js";
 import { readTokenizerFile, type BoundaryTokens } from "./tokenizer.js";
 import { asByteLevelBpe, byteLevelDecoder, byteLevelSteps } from "./tokenizer-json.js";
 
@@ -72,7 +73,7 @@ export function readTiktoken(text: string, { file, pattern = "cl100k", specialTo
     preTokenizer,
     postProcessor: [],
     decoder: byteLevelDecoder,
-    model: { kind: "bpe", names, merges: Uint32Array.from(merges), unkToken: undefined, fuseUnk: false, byteFallback: false, ignoreMerges: true, continuingSubwordPrefix: "", endOfWordSuffix: "" },
+    model: { kind: "bpe", names: TokenNames.of(names), merges: Uint32Array.from(merges), unkToken: undefined, fuseUnk: false, byteFallback: false, ignoreMerges: true, continuingSubwordPrefix: "", endOfWordSuffix: "" },
   } as const;
   const fast = asByteLevelBpe(spec);
   return fast === undefined ? new PipelineTokenizer(spec, added, boundaries) : new BpeTokenizer(fast, added, { ...boundaries, engine });

@@ -16,7 +16,7 @@ import { surroundingsOf } from "./post-processor.js";
 import { patternNames, patterns, type PatternName } from "./pretokenize.js";
 import { mergesOf } from "./score-bpe.js";
 import { readSteps, writeSteps, type DecoderStep, type Fail, type NormalizerStep, type PostProcessorStep, type PreTokenizerStep } from "./steps.js";
-import { idsOf } from "./tokenizer.js";
+import { TokenNames } from "./token-names.js";
 
 /** Ids may leave gaps, but not so that a short file asks for much memory. */
 const maxIdFor = (entries: number): number => Math.min(maxTokenId, 4 * entries + 1024);
@@ -102,12 +102,12 @@ export interface TokenizerConfigJson {
 export type ParsedTokenizer =
   | { readonly kind: "bpe"; readonly model: BpeSpelled; readonly added: readonly AddedToken[] }
   | { readonly kind: "pipeline"; readonly spec: PipelineSpec; readonly added: readonly AddedToken[] }
-  | { readonly kind: "char"; readonly names: readonly (string | undefined)[]; readonly added: readonly AddedToken[] };
+  | { readonly kind: "char"; readonly names: TokenNames; readonly added: readonly AddedToken[] };
 
 /** A byte-level BPE with a well-known pattern as the file has it. */
 export interface BpeSpelled {
   /** The tokens by id, in the byte alphabet. */
-  readonly names: readonly (string | undefined)[];
+  readonly names: TokenNames;
   /** Left, right and result of each merge. */
   readonly merges: Uint32Array;
   readonly wholePieces: boolean;
@@ -134,9 +134,10 @@ export function parseTokenizerJson(json: unknown, file?: string): ParsedTokenize
     const parsed = check(charFile, json);
     const { Regex } = parsed.pre_tokenizer.pattern;
     if (Regex !== everyCharacter) fail("pre_tokenizer.pattern.Regex", `not supported: ${quote(Regex)}. A WordLevel model is read as characters.`);
-    const { names } = readVocabulary(parsed.model.vocab, parsed.added_tokens, fail);
+    const names = readVocabulary(parsed.model.vocab, parsed.added_tokens, fail);
     const isAdded = new Set(parsed.added_tokens.map((token) => token.id));
-    for (const [id, name] of names.entries()) {
+    for (let id = 0; id < names.length; id++) {
+      const name = names.at(id);
       if (name !== undefined && !isAdded.has(id) && [...name].length !== 1) fail("model.vocab", `the token ${quote(name)} is not one character.`);
     }
     return { kind: "char", names, added: parsed.added_tokens.map(toAddedToken) };
@@ -165,20 +166,21 @@ function readModel(model: Record<string, unknown>, added: readonly AddedJson[], 
     const { vocab, unk_id, byte_fallback } = check(unigramModel, model, "model");
     const { names, scores } = readPieces(vocab, fail);
     if (unk_id != null && unk_id >= names.length) fail("model.unk_id", `${unk_id} is outside the vocabulary of ${names.length}.`);
-    checkAdded(names, idsOf(names), added, fail);
-    return { kind: "unigram", names, scores, unkId: unk_id ?? undefined, byteFallback: byte_fallback };
+    const spelled = TokenNames.of(names);
+    checkAdded(spelled, names.length, added, fail);
+    return { kind: "unigram", names: spelled, scores, unkId: unk_id ?? undefined, byteFallback: byte_fallback };
   }
   if (type !== "BPE") fail("model.type", `${quote(type)} is not supported; BPE, Unigram and WordLevel are.`);
   const bpe = check(bpeModel, model, "model");
-  const { names, idOf } = readVocabulary(bpe.vocab, added, fail);
+  const names = readVocabulary(bpe.vocab, added, fail);
   const prefix = bpe.continuing_subword_prefix ?? "";
   const unkToken = bpe.unk_token ?? undefined;
-  if (unkToken !== undefined && !idOf.has(unkToken) && bpe.unk_token !== "") fail("model.unk_token", `${quote(unkToken)} is not in the vocabulary.`);
+  if (unkToken !== undefined && names.idOf(unkToken) === undefined && bpe.unk_token !== "") fail("model.unk_token", `${quote(unkToken)} is not in the vocabulary.`);
   return {
     kind: "bpe",
     names,
-    merges: readMerges(bpe.merges, prefix, idOf, fail),
-    unkToken: unkToken !== undefined && idOf.has(unkToken) ? unkToken : undefined,
+    merges: readMerges(bpe.merges, prefix, names, fail),
+    unkToken: unkToken !== undefined && names.idOf(unkToken) !== undefined ? unkToken : undefined,
     fuseUnk: bpe.fuse_unk,
     byteFallback: bpe.byte_fallback,
     ignoreMerges: bpe.ignore_merges,
@@ -205,7 +207,7 @@ function checkSteps(spec: PipelineSpec, added: readonly AddedToken[], fail: Fail
   const { before, after } = surroundingsOf(spec.postProcessor, fail);
   const ids = new Set(added.map(({ id }) => id));
   for (const id of [...before, ...after]) {
-    if (spec.model.names[id] === undefined && !ids.has(id)) fail("post_processor", `the id ${id} is not in the vocabulary.`);
+    if (spec.model.names.at(id) === undefined && !ids.has(id)) fail("post_processor", `the id ${id} is not in the vocabulary.`);
   }
   for (const step of spec.normalizer) {
     if (step.type !== "Precompiled" || step.precompiled_charsmap === null || step.precompiled_charsmap === "") continue;
@@ -223,8 +225,7 @@ export function asByteLevelBpe({ model, normalizer, preTokenizer, postProcessor,
   if (decoder.length !== 1 || decoder[0].type !== "ByteLevel" || normalizer.some(({ type }) => type === "ByteLevel")) return undefined;
   const pattern = patternOf(preTokenizer);
   if (pattern === undefined) return undefined;
-  const known = new Set(model.names);
-  if (!byteAlphabet.every((character) => known.has(character))) return undefined;
+  if (!byteAlphabet.every((character) => model.names.idOf(character) !== undefined)) return undefined;
   const { names, merges, ignoreMerges } = model;
   return { names, merges, wholePieces: ignoreMerges, pattern, normalizer, postProcessor };
 }
@@ -234,7 +235,8 @@ function patternOf(steps: readonly PreTokenizerStep[]): PatternName | undefined 
   if (last?.type !== "ByteLevel" || last.add_prefix_space || steps.length > 2) return undefined;
   if (steps.length === 1) return last.use_regex ? "gpt2" : undefined;
   const [step] = steps;
-  if (last.use_regex || step.type !== "Split" || step.behavior !== "Isolated" || step.invert || !("Regex" in step.pattern)) return undefined;
+  if (last.use_regex) return step.type === "Digits" && step.individual_digits ? "smollm" : undefined;
+  if (step.type !== "Split" || step.behavior !== "Isolated" || step.invert || !("Regex" in step.pattern)) return undefined;
   const { Regex } = step.pattern;
   return patternNames.find((name) => patterns[name] === Regex);
 }
@@ -246,11 +248,10 @@ function readVocabulary(
   vocab: Record<string, unknown>,
   addedTokens: readonly AddedJson[],
   fail: Fail,
-): { names: (string | undefined)[]; idOf: ReadonlyMap<string, number> } {
+): TokenNames {
   const entries = Object.entries(vocab);
   const limit = maxIdFor(entries.length + addedTokens.length);
   const names: (string | undefined)[] = [];
-  const idOf = new Map<string, number>();
   for (const [token, id] of entries) {
     const wrong = (message: string): never => fail(`model.vocab[${quote(token)}]`, message);
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0) return wrong(`the id must be a whole number, not ${quote(id)}.`);
@@ -258,22 +259,22 @@ function readVocabulary(
     while (names.length <= id) names.push(undefined);
     if (names[id] !== undefined) return wrong(`the id ${id} belongs to ${quote(names[id])} already.`);
     names[id] = token;
-    idOf.set(token, id);
   }
-  checkAdded(names, idOf, addedTokens, fail);
-  return { names, idOf };
+  const spelled = TokenNames.of(names);
+  checkAdded(spelled, entries.length, addedTokens, fail);
+  return spelled;
 }
 
 /** Added tokens may repeat a token of the model, never contradict one. */
-function checkAdded(names: readonly (string | undefined)[], idOf: ReadonlyMap<string, number>, addedTokens: readonly AddedJson[], fail: Fail): void {
-  const limit = maxIdFor(idOf.size + addedTokens.length);
+function checkAdded(names: TokenNames, count: number, addedTokens: readonly AddedJson[], fail: Fail): void {
+  const limit = maxIdFor(count + addedTokens.length);
   const seen = new Map<number | string, number>();
   for (const [i, { id, content }] of addedTokens.entries()) {
     const wrong = (message: string): never => fail(`added_tokens[${i}]`, message);
-    const known = idOf.get(content);
-    if (id > limit) wrong(`the id ${id} is out of all proportion to ${idOf.size} tokens.`);
+    const known = names.idOf(content);
+    if (id > limit) wrong(`the id ${id} is out of all proportion to ${count} tokens.`);
     if (known !== undefined && known !== id) wrong(`${quote(content)} is ${id} here and ${known} in the vocabulary.`);
-    if (known === undefined && names[id] !== undefined) wrong(`the id ${id} belongs to ${quote(names[id])} already.`);
+    if (known === undefined && names.at(id) !== undefined) wrong(`the id ${id} belongs to ${quote(names.at(id))} already.`);
     for (const key of [id, content]) {
       const other = seen.get(key);
       if (other !== undefined) wrong(`${quote(key)} stands in added_tokens[${other}] already.`);
@@ -282,7 +283,7 @@ function checkAdded(names: readonly (string | undefined)[], idOf: ReadonlyMap<st
   }
 }
 
-function readMerges(list: readonly unknown[], prefix: string, idOf: ReadonlyMap<string, number>, fail: Fail): Uint32Array {
+function readMerges(list: readonly unknown[], prefix: string, names: TokenNames, fail: Fail): Uint32Array {
   const merges = new Uint32Array(3 * list.length);
   for (const [i, merge] of list.entries()) {
     const wrong = (message: string): never => fail(`model.merges[${i}]`, message);
@@ -292,7 +293,7 @@ function readMerges(list: readonly unknown[], prefix: string, idOf: ReadonlyMap<
     const [left, right] = pair as unknown[];
     if (typeof left !== "string" || typeof right !== "string") return wrong(`must be two tokens, not ${quote(merge)}.`);
     let k = 3 * i;
-    for (const token of [left, right, left + (right.startsWith(prefix) ? right.slice(prefix.length) : right)]) merges[k++] = idOf.get(token) ?? wrong(`the token ${quote(token)} is not in the vocabulary.`);
+    for (const token of [left, right, left + (right.startsWith(prefix) ? right.slice(prefix.length) : right)]) merges[k++] = names.idOf(token) ?? wrong(`the token ${quote(token)} is not in the vocabulary.`);
   }
   return merges;
 }
@@ -305,9 +306,12 @@ function toAddedJson({ id, content, special, singleWord, lstrip, rstrip, normali
 }
 
 /** Tokens and their ids as an object that takes any key. */
-function toVocab(tokens: readonly (string | undefined)[]): Record<string, number> {
+function toVocab(names: TokenNames): Record<string, number> {
   const vocab = Object.create(null) as Record<string, number>;
-  for (const [id, token] of tokens.entries()) if (token !== undefined) vocab[token] = id;
+  for (let id = 0; id < names.length; id++) {
+    const name = names.at(id);
+    if (name !== undefined) vocab[name] = id;
+  }
   return vocab;
 }
 
@@ -320,11 +324,13 @@ const header = (addedTokens: readonly AddedToken[]) => ({
 
 const splitStep = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false }) as const;
 
+const digitsStep = { type: "Digits", individual_digits: true } as const;
+
 const byteLevelStep = (use_regex: boolean) => ({ type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex }) as const;
 
 /** The steps that cut text by a well-known pattern for a byte-level model. */
 export const byteLevelSteps = (pattern: PatternName): PreTokenizerStep[] =>
-  pattern === "gpt2" ? [byteLevelStep(true)] : [splitStep(patterns[pattern]), byteLevelStep(false)];
+  pattern === "gpt2" ? [byteLevelStep(true)] : pattern === "smollm" ? [digitsStep, byteLevelStep(true)] : [splitStep(patterns[pattern]), byteLevelStep(false)];
 
 export const byteLevelDecoder: readonly DecoderStep[] = [byteLevelStep(true)];
 
@@ -364,11 +370,11 @@ function writeModel(spec: PipelineSpec, addedTokens: readonly AddedToken[]): Rec
   }
   const isBpe = model.kind === "bpe";
   const merges = isBpe ? model.merges : mergesOf(lookupOf(spec, addedTokens), model.scores);
-  const text = (id: number): string => model.names[id] ?? "";
+  const text = (id: number): string => model.names.at(id) ?? "";
   return {
     type: "BPE",
     dropout: null,
-    unk_token: (isBpe ? model.unkToken : model.unkId === undefined ? undefined : model.names[model.unkId]) ?? null,
+    unk_token: (isBpe ? model.unkToken : model.unkId === undefined ? undefined : model.names.at(model.unkId)) ?? null,
     continuing_subword_prefix: (isBpe && model.continuingSubwordPrefix) || null,
     end_of_word_suffix: (isBpe && model.endOfWordSuffix) || null,
     fuse_unk: model.fuseUnk,
@@ -382,7 +388,7 @@ function writeModel(spec: PipelineSpec, addedTokens: readonly AddedToken[]): Rec
 /** Any one character, the newline too. */
 const everyCharacter = String.raw`[\s\S]`;
 
-export function writeCharJson(names: readonly (string | undefined)[], addedTokens: readonly AddedToken[]): TokenizerJson {
+export function writeCharJson(names: TokenNames, addedTokens: readonly AddedToken[]): TokenizerJson {
   return {
     ...header(addedTokens),
     normalizer: null,

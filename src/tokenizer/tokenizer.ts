@@ -15,6 +15,7 @@ import { concatBytes, decodeUtf8, encodeDocuments, encodeUtf8, escapeBytes, unes
 import type { EncodedDocuments, JobOptions } from "./engine.js";
 import { noSurroundings, type Surroundings } from "./post-processor.js";
 import { safeCut } from "./pretokenize.js";
+import type { TokenNames } from "./token-names.js";
 import type { TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.js";
 
 export interface EncodeOptions {
@@ -110,9 +111,8 @@ export abstract class TokenizerBase implements Tokenizer {
   readonly addsBos: boolean;
   readonly addsEos: boolean;
 
-  /** The spelling of every id; undefined where an id is not in use. */
-  protected readonly names: readonly (string | undefined)[];
-  private ids: ReadonlyMap<string, number> | undefined;
+  /** The spelling of every id, added tokens too. */
+  protected readonly names: TokenNames;
   private hash: string | undefined;
 
   /**
@@ -120,17 +120,12 @@ export abstract class TokenizerBase implements Tokenizer {
    * @param surroundings what the model wants around a text
    */
   protected constructor(
-    names: readonly (string | undefined)[],
+    names: TokenNames,
     protected readonly added: AddedTokens,
     { bosToken, eosToken, bosId, eosId }: BoundaryTokens,
     protected readonly surroundings: Surroundings = noSurroundings,
   ) {
-    const allNames = [...names];
-    for (const { id, content } of added.tokens) {
-      while (allNames.length < id) allNames.push(undefined);
-      allNames[id] = content;
-    }
-    this.names = allNames;
+    this.names = names.with(new Map(added.tokens.map(({ id, content }) => [id, content])));
     this.specialTokens = new Map(added.tokens.filter((token) => token.special).map((token) => [token.content, token.id]));
     // What a template puts around a text is as good as a name.
     const { before, after } = surroundings;
@@ -280,17 +275,17 @@ export abstract class TokenizerBase implements Tokenizer {
   }
 
   tokenBytes(id: number): Uint8Array {
-    const name = this.names[id] ?? this.unknownId(id);
+    const name = this.tokenText(id);
     return this.added.byId.has(id) ? encodeUtf8(name) : this.modelTokenBytes(name);
   }
 
   tokenText(id: number): string {
-    return this.names[id] ?? this.unknownId(id);
+    return this.names.at(id) ?? this.unknownId(id);
   }
 
   /** A token as `tokenizer.json` spells it; undefined where the id is not in use. */
   nameOf(id: number): string | undefined {
-    return this.names[id];
+    return this.names.at(id);
   }
 
   prepare(): void {
@@ -298,9 +293,7 @@ export abstract class TokenizerBase implements Tokenizer {
   }
 
   idOf(token: string): number | undefined {
-    // Only some callers ask, and a map of a large vocabulary takes a while.
-    this.ids ??= idsOf(this.names);
-    return this.ids.get(token);
+    return this.names.idOf(token);
   }
 
   protected unknownId(id: number): never {
@@ -329,21 +322,6 @@ export abstract class TokenizerBase implements Tokenizer {
     if (id === undefined) throw new TokenizerError({ field }, `${JSON.stringify(token)} is not in the vocabulary.`, { code: "bad-tokenizer" });
     return id;
   }
-}
-
-const knownIds = new WeakMap<readonly (string | undefined)[], ReadonlyMap<string, number>>();
-
-/** The ids of names that do not change any more; made once, since for a large vocabulary it is most of the time that loading takes. */
-export function idsOf(names: readonly (string | undefined)[]): ReadonlyMap<string, number> {
-  const known = knownIds.get(names);
-  if (known !== undefined) return known;
-  const ids = new Map<string, number>();
-  for (let id = 0; id < names.length; id++) {
-    const name = names[id];
-    if (name !== undefined) ids.set(name, id);
-  }
-  knownIds.set(names, ids);
-  return ids;
 }
 
 /** The same around every document. */

@@ -53,6 +53,7 @@ const lengthBytes = 8;
 /** Many strings as they lie in a file, each decoded when it is asked for. */
 export class GgufStrings implements Iterable<string> {
   readonly length: number;
+  readonly #buffer: SlicedBuffer;
   /** Bytes between two texts. */
   readonly gap = lengthBytes;
 
@@ -65,6 +66,7 @@ export class GgufStrings implements Iterable<string> {
     readonly starts: Float64Array,
   ) {
     this.length = starts.length - 1;
+    this.#buffer = Buffer.from(data.buffer, data.byteOffset, data.byteLength) as SlicedBuffer;
   }
 
   static from(strings: Iterable<string | Uint8Array>): GgufStrings {
@@ -91,12 +93,11 @@ export class GgufStrings implements Iterable<string> {
   /** One as a string; bytes that are no UTF-8 become U+FFFD. Throws RangeError where there is none. */
   at(i: number): string {
     this.#check(i);
-    return decoder(this.data).utf8Slice(this.starts[i], this.starts[i + 1] - this.gap);
+    return this.#buffer.utf8Slice(this.starts[i], this.starts[i + 1] - this.gap);
   }
 
   *[Symbol.iterator](): Iterator<string> {
-    const bytes = decoder(this.data);
-    for (let i = 0; i < this.length; i++) yield bytes.utf8Slice(this.starts[i], this.starts[i + 1] - this.gap);
+    for (let i = 0; i < this.length; i++) yield this.at(i);
   }
 
   toArray(): string[] {
@@ -109,9 +110,7 @@ export class GgufStrings implements Iterable<string> {
 }
 
 /** Node's Buffer decodes a short piece several times faster than TextDecoder. */
-function decoder(data: Uint8Array): Buffer & { utf8Slice(begin: number, end: number): string } {
-  return Buffer.from(data.buffer, data.byteOffset, data.byteLength) as ReturnType<typeof decoder>;
-}
+type SlicedBuffer = Buffer & { utf8Slice(begin: number, end: number): string };
 
 /** The values of a file by their keys, read with the type that is expected; each complaint names the file and the key. */
 export class GgufMetadata {
