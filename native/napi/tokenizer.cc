@@ -242,19 +242,19 @@ napi_value encodeDocuments(napi_env env, napi_callback_info info) {
 // Texts one behind another with `gap` bytes between: where each begins, and where one more would.
 std::vector<std::string_view> toTexts(napi_env env, napi_value bytesValue, napi_value startsValue, napi_value gapValue) {
   const Bytes bytes = toBytes(env, bytesValue);
-  const std::vector<double> starts = toVector<double>(env, startsValue);
-  const double gap = toInt32(env, gapValue);
+  const std::vector<uint32_t> starts = toVector<uint32_t>(env, startsValue);
+  const int64_t gap = toInt32(env, gapValue);
   std::vector<std::string_view> texts;
   texts.reserve(starts.size());
   for (size_t i = 0; i + 1 < starts.size(); i++) {
-    const double begin = starts[i], end = starts[i + 1] - gap;
-    if (!(begin >= 0 && begin <= end && end <= static_cast<double>(bytes.length))) throw std::runtime_error("text offsets run past the bytes");
+    const int64_t begin = starts[i], end = starts[i + 1] - gap;
+    if (begin > end || end > static_cast<int64_t>(bytes.length)) throw std::runtime_error("text offsets run past the bytes");
     texts.emplace_back(reinterpret_cast<const char*>(bytes.data) + static_cast<size_t>(begin), static_cast<size_t>(end - begin));
   }
   return texts;
 }
 
-// resolveMerges(mergeBytes, mergeStarts: Float64Array, mergeGap, tokenBytes, tokenStarts: Float64Array, tokenGap): Uint32Array
+// resolveMerges(mergeBytes, mergeStarts: Uint32Array, mergeGap, tokenBytes, tokenStarts: Uint32Array, tokenGap): Uint32Array
 napi_value resolveMerges(napi_env env, napi_callback_info info) {
   const Arguments<6> args(env, info);
   const auto merges = tokenizer::resolveMerges(toTexts(env, args[0], args[1], args[2]), toTexts(env, args[3], args[4], args[5]));

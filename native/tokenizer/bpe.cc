@@ -1,6 +1,7 @@
 #include "bpe.h"
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 
 namespace inkling::tokenizer {
@@ -44,8 +45,11 @@ void BpeModel::encodePiece(const uint8_t* piece, size_t length, MergeScratch& sc
       return;
     }
   }
-  for (size_t i = 0; !hasAllBytes_ && i < length; i++) {
-    if (byteTokens_[piece[i]] == noToken) throw std::runtime_error("the vocabulary has no token for byte " + std::to_string(piece[i]));
+  if (!hasAllBytes_) {
+    scratch.bytes.clear();
+    std::copy_if(piece, piece + length, std::back_inserter(scratch.bytes), [&](uint8_t byte) { return byteTokens_[byte] != noToken; });
+    piece = scratch.bytes.data();
+    length = scratch.bytes.size();
   }
   if (length <= shortPiece) encodeShort(piece, length, out);
   else encodeLong(piece, length, scratch, out);

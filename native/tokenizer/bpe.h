@@ -57,6 +57,7 @@ struct MergeScratch {
   };
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
+  std::vector<uint8_t> bytes;  // of a piece, without those that have no token
 };
 
 class BpeModel {
@@ -65,10 +66,9 @@ class BpeModel {
   // With `wholePieces`, a piece that is itself a token (tokens[id], empty where an id has none) is taken without merging, as Llama 3 does.
   BpeModel(const TokenId (&byteTokens)[256], std::vector<Merge> merges, bool wholePieces, const std::vector<std::string>& tokens);
 
-  // Appends the tokens of one piece. Linear in time for short pieces in practice, O(n log n) for any. Throws where a byte has no token.
+  // Appends the tokens of one piece. Linear in time for short pieces in practice, O(n log n) for any. A byte that has no token is left out, as Hugging Face
+  // and llama.cpp do: SmolLM's vocabulary lacks 21.
   void encodePiece(const uint8_t* piece, size_t length, MergeScratch& scratch, TokenBuffer& out) const;
-
-  TokenId byteToken(uint8_t byte) const { return byteTokens_[byte]; }
 
  private:
   static constexpr uint32_t noRank = 0xffffffff;

@@ -8,7 +8,7 @@
 import { CheckpointError, DeviceError } from "../errors.js";
 import type { Decoder } from "../model/index.js";
 import { rowBytes, type BlockFormat } from "../tensor/block-formats.js";
-import { QuantizedTensor, Tensor, launch, scope, type FloatDType, type Weight } from "../tensor/index.js";
+import { QuantizedTensor, Tensor, launch, scope, type FloatDType, type QuantizedSegment, type Weight } from "../tensor/index.js";
 import { isFileDType } from "./dtype.js";
 import { differences, type TensorPart, type TensorPlan } from "./families/index.js";
 import { broken } from "./file-bytes.js";
@@ -137,14 +137,28 @@ function blockFormatOf(dtype: StoredTensor["dtype"]): BlockFormat | undefined {
 }
 
 async function quantizedTensor({ parts }: TensorPlan, stored: readonly StoredTensor[], { device }: Decoder): Promise<QuantizedTensor> {
-  const segments = [];
-  for (const [i, tensor] of stored.entries()) {
-    const format = blockFormatOf(tensor.dtype)!;
-    const blocks = Tensor.empty([tensor.shape[0], rowBytes(format, tensor.shape[1])], "u8", device);
-    await tensor.readOnto(blocks, parts[i].rows);
-    segments.push({ format, blocks });
+  const formats = stored.map(({ dtype }) => blockFormatOf(dtype)!);
+  const segments: QuantizedSegment[] = [];
+  try {
+    for (let begin = 0, end = 0; begin < stored.length; begin = end) {
+      // Neighbours of one format are read into one tensor.
+      while (formats[end] === formats[begin]) end++;
+      const rows = stored.slice(begin, end).reduce((sum, { shape }) => sum + shape[0], 0);
+      const blocks = Tensor.empty([rows, rowBytes(formats[begin], stored[begin].shape[1])], "u8", device);
+      segments.push({ format: formats[begin], blocks });
+      let row = 0;
+      for (let i = begin; i < end; i++) {
+        const place = blocks.view([stored[i].shape[0], blocks.shape[1]], blocks.strides, row * blocks.shape[1]);
+        row += place.shape[0];
+        await stored[i].readOnto(place, parts[i].rows);
+        place.dispose();
+      }
+    }
+    return new QuantizedTensor(segments);
+  } catch (error) {
+    for (const { blocks } of segments) blocks.dispose();
+    throw error;
   }
-  return new QuantizedTensor(segments);
 }
 
 /** True where its values went through JavaScript's memory. */

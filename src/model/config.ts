@@ -103,7 +103,7 @@ export type ModelConfig = Omit<Complete<z.output<typeof schema>>, "ropeScaling">
 
 /** Completes and checks a configuration. Throws ConfigError, which names the field, for one that cannot be built. */
 export function modelConfig(options: ModelOptions): ModelConfig {
-  const parsed = schema.safeParse(options);
+  const parsed = schema.safeParse(options, { jitless: true });
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const field = issue.code === "unrecognized_keys" && issue.path.length === 0 ? issue.keys[0] : issue.path.join(".");

@@ -53,7 +53,8 @@ export abstract class Module {
 
   #visit(use: (path: string, value: Weight, set: (weight: Weight) => void) => void): void {
     const visit = (holder: object, path: string): void => {
-      for (const [field, value] of Object.entries(holder) as [string, unknown][]) {
+      for (const field of Object.keys(holder)) {
+        const value = (holder as Record<string, unknown>)[field];
         const at = path === "" ? field : `${path}.${field}`;
         if (value instanceof Tensor || value instanceof QuantizedTensor) use(at, value, (weight) => Object.assign(holder, { [field]: weight }));
         else if (Array.isArray(value) || value instanceof Module) visit(value, at);

@@ -1,7 +1,7 @@
 /**
  * @file A quantised weight: a matrix [out, in] whose rows lie in blocks of a few bits a number (`block-formats.ts`) and are multiplied as they
  * are. Its rows come in segments, each with a format of its own, because a model
- * fuses matrices (q, k and v, say) that a file may quantise differently; neighbours of one format become one.
+ * fuses matrices (q, k and v, say) that a file may quantise differently.
  *
  * On the device the bytes lie interleaved by panels of 16 rows, as the kernels read them fastest; `rows()` gives them back as they were. A quantised weight is not trained: gradients pass through it to what it multiplies, and not to it.
  */
@@ -35,7 +35,7 @@ export class QuantizedTensor {
 
   /**
    * Takes the segments' tensors over, with blocks as GGUF has them, and rearranges them in place. Throws ShapeError when they do not have rows of
-   * the same length.
+   * the same length, or two neighbours are of one format and so should be one.
    */
   constructor(segments: readonly QuantizedSegment[]) {
     const widths = segments.map(({ format, blocks }) => {
@@ -48,8 +48,11 @@ export class QuantizedTensor {
     if (segments.length === 0 || widths.some((width) => width !== widths[0])) {
       throw new ShapeError("QuantizedTensor", widths.map((width, i) => [segments[i].blocks.shape[0], width]), "The segments' rows must have the same length.");
     }
+    if (segments.some(({ format }, i) => format === segments[i - 1]?.format)) {
+      throw new ShapeError("QuantizedTensor", segments.map(({ blocks }) => blocks.shape), "Neighbours of one format are one segment.");
+    }
     this.shape = [segments.reduce((rows, { blocks }) => rows + blocks.shape[0], 0), widths[0]];
-    this.segments = joined(segments).map(({ format, blocks }) => {
+    this.segments = segments.map(({ format, blocks }) => {
       launch("interleave", { w: blocks }, { format, inverse: 0 });
       return { format, blocks: keep(blocks) };
     });
@@ -148,27 +151,4 @@ export class QuantizedTensor {
   toString(): string {
     return `QuantizedTensor(${this.format} [${this.shape.join(", ")}] on ${this.device.name})`;
   }
-}
-
-/** The segments with neighbours of one format in one tensor. */
-function joined(segments: readonly QuantizedSegment[]): QuantizedSegment[] {
-  const groups: { format: BlockFormat; parts: Tensor[] }[] = [];
-  for (const { format, blocks } of segments) {
-    const last = groups.at(-1);
-    if (last?.format === format) last.parts.push(blocks);
-    else groups.push({ format, parts: [blocks] });
-  }
-  return groups.map(({ format, parts }) => {
-    if (parts.length === 1) return { format, blocks: parts[0] };
-    const [{ shape, device }] = parts;
-    const blocks = Tensor.empty([parts.reduce((rows, part) => rows + part.shape[0], 0), shape[1]], "u8", device);
-    let row = 0;
-    for (const part of parts) {
-      const place = blocks.view(part.shape, blocks.strides, row * shape[1]);
-      launch("copy", { x: part, y: place }, {});
-      row += part.shape[0];
-      for (const done of [place, part]) done.dispose();
-    }
-    return { format, blocks };
-  });
 }

@@ -6,7 +6,6 @@
  * of several equal ones the leftmost.
  */
 
-import { TokenizerError } from "../errors.js";
 import { Heap } from "./heap.js";
 
 /** What training learns. */
@@ -121,15 +120,11 @@ export class BpeMerger {
     for (const [id, bytes] of wholePieces.entries()) if (bytes !== undefined) this.whole.set(latin1(bytes), id);
   }
 
-  /** The tokens of one piece. O(n log n). Throws TokenizerError `unknown-byte` where a byte has no token. */
+  /** The tokens of one piece. O(n log n). A byte that has no token is left out, as Hugging Face and llama.cpp do. */
   encodePiece(piece: Uint8Array): number[] {
     const whole = this.whole.get(latin1(piece));
     if (whole !== undefined) return [whole];
-    const ids = Array.from(piece, (byte) => {
-      if (this.byteTokens[byte] === noToken) throw new TokenizerError({}, `the vocabulary has no token for byte ${byte}.`, { code: "unknown-byte" });
-      return this.byteTokens[byte];
-    });
-    return this.merges.apply(ids);
+    return this.merges.apply(Array.from(piece, (byte) => this.byteTokens[byte]).filter((id) => id !== noToken));
   }
 }
 

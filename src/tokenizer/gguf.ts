@@ -45,7 +45,7 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
   const tokens = metadata.strings(`${prefix}tokens`);
   const count = tokens.length;
   if (count === 0 || count > maxTokenId) fail("tokens", `${count} tokens are none or too many.`);
-  const names = TokenNames.packed(tokens).with(namesOfEmpty(tokens));
+  const names = TokenNames.packed(tokens);
   const nameOf = (id: number): string => names.at(id) ?? "";
   const list = (key: string): ArrayLike<number> | undefined => {
     if (!metadata.has(prefix + key)) return undefined;
@@ -127,13 +127,6 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata, options: EngineOp
     sentencePiece: { normalization, userDefined, unused: [] },
   };
   return new PipelineTokenizer(spec, added.filter(({ special }) => special), { bosId, eosId });
-}
-
-/** A token of no letters gets a name, so that no two have one. */
-function namesOfEmpty({ starts, gap, length }: PackedTexts): Map<number, string> {
-  const names = new Map<number, string>();
-  for (let id = 0; id < length; id++) if (starts[id + 1] - gap === starts[id]) names.set(id, `[EMPTY_${id}]`);
-  return names;
 }
 
 type Fail = (key: string, message: string) => never;

@@ -3,7 +3,6 @@
  */
 
 import { loadAddon } from "../native/addon.js";
-import { TokenizerError } from "../errors.js";
 import type { BpeVocabulary } from "./bpe.js";
 import { concatBytes } from "./bytes.js";
 import type { EncodedDocuments, Encoder, JobOptions, TokenizerEngine, Trainer } from "./engine.js";
@@ -31,7 +30,7 @@ export interface NativeTokenizer {
     width: 2 | 4,
     control: Int32Array,
   ): Promise<{ tokens: ArrayBuffer; ends: Float64Array }>;
-  resolveMerges(merges: Uint8Array, mergeStarts: Float64Array, mergeGap: number, tokens: Uint8Array, tokenStarts: Float64Array, tokenGap: number): Uint32Array;
+  resolveMerges(merges: Uint8Array, mergeStarts: Uint32Array, mergeGap: number, tokens: Uint8Array, tokenStarts: Uint32Array, tokenGap: number): Uint32Array;
   createCounter(pattern: number): NativeCounter;
   feed(counter: NativeCounter, documents: readonly Uint8Array[], threads: number, control: Int32Array): Promise<void>;
   train(counter: NativeCounter, ...rest: [...tokens: FlatTokens, vocabSize: number, minFrequency: number, control: Int32Array]): Promise<Uint32Array>;
@@ -57,18 +56,11 @@ async function run<T>({ signal, onProgress }: JobOptions, unit: number, start: (
     return result;
   } catch (error) {
     signal?.throwIfAborted();
-    throw asTokenizerError(error);
+    throw error;
   } finally {
     clearInterval(timer);
     signal?.removeEventListener("abort", cancel);
   }
-}
-
-/** All that the native side throws on its own is a byte without a token. */
-function asTokenizerError(error: unknown): unknown {
-  return error instanceof Error && error.message.startsWith("the vocabulary has no token for byte")
-    ? new TokenizerError({}, `${error.message}.`, { code: "unknown-byte", cause: error })
-    : error;
 }
 
 function flatten(tokens: readonly (Uint8Array | undefined)[]): FlatTokens {
@@ -81,13 +73,7 @@ function nativeEncoder(native: NativeTokenizer, vocabulary: BpeVocabulary, patte
   const { byteTokens, merges, wholePieces } = vocabulary;
   const encoder = native.createEncoder(byteTokens, merges, wholePieces !== undefined, ...flatten(wholePieces ?? []), patternCodes[pattern]);
   return {
-    encode(text) {
-      try {
-        return native.encode(encoder, text);
-      } catch (error) {
-        throw asTokenizerError(error);
-      }
-    },
+    encode: (text) => native.encode(encoder, text),
     async encodeDocuments(documents, width, job): Promise<EncodedDocuments> {
       const { tokens, ends } = await run(job, bytesPerProgress, (control) => native.encodeDocuments(encoder, documents, job.threads, width, control));
       return { tokens: width === 2 ? new Uint16Array(tokens) : new Uint32Array(tokens), ends };

@@ -9,7 +9,7 @@ export interface PackedTexts extends Iterable<string> {
   readonly length: number;
   readonly data: Uint8Array;
   /** Where in `data` each text begins, and, last, where one more would. */
-  readonly starts: Float64Array;
+  readonly starts: Uint32Array;
   /** Bytes between the end of a text and the beginning of the next. */
   readonly gap: number;
   /** One of them. Bytes that are no UTF-8 become U+FFFD. */

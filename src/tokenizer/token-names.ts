@@ -24,12 +24,13 @@ export class TokenNames implements Iterable<Name> {
     return new TokenNames(names.length, (id) => names[id], (id) => names[id]?.length === 1);
   }
 
+  /** A token of no letters is `[EMPTY_id]`, so that no two have one name. */
   static packed(texts: PackedTexts): TokenNames {
     const { data, starts, gap, length } = texts;
-    return new TokenNames(length, (id) => texts.at(id), (id) => {
+    return new TokenNames(length, (id) => texts.at(id) || `[EMPTY_${id}]`, (id) => {
       // One, two or three bytes, and the first says how many a character has.
-      const [start, bytes] = [starts[id], starts[id + 1] - gap - starts[id]];
-      return bytes > 0 && bytes === (data[start] < 0x80 ? 1 : data[start] < 0xe0 ? 2 : 3);
+      const bytes = starts[id + 1] - gap - starts[id];
+      return bytes > 0 && bytes <= 3 && bytes === (data[starts[id]] < 0x80 ? 1 : data[starts[id]] < 0xe0 ? 2 : 3);
     });
   }
 

@@ -219,13 +219,14 @@ function checkSteps(spec: PipelineSpec, added: readonly AddedToken[], fail: Fail
   }
 }
 
-/** A byte-level BPE that the native engine can run: every byte has a token, and the pattern is one it knows. */
+/** A byte-level BPE that the native engine can run: the pattern is one it knows, and nothing is unknown. */
 export function asByteLevelBpe({ model, normalizer, preTokenizer, postProcessor, decoder }: PipelineSpec): BpeSpelled | undefined {
   if (model.kind !== "bpe" || model.byteFallback || model.continuingSubwordPrefix !== "" || model.endOfWordSuffix !== "") return undefined;
   if (decoder.length !== 1 || decoder[0].type !== "ByteLevel" || normalizer.some(({ type }) => type === "ByteLevel")) return undefined;
   const pattern = patternOf(preTokenizer);
   if (pattern === undefined) return undefined;
-  if (!byteAlphabet.every((character) => model.names.idOf(character) !== undefined)) return undefined;
+  // A byte that has no token is left out; it becomes the unknown token where there is one.
+  if (model.unkToken !== undefined && !byteAlphabet.every((character) => model.names.idOf(character) !== undefined)) return undefined;
   const { names, merges, ignoreMerges } = model;
   return { names, merges, wholePieces: ignoreMerges, pattern, normalizer, postProcessor };
 }

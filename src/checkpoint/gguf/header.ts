@@ -30,6 +30,8 @@ const maxNesting = 4;
 /** Items of arrays in arrays: nothing that exists has more than a few. */
 const maxNestedArrays = 65_536;
 const maxNameBytes = 65_535;
+/** Of an array of texts: where each begins is kept in 32 bits. */
+const maxTextBytes = 2 ** 32 - 8;
 const maxAlignment = 2 ** 20;
 
 /** A tensor's entry. */
@@ -280,7 +282,7 @@ class Cursor {
 
   strings(count: number, field: string): GgufStrings {
     const begin = this.position;
-    const starts = new Float64Array(count + 1);
+    const starts = new Uint32Array(count + 1);
     const [view, known] = [this.#view, this.data.length];
     let at = begin;
     for (let i = 0; i < count; i++) {
@@ -292,6 +294,7 @@ class Cursor {
       at += 8 + low;
     }
     starts[count] = at + 8 - begin;
+    if (at - begin >= maxTextBytes) throw this.broken(`${at - begin} bytes of texts are more than any model has.`, field, begin);
     this.position = at;
     return new GgufStrings(this.data.subarray(begin, at), starts);
   }

@@ -63,7 +63,7 @@ export class GgufStrings implements Iterable<string> {
    */
   constructor(
     readonly data: Uint8Array,
-    readonly starts: Float64Array,
+    readonly starts: Uint32Array,
   ) {
     this.length = starts.length - 1;
     this.#buffer = Buffer.from(data.buffer, data.byteOffset, data.byteLength) as SlicedBuffer;
@@ -72,7 +72,7 @@ export class GgufStrings implements Iterable<string> {
   static from(strings: Iterable<string | Uint8Array>): GgufStrings {
     const encoder = new TextEncoder();
     const texts = Array.from(strings, (text) => (typeof text === "string" ? encoder.encode(text) : text));
-    const starts = new Float64Array(texts.length + 1);
+    const starts = new Uint32Array(texts.length + 1);
     starts[0] = lengthBytes;
     texts.forEach((text, i) => (starts[i + 1] = starts[i] + text.length + lengthBytes));
     const data = new Uint8Array(starts[texts.length] - lengthBytes);

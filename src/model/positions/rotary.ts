@@ -15,7 +15,7 @@ import { Module } from "../module.js";
 import { ropeFrequencies, ropeRegime, type RopeScaling } from "./rope-scaling.js";
 
 /** Positions in the tables from the beginning: most texts are no longer. */
-const firstPositions = 1024;
+const firstPositions = 512;
 
 export class Rotary extends Module {
   /** [regimes * positions, width / 2] each. */
