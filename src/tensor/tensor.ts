@@ -31,7 +31,7 @@ export class Storage {
   #buffer: BufferId | undefined;
   #freed = false;
   /** How the contents of a version are made again. */
-  #remake: { readonly version: number; readonly fill: () => void } | undefined;
+  #remake: { version: number; readonly fill: () => void } | undefined;
   /** Whether the contents wait to be made again. */
   resting = false;
 
@@ -66,6 +66,11 @@ export class Storage {
   /** Says how what is here now can be made again: `fill` launches the kernels that write it, on this storage. Without one it no longer can. */
   makeableBy(fill: (() => void) | undefined): void {
     this.#remake = fill && { version: this.version, fill };
+  }
+
+  /** The contents have changed, and are made again as before. */
+  staysMakeable(): void {
+    if (this.#remake !== undefined) this.#remake.version = this.version;
   }
 
   /** Gives the buffer up until somebody asks for it, if the contents can be made again. */

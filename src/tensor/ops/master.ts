@@ -79,8 +79,10 @@ export function updateMaster(weight: Tensor, update: (master: Master) => void): 
     return;
   }
   update(splitMaster(weight));
-  weight.shadow.version = ++weight.storage.version;
-  restInHalves(weight);
+  const { storage, shadow } = weight;
+  shadow.version = ++storage.version;
+  storage.staysMakeable();
+  storage.rest();
 }
 
 /** Puts a weight together again for good, with its copy beside it: its training is over. */

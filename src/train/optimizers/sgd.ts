@@ -28,7 +28,7 @@ export class Sgd implements Optimizer {
       if (w.grad === undefined) continue;
       const [gradient, m] = [w.grad, this.#m.get(`momentum.${name}`)];
       const attributes = { rate, momentum, nesterov: nesterov ? 1 : 0, weightDecay: w.rank > 1 ? weightDecay : 0 };
-      updateMaster(w, (master) => launch("sgd", { ...master, gradient, m, gradScale }, attributes));
+      updateMaster(w, ({ w: weight, shadow, remainder }) => launch("sgd", { w: weight, shadow, remainder, gradient, m, gradScale }, attributes));
     }
   }
 
