@@ -46,9 +46,10 @@ std::vector<T> toVector(napi_env env, napi_value value) {
 }
 
 // Byte strings one after another, and where each ends.
-std::vector<std::string> toStrings(napi_env env, napi_value bytesValue, napi_value endsValue) {
+// In JavaScript's memory.
+std::vector<std::string_view> toStrings(napi_env env, napi_value bytesValue, napi_value endsValue) {
   const Bytes bytes = toBytes(env, bytesValue);
-  std::vector<std::string> result;
+  std::vector<std::string_view> result;
   size_t begin = 0;
   for (const uint32_t end : toVector<uint32_t>(env, endsValue)) {
     if (end < begin || end > bytes.length) throw std::runtime_error("token offsets run past the bytes");
@@ -152,9 +153,9 @@ napi_value toTypedArray(napi_env env, napi_typedarray_type type, const T* data, 
   return result;
 }
 
-// createEncoder(byteTokens, merges, wholePieces, tokenBytes, tokenEnds, pattern)
+// createEncoder(byteTokens, merges, wholePieceBytes, wholePieceEnds, pattern)
 napi_value createEncoder(napi_env env, napi_callback_info info) {
-  const Arguments<6> args(env, info);
+  const Arguments<5> args(env, info);
   const auto bytes = toVector<TokenId>(env, args[0]);
   const auto words = toVector<uint32_t>(env, args[1]);
   if (bytes.size() != 256 || words.size() % 3 != 0) throw std::runtime_error("256 byte tokens and three numbers a merge");
@@ -163,9 +164,7 @@ napi_value createEncoder(napi_env env, napi_callback_info info) {
   std::vector<Merge> merges;
   merges.reserve(words.size() / 3);
   for (size_t i = 0; i < words.size(); i += 3) merges.push_back({words[i], words[i + 1], words[i + 2]});
-  const bool wholePieces = toBool(env, args[2]);
-  BpeModel model(byteTokens, std::move(merges), wholePieces, wholePieces ? toStrings(env, args[3], args[4]) : std::vector<std::string>());
-  return wrap(env, std::make_shared<Encoder>(std::move(model), toPattern(env, args[5])));
+  return wrap(env, std::make_shared<Encoder>(BpeModel(byteTokens, merges, toStrings(env, args[2], args[3])), toPattern(env, args[4])));
 }
 
 // encode(encoder, text: string | Uint8Array): Int32Array
@@ -309,8 +308,9 @@ class TrainJob : public Job {
 // train(counter, initialBytes, initialEnds, vocabSize, minFrequency, control): Promise<Uint32Array> (left, right, result of each merge)
 napi_value train(napi_env env, napi_callback_info info) {
   const Arguments<6> args(env, info);
+  const auto initial = toStrings(env, args[1], args[2]);
   const TrainingOptions options{static_cast<size_t>(toInt64(env, args[3])), static_cast<uint64_t>(toInt64(env, args[4]))};
-  return Job::start(env, std::make_unique<TrainJob>(unwrap<PieceCounter>(env, args[0]), toStrings(env, args[1], args[2]), options, toControl(env, args[5])), {args[5]});
+  return Job::start(env, std::make_unique<TrainJob>(unwrap<PieceCounter>(env, args[0]), std::vector<std::string>(initial.begin(), initial.end()), options, toControl(env, args[5])), {args[5]});
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ namespace inkling::tokenizer {
 // Bits of an index of slots, at most half of which `merges` fill.
 static int slotBits(size_t merges) { return std::max<int>(4, std::bit_width(merges * 2)); }
 
-BpeModel::BpeModel(const TokenId (&byteTokens)[256], std::vector<Merge> merges, bool wholePieces, const std::vector<std::string>& tokens)
+BpeModel::BpeModel(const TokenId (&byteTokens)[256], const std::vector<Merge>& merges, const std::vector<std::string_view>& wholePieces)
     : slots_(size_t{1} << slotBits(merges.size())), filter_((size_t{8} << slotBits(merges.size())) / 64) {
   std::copy(std::begin(byteTokens), std::end(byteTokens), byteTokens_);
   hasAllBytes_ = std::find(std::begin(byteTokens), std::end(byteTokens), noToken) == std::end(byteTokens);
@@ -30,17 +30,20 @@ BpeModel::BpeModel(const TokenId (&byteTokens)[256], std::vector<Merge> merges, 
   for (int first = 0; first < 128; first++) {
     for (int second = 0; second < 128; second++) asciiMerges_.push_back(mergeOf(byteTokens_[first], byteTokens_[second]));
   }
-  if (!wholePieces) return;
-  for (TokenId id = 0; id < tokens.size(); id++) {
-    if (!tokens[id].empty()) wholePieces_.emplace(tokens[id], id);
+  for (const std::string_view piece : wholePieces) wholeBytes_.insert(wholeBytes_.end(), piece.begin(), piece.end());
+  std::vector<std::string_view> own;
+  own.reserve(wholePieces.size());
+  for (const char* at = wholeBytes_.data(); const std::string_view piece : wholePieces) {
+    own.emplace_back(at, piece.size());
+    at += piece.size();
   }
+  if (!own.empty()) wholePieces_ = TokenIds(std::move(own));
 }
 
 void BpeModel::encodePiece(const uint8_t* piece, size_t length, MergeScratch& scratch, TokenBuffer& out) const {
   if (!wholePieces_.empty()) {
-    const auto whole = wholePieces_.find(std::string(reinterpret_cast<const char*>(piece), length));
-    if (whole != wholePieces_.end()) {
-      *out.room(1) = whole->second;
+    if (const TokenId whole = wholePieces_[{reinterpret_cast<const char*>(piece), length}]; whole != noToken) {
+      *out.room(1) = whole;
       out.advance(1);
       return;
     }

@@ -4,17 +4,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
-#include <unordered_map>
+#include <string_view>
 #include <vector>
 
 #include "bytes.h"
 #include "large_pages.h"
+#include "token_ids.h"
 
 namespace inkling::tokenizer {
-
-using TokenId = uint32_t;
-constexpr TokenId noToken = 0xffffffff;
 
 // Ids fit 24 bits, so that the piece cache packs five into two words.
 constexpr TokenId maxTokenId = (1u << 24) - 1;
@@ -63,8 +60,8 @@ struct MergeScratch {
 class BpeModel {
  public:
   // `byteTokens[b]` is the token of byte b, or noToken. `merges` stand in the order in which they were learned; every id is at most maxTokenId.
-  // With `wholePieces`, a piece that is itself a token (tokens[id], empty where an id has none) is taken without merging, as Llama 3 does.
-  BpeModel(const TokenId (&byteTokens)[256], std::vector<Merge> merges, bool wholePieces, const std::vector<std::string>& tokens);
+  // A piece that is itself one of `wholePieces` (by id; empty where an id has none) is taken without merging, as Llama 3 does.
+  BpeModel(const TokenId (&byteTokens)[256], const std::vector<Merge>& merges, const std::vector<std::string_view>& wholePieces);
 
   // Appends the tokens of one piece. Linear in time for short pieces in practice, O(n log n) for any. A byte that has no token is left out, as Hugging Face
   // and llama.cpp do: SmolLM's vocabulary lacks 21.
@@ -104,7 +101,8 @@ class BpeModel {
   std::vector<Result> asciiMerges_;
   int shift_, filterShift_;
   size_t mask_;
-  std::unordered_map<std::string, TokenId> wholePieces_;
+  std::vector<char> wholeBytes_;
+  TokenIds wholePieces_;
 };
 
 }  // namespace inkling::tokenizer

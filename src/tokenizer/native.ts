@@ -21,7 +21,7 @@ type FlatTokens = [bytes: Uint8Array, ends: Uint32Array];
  * progress.
  */
 export interface NativeTokenizer {
-  createEncoder(byteTokens: Int32Array, merges: Uint32Array, wholePieces: boolean, ...rest: [...tokens: FlatTokens, pattern: number]): NativeEncoder;
+  createEncoder(byteTokens: Int32Array, merges: Uint32Array, ...rest: [...wholePieces: FlatTokens, pattern: number]): NativeEncoder;
   encode(encoder: NativeEncoder, text: string | Uint8Array): Int32Array;
   encodeDocuments(
     encoder: NativeEncoder,
@@ -70,8 +70,8 @@ function flatten(tokens: readonly (Uint8Array | undefined)[]): FlatTokens {
 }
 
 function nativeEncoder(native: NativeTokenizer, vocabulary: BpeVocabulary, pattern: PatternName): Encoder {
-  const { byteTokens, merges, wholePieces } = vocabulary;
-  const encoder = native.createEncoder(byteTokens, merges, wholePieces !== undefined, ...flatten(wholePieces ?? []), patternCodes[pattern]);
+  const { byteTokens, merges, wholePieces = [] } = vocabulary;
+  const encoder = native.createEncoder(byteTokens, merges, ...flatten(wholePieces), patternCodes[pattern]);
   return {
     encode: (text) => native.encode(encoder, text),
     async encodeDocuments(documents, width, job): Promise<EncodedDocuments> {
