@@ -23,18 +23,22 @@ void paint(const CodePointRange (&ranges)[N], int& cursor, uint32_t base, CharCl
 }  // namespace
 
 CodePointClasses::CodePointClasses() {
+  int uniform[] = {-1, -1, -1, -1};  // the block that is all of a class
   int blocks = 0, letterCursor = 0, numberCursor = 0, spaceCursor = 0;
   for (uint32_t index = 0; index < (0x110000 >> 7); index++) {
     CharClass block[128] = {};
     paint(letters, letterCursor, index << 7, CharClass::letter, block);
     paint(numbers, numberCursor, index << 7, CharClass::number, block);
     paint(spaces, spaceCursor, index << 7, CharClass::space, block);
-    // Newest first: the neighbour is the likeliest twin. Unicode 16.0 has 208 kinds of block (a test goes through every code point).
-    int same = blocks - 1;
-    while (same >= 0 && std::memcmp(blocks_[same], block, sizeof block) != 0) same--;
+    // Nearly all are of one class throughout; to look for the twin of each would take milliseconds. Unicode 16.0 has 208 kinds of block (a test goes
+    // through every code point).
+    const bool isUniform = std::memcmp(block, block + 1, sizeof block - 1) == 0;
+    int same = isUniform ? uniform[static_cast<int>(block[0])] : blocks - 1;
+    while (!isUniform && same >= 0 && std::memcmp(blocks_[same], block, sizeof block) != 0) same--;
     if (same < 0 && blocks < maxBlocks) {
       same = blocks++;
       std::memcpy(blocks_[same], block, sizeof block);
+      if (isUniform) uniform[static_cast<int>(block[0])] = same;
     }
     blockOf_[index] = static_cast<uint8_t>(same);
   }
