@@ -2,8 +2,11 @@
 // start from single bytes and, as long as some neighbours are a known merge, apply the earliest learned one, leftmost first.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -27,19 +30,37 @@ class TokenBuffer {
  public:
   static constexpr size_t slack = 16;
 
+  TokenBuffer() = default;
+  TokenBuffer(TokenBuffer&& other) noexcept { *this = std::move(other); }
+  TokenBuffer& operator=(TokenBuffer&& other) noexcept {
+    std::swap(tokens_, other.tokens_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+    return *this;
+  }
+
   size_t size() const { return size_; }
-  const TokenId* data() const { return tokens_.data(); }
+  const TokenId* data() const { return tokens_.get(); }
   // At least `count` places, and the slack after them.
   TokenId* room(size_t count) {
-    if (tokens_.size() < size_ + count + slack) tokens_.resize((size_ + count + slack) * 3 / 2);
-    return tokens_.data() + size_;
+    if (capacity_ < size_ + count + slack) grow(size_ + count + slack);
+    return tokens_.get() + size_;
   }
   void advance(size_t count) { size_ += count; }
   void clear() { size_ = 0; }
 
  private:
-  std::vector<TokenId> tokens_;
-  size_t size_ = 0;
+  void grow(size_t least) {
+    const size_t capacity = std::max<size_t>(least * 3 / 2, 1024);
+    void* const larger = std::realloc(tokens_.get(), capacity * sizeof(TokenId));
+    if (!larger) throw std::bad_alloc();
+    (void)tokens_.release();
+    tokens_.reset(static_cast<TokenId*>(larger));
+    capacity_ = capacity;
+  }
+
+  std::unique_ptr<TokenId[], Free> tokens_;
+  size_t size_ = 0, capacity_ = 0;
 };
 
 struct MergeScratch {

@@ -25,7 +25,21 @@ class Encoder::Lease {
   std::unique_ptr<Worker> worker_;
 };
 
+PieceCache<2>* Encoder::piecesFor(size_t bytes) {
+  constexpr size_t enough = 1 << 16;
+  PieceCache<2>* const made = pieces_.load(std::memory_order_acquire);
+  if (made != nullptr || (bytesSeen_ += bytes) < enough) return made;
+  const std::lock_guard lock(lock_);
+  if (!ownPieces_) {
+    ownPieces_ = std::make_unique<PieceCache<2>>(16);
+    if (bytes >= largePage) ownPieces_->preferLargePages();
+    pieces_.store(ownPieces_.get(), std::memory_order_release);
+  }
+  return ownPieces_.get();
+}
+
 void Encoder::encode(const uint8_t* text, size_t length, TokenBuffer& out) {
+  piecesFor(length);
   const Lease worker(*this);
   encodeWith(*worker, text, text + length, text + length, out);
 }
@@ -39,13 +53,20 @@ void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end
     ShortKey<2> key;
     PieceCache<2>::Place place;
   };
+  PieceCache<2>* const pieces = pieces_.load(std::memory_order_acquire);
+  if (pieces == nullptr) {
+    pretokenize(pattern_, text, end, [&](const uint8_t* piece, const uint8_t* pieceEnd) {
+      encodeUnknown(worker, nullptr, piece, static_cast<size_t>(pieceEnd - piece), limit, out);
+    });
+    return;
+  }
   constexpr size_t batchSize = 64;
   Pending batch[batchSize];
   size_t pending = 0;
   const auto flush = [&] {
     for (size_t i = 0; i < pending; i++) {
       const Pending& next = batch[i];
-      if (next.length > ShortKey<2>::capacity || !pieces_.find(next.key, next.place, out)) encodeUnknown(worker, next.piece, next.length, limit, out);
+      if (next.length > ShortKey<2>::capacity || !pieces->find(next.key, next.place, out)) encodeUnknown(worker, pieces, next.piece, next.length, limit, out);
     }
     pending = 0;
   };
@@ -55,8 +76,8 @@ void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end
     next.length = static_cast<size_t>(pieceEnd - piece);
     if (next.length <= ShortKey<2>::capacity) {
       const ShortKey<2> key(piece, next.length, limit);
-      next.place = pieces_.placeOf(key);
-      pieces_.prefetch(next.place);
+      next.place = pieces->placeOf(key);
+      pieces->prefetch(next.place);
       next.key = key;
     }
     if (pending == batchSize) flush();
@@ -64,7 +85,7 @@ void Encoder::encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end
   flush();
 }
 
-void Encoder::encodeUnknown(Worker& worker, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out) {
+void Encoder::encodeUnknown(Worker& worker, PieceCache<2>* pieces, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out) {
   if (length > ShortKey<4>::capacity) return model_.encodePiece(piece, length, worker.scratch, out);
   const ShortKey<4> key(piece, length, limit);
   const auto place = worker.morePieces.placeOf(key);
@@ -73,9 +94,9 @@ void Encoder::encodeUnknown(Worker& worker, const uint8_t* piece, size_t length,
   model_.encodePiece(piece, length, worker.scratch, out);
   const TokenId* const tokens = out.data() + before;
   const size_t count = out.size() - before;
-  if (length <= ShortKey<2>::capacity && count <= PieceCache<2>::maxTokens) {
+  if (pieces != nullptr && length <= ShortKey<2>::capacity && count <= PieceCache<2>::maxTokens) {
     const ShortKey<2> shortKey(piece, length, limit);
-    if (pieces_.share(shortKey, pieces_.placeOf(shortKey), tokens, count)) return;
+    if (pieces->share(shortKey, pieces->placeOf(shortKey), tokens, count)) return;
   }
   if (count <= PieceCache<4>::maxTokens) worker.morePieces.insert(key, place, tokens, count);
 }
@@ -85,7 +106,7 @@ class Encoder::Collector {
  public:
   // No text has more tokens than bytes; what is never written to costs nothing.
   Collector(size_t chunks, size_t bytes, int width)
-      : chunks_(chunks), width_(static_cast<size_t>(width)), tokens_(std::malloc(std::max<size_t>(bytes * width_, 1))) {
+      : chunks_(chunks), width_(static_cast<size_t>(width)), tokens_(allocate(bytes * width_)) {
     if (!tokens_) throw std::bad_alloc();
     preferLargePages(tokens_.get(), bytes * width_);
   }
@@ -166,7 +187,7 @@ EncodedDocuments Encoder::encodeDocuments(const std::vector<Document>& documents
     chunksBefore.push_back(chunks.size());
     bytes += document.length;
   }
-  if (bytes >= largePage) pieces_.preferLargePages();
+  piecesFor(bytes);
 
   Collector collector(chunks.size(), bytes, width);
   std::vector<std::unique_ptr<Lease>> leases(static_cast<size_t>(std::max(threads, 1)));

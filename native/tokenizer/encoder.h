@@ -1,6 +1,7 @@
 // Text to tokens: pre-tokenisation, the cache, and merges, on this thread or on several. Results do not depend on the number of threads.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -43,12 +44,17 @@ class Encoder {
   class Lease;
   class Collector;
 
+  PieceCache<2>* piecesFor(size_t bytes);
   void encodeWith(Worker& worker, const uint8_t* text, const uint8_t* end, const uint8_t* limit, TokenBuffer& out);
-  void encodeUnknown(Worker& worker, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out);
+  void encodeUnknown(Worker& worker, PieceCache<2>* pieces, const uint8_t* piece, size_t length, const uint8_t* limit, TokenBuffer& out);
 
   const BpeModel model_;
   const Pattern pattern_;
-  PieceCache<2> pieces_{16};  // of all threads: what one has merged, no other merges again
+  // Of all threads: what one has merged, no other merges again. For a few prompts it would be more to make than to merge anew: it comes once there was
+  // some text.
+  std::unique_ptr<PieceCache<2>> ownPieces_;
+  std::atomic<PieceCache<2>*> pieces_{nullptr};
+  std::atomic<size_t> bytesSeen_{0};
   std::mutex lock_;
   std::vector<std::unique_ptr<Worker>> idle_;
 };

@@ -23,6 +23,14 @@ inline void preferLargePages([[maybe_unused]] void* start, [[maybe_unused]] size
 #endif
 }
 
+// Memory without contents, where it is large from a large page's beginning on; for std::free.
+inline void* allocate(size_t bytes) {
+#if !defined(_WIN32)
+  if (bytes >= largePage) return std::aligned_alloc(largePage, (bytes + largePage - 1) / largePage * largePage);
+#endif
+  return std::malloc(bytes > 0 ? bytes : 1);
+}
+
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
 };
