@@ -37,7 +37,7 @@ class Encoder {
  private:
   // What one thread needs at a time. Kept between jobs, so that a warm tokenizer stays warm.
   struct Worker {
-    PieceCache<4> morePieces{13};  // longer ones, of more tokens, and those that found no room among `pieces_`
+    PieceCache<4> morePieces{11};  // longer ones, of more tokens, and those that found no room among `pieces_`
     MergeScratch scratch;
     TokenBuffer tokens;  // of one chunk
   };
