@@ -65,7 +65,7 @@ export class Progress {
   #line(report: StepReport): string[] {
     const { steps, flopsPerToken, matmulRate } = this.options;
     const done = report.step - (this.#firstStep ?? 1) + 1;
-    const left = ((performance.now() - this.#started) / 1000 / done) * (steps - report.step);
+    const elapsed = (performance.now() - this.#started) / 1000;
     const speed = 1 / this.#secondsPerToken;
     return [
       `step ${String(report.step).padStart(String(steps).length)}/${steps}`,
@@ -74,7 +74,8 @@ export class Progress {
       ...(this.#live || report.bitsPerByte === undefined ? [] : [`${report.bitsPerByte.toFixed(3)} bits per byte`]),
       `${compact(speed)} tok/s`,
       `${((100 * speed * flopsPerToken) / matmulRate).toFixed(0)}% of matmul rate`,
-      ...(report.step < steps ? [`${duration(left)} left`] : [`${duration((performance.now() - this.#started) / 1000)} in all`]),
+      // The first step looks up and writes a sample: what it took says nothing of the rest.
+      ...(report.step === steps ? [`${duration(elapsed)} in all`] : done === 1 ? [] : [`${duration((elapsed / done) * (steps - report.step))} left`]),
     ];
   }
 
