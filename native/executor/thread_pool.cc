@@ -43,7 +43,9 @@ void ThreadPool::run(int64_t tasks, Body body) {
   const uint32_t count = static_cast<uint32_t>(tasks);
   for (int lane = 0; lane < threads_; lane++) stretches_[lane].state.store(tag | closed);
   body_.store(&body, std::memory_order_relaxed);
-  tasks_.store(count, std::memory_order_relaxed);
+  // Not before the stretches are closed, also where stores may overtake each other (ARM): a worker late from the last job would take this
+  // number for that job's, and find a task beyond its end.
+  tasks_.store(count, std::memory_order_release);
   done_.store(0, std::memory_order_relaxed);
   for (int lane = 0; lane < threads_; lane++) stretches_[lane].state.store(tag | begin(lane, count));
   if (sleeping_.load() > 0) {
@@ -98,7 +100,8 @@ void ThreadPool::work(int lane) {
       continue;
     }
     const uint32_t epoch = static_cast<uint32_t>(state >> 32);
-    runTasks(epoch, tasks_.load(std::memory_order_relaxed), *body_.load(std::memory_order_relaxed), lane);
+    const uint32_t tasks = tasks_.load(std::memory_order_acquire);
+    runTasks(epoch, tasks, *body_.load(std::memory_order_relaxed), lane);
     seen = epoch;
   }
 }
