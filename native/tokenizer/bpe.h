@@ -85,7 +85,7 @@ class BpeModel {
   BpeModel(const TokenId (&byteTokens)[256], const std::vector<Merge>& merges, const std::vector<std::string_view>& wholePieces);
 
   // Appends the tokens of one piece. Linear in time for short pieces in practice, O(n log n) for any. A byte that has no token is left out, as Hugging Face
-  // and llama.cpp do: SmolLM's vocabulary lacks 21.
+  // does: SmolLM's vocabulary lacks 21.
   void encodePiece(const uint8_t* piece, size_t length, MergeScratch& scratch, TokenBuffer& out) const;
 
  private:

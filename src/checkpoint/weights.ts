@@ -150,8 +150,11 @@ async function quantizedTensor({ parts }: TensorPlan, stored: readonly StoredTen
       for (let i = begin; i < end; i++) {
         const place = blocks.view([stored[i].shape[0], blocks.shape[1]], blocks.strides, row * blocks.shape[1]);
         row += place.shape[0];
-        await stored[i].readOnto(place, parts[i].rows);
-        place.dispose();
+        try {
+          await stored[i].readOnto(place, parts[i].rows);
+        } finally {
+          place.dispose();
+        }
       }
     }
     return new QuantizedTensor(segments);

@@ -62,10 +62,16 @@ export class BpeTokenizer extends TokenizerBase {
     return (this.builtEncoder ??= this.engine.createEncoder(this.vocabulary(), this.model.pattern));
   }
 
+  /** What text may become: not the special tokens, whatever their letters. */
   private vocabulary(): BpeVocabulary {
     const { names, merges, wholePieces } = this.model;
-    const byteTokens = Int32Array.from(byteAlphabet, (character) => names.idOf(character) ?? noToken);
-    return { byteTokens, merges, wholePieces: wholePieces ? Array.from(names, (name) => (name === undefined ? undefined : fromByteLevel(name))) : undefined };
+    const isSpecial = (id: number): boolean => this.added.byId.get(id)?.special === true;
+    const byteTokens = Int32Array.from(byteAlphabet, (character) => {
+      const id = names.idOf(character);
+      return id === undefined || isSpecial(id) ? noToken : id;
+    });
+    const bytesOf = (name: string | undefined, id: number) => (name === undefined || isSpecial(id) ? undefined : fromByteLevel(name));
+    return { byteTokens, merges, wholePieces: wholePieces ? Array.from(names, bytesOf) : undefined };
   }
 
   override prepare(): void {

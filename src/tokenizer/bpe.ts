@@ -120,7 +120,7 @@ export class BpeMerger {
     for (const [id, bytes] of wholePieces.entries()) if (bytes !== undefined) this.whole.set(latin1(bytes), id);
   }
 
-  /** The tokens of one piece. O(n log n). A byte that has no token is left out, as Hugging Face and llama.cpp do. */
+  /** The tokens of one piece. O(n log n). A byte that has no token is left out, as Hugging Face does. */
   encodePiece(piece: Uint8Array): number[] {
     const whole = this.whole.get(latin1(piece));
     if (whole !== undefined) return [whole];

@@ -2,7 +2,7 @@
  * @file The tokenizer inside a GGUF file, both ways: `tokenizer.ggml.*` (ggml/docs/gguf.md; their meaning is llama.cpp's src/llama-vocab.cpp).
  *
  * `gpt2` is byte-level BPE cut as its `pre` kind says, `llama` is SentencePiece's BPE by scores, `t5` its unigram model. Reading gives the ids that
- * llama.cpp gives.
+ * llama.cpp gives (but for a byte that has no token: it is left out before merging, as Hugging Face does, and there after it).
  */
 
 import { TokenizerError } from "../errors.js";

@@ -29,8 +29,8 @@ export class TokenNames implements Iterable<Name> {
     const { data, starts, gap, length } = texts;
     return new TokenNames(length, (id) => texts.at(id) || `[EMPTY_${id}]`, (id) => {
       // One, two or three bytes, and the first says how many a character has.
-      const bytes = starts[id + 1] - gap - starts[id];
-      return bytes > 0 && bytes <= 3 && bytes === (data[starts[id]] < 0x80 ? 1 : data[starts[id]] < 0xe0 ? 2 : 3);
+      const [first, bytes] = [data[starts[id]], starts[id + 1] - gap - starts[id]];
+      return bytes > 0 && bytes === (first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 0);
     });
   }
 
@@ -38,13 +38,14 @@ export class TokenNames implements Iterable<Name> {
   with(changes: ReadonlyMap<number, string>): TokenNames {
     if (changes.size === 0) return this;
     const { length, nameOf, maybeSingle } = this;
-    const longest = Math.max(length, ...[...changes.keys()].map((id) => id + 1));
+    let longest = length;
+    for (const id of changes.keys()) longest = Math.max(longest, id + 1);
     return new TokenNames(longest, (id) => changes.get(id) ?? (id < length ? nameOf(id) : undefined), (id) => changes.has(id) || (id < length && maybeSingle(id)));
   }
 
   /** Undefined where an id is not in use, or none. */
   at(id: number): Name {
-    return id >= 0 && id < this.length ? this.nameOf(id) : undefined;
+    return Number.isInteger(id) && id >= 0 && id < this.length ? this.nameOf(id) : undefined;
   }
 
   /** The id of a name; the last one of a name that stands twice. Single characters, all that merging asks for, need no map of all names. */

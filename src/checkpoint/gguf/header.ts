@@ -282,6 +282,7 @@ class Cursor {
 
   strings(count: number, field: string): GgufStrings {
     const begin = this.position;
+    if (count > maxTextBytes / 8) throw this.broken(`${count} texts are more than any model has.`, field, begin);
     const starts = new Uint32Array(count + 1);
     const [view, known] = [this.#view, this.data.length];
     let at = begin;
