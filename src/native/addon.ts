@@ -28,6 +28,8 @@ export interface NativeAddon {
   setProfiling(device: NativeDevice, on: boolean): void;
   /** For each launch that ended since the last call, in order: when it began and ended, and how long the queue was empty before it, in seconds. */
   profile(device: NativeDevice): Float64Array;
+  /** Gives memory that the C library keeps, though it was freed, back to the system. About a millisecond. */
+  trim(): void;
   readonly tokenizer: NativeTokenizer;
 }
 

@@ -71,4 +71,6 @@ export interface Device {
   launch<K extends KernelName>(kernel: K, operands: Operands<K, BufferView>, attributes: Attributes<K>): void;
   /** For the profile of a device that keeps one: what was launched since the last call was a step, a token, or whatever `name` says. */
   endPhase?(name: string): void;
+  /** Gives memory that was freed and is kept, outside the device's own, back to the system. About a millisecond. */
+  trim?(): void;
 }

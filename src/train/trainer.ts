@@ -107,6 +107,7 @@ class Run {
   #best = Infinity;
   /** When the last step ended. */
   #lastTime = 0;
+  #trimmedAt = 0;
 
   constructor(
     private readonly model: Decoder,
@@ -183,6 +184,11 @@ class Run {
     if (!Number.isFinite(gradNorm)) throw new TrainingError(step, `The gradient of step ${step} is not finite (its norm is ${gradNorm}, the loss ${loss}).`);
     const now = performance.now();
     const seconds = (now - this.#lastTime) / 1000;
+    // What V8's compiler, and the looks up from the work, leave behind would stay in holes of the C library's heap.
+    if (now - this.#trimmedAt > millisecondsBetweenTrims) {
+      model.device.trim?.();
+      this.#trimmedAt = now;
+    }
     const stepTokens = settings.batchSize * settings.contextLength * settings.accumulation;
     const report: StepReport = {
       step, loss, gradNorm,
@@ -263,6 +269,8 @@ class Run {
     return step === steps || this.signal?.aborted === true || [evaluateEvery, saveEvery, sampleEvery].some((every) => this.#isDue(every, step));
   }
 }
+
+const millisecondsBetweenTrims = 500;
 
 /** The loss and the gradient norm of a step, once the device is through with it. */
 type Queued = Promise<readonly [loss: number, norm: number]>;

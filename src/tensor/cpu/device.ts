@@ -255,6 +255,10 @@ export class CpuDevice implements Device {
     };
   }
 
+  trim(): void {
+    this.#addon.trim();
+  }
+
   endPhase(name: string): void {
     this.#profiler?.endPhase(name);
   }
