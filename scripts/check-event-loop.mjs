@@ -7,7 +7,7 @@
  * Fails when the timer was more than 50 ms late, or when the resident size of step 50 and a later one differ by more than 2%.
  */
 // As the command line does.
-import "../dist/src/cli/heap.js";
+import { collectGarbage } from "../dist/src/cli/heap.js";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,6 +45,7 @@ try {
   const stop = watch();
   const start = performance.now();
   for await (const { step, saved, sample, validationLoss } of train(model, data, { ...settings, tokenizer, out: join(folder, "run") })) {
+    if (validationLoss !== undefined || saved !== undefined) setImmediate(collectGarbage);
     moments.push([performance.now(), `step ${step}${validationLoss === undefined ? "" : ", evaluated"}${sample === undefined ? "" : ", sampled"}${saved === undefined ? "" : ", saved"}`]);
     // The least of ten steps: memory outside the JavaScript heap rises by some 4 MB now and then for a moment (V8's compiler, probably).
     const at = Math.ceil(step / 50) * 50;

@@ -9,6 +9,7 @@ import { defaultDevice, type FloatDType } from "../../tensor/index.js";
 import { Tokenizer } from "../../tokenizer/index.js";
 import { configOfRun, measureMatmulRate, train, trainSettings } from "../../train/index.js";
 import { bytes, compact } from "../format.js";
+import { collectGarbage } from "../heap.js";
 import { interruptible } from "../interrupt.js";
 import { wholeNumber } from "../options.js";
 import { Progress } from "../progress.js";
@@ -87,6 +88,7 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
     try {
       for await (const report of train(model, data, { ...settings, out, resume, tokenizer, signal })) {
         progress.update(report);
+        if (report.validationLoss !== undefined || report.saved !== undefined) setImmediate(collectGarbage);
         saved = report.saved ?? saved;
       }
     } catch (error) {
