@@ -45,7 +45,7 @@ try {
   const stop = watch();
   const start = performance.now();
   for await (const { step, saved, sample, validationLoss } of train(model, data, { ...settings, tokenizer, out: join(folder, "run") })) {
-    if (validationLoss !== undefined || saved !== undefined) setImmediate(collectGarbage);
+    if (validationLoss !== undefined || saved !== undefined) collectGarbage();
     moments.push([performance.now(), `step ${step}${validationLoss === undefined ? "" : ", evaluated"}${sample === undefined ? "" : ", sampled"}${saved === undefined ? "" : ", saved"}`]);
     // The least of ten steps: memory outside the JavaScript heap rises by some 4 MB now and then for a moment (V8's compiler, probably).
     const at = Math.ceil(step / 50) * 50;

@@ -16,6 +16,6 @@ setFlagsFromString("--expose-gc");
 
 /**
  * Collects what something large has left behind, an evaluation or a save: a collection that V8 begins in its midst takes much of it for living, and the heap
- * stays some 3 MB larger until the next. It takes some ten milliseconds, best in a turn of its own (`setImmediate`).
+ * stays some 3 MB larger until the next. While the device rests it takes some twenty milliseconds.
  */
 export const collectGarbage = runInNewContext("gc") as () => void;

@@ -88,7 +88,7 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
     try {
       for await (const report of train(model, data, { ...settings, out, resume, tokenizer, signal })) {
         progress.update(report);
-        if (report.validationLoss !== undefined || report.saved !== undefined) setImmediate(collectGarbage);
+        if (report.validationLoss !== undefined || report.saved !== undefined) collectGarbage();
         saved = report.saved ?? saved;
       }
     } catch (error) {
