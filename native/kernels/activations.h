@@ -1,4 +1,5 @@
-// Activation functions and their derivatives on vectors, for the elementwise kernels and for what is fused behind a matrix product.
+// Activation functions and their derivatives on vectors, for the elementwise kernels and for what is fused behind a matrix product. T is what the
+// result is stored as: those that are rounded to bf16 need not be as near to the truth as a float (sigmoidFor).
 #pragma once
 
 #include "../generated/contract.h"
@@ -35,22 +36,26 @@ INKLING_INLINE Vec geluGrad(Vec x) {
 }
 
 // The approximation x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3), which is x sigmoid(2u).
+template <class T = float>
 INKLING_INLINE Vec geluTanh(Vec x) {
   const Vec twoU = x * fma(set1(1.59576912f * 0.044715f), x * x, set1(1.59576912f));
-  return x * sigmoid(twoU);
+  return x * sigmoidFor<T>(twoU);
 }
+template <class T = float>
 INKLING_INLINE Vec geluTanhGrad(Vec x) {
   x = min(set1(16.0f), max(set1(-16.0f), x));  // beyond, the derivative is 0 or 1, and x^2 might overflow
   const Vec xx = x * x;
-  const Vec s = sigmoid(x * fma(set1(1.59576912f * 0.044715f), xx, set1(1.59576912f)));
+  const Vec s = sigmoidFor<T>(x * fma(set1(1.59576912f * 0.044715f), xx, set1(1.59576912f)));
   const Vec slope = fma(set1(3 * 1.59576912f * 0.044715f), xx, set1(1.59576912f));
   return fma(x * slope, s * (set1(1.0f) - s), s);
 }
 
 // x sigmoid(x)
-INKLING_INLINE Vec silu(Vec x) { return x * sigmoid(x); }
+template <class T = float>
+INKLING_INLINE Vec silu(Vec x) { return x * sigmoidFor<T>(x); }
+template <class T = float>
 INKLING_INLINE Vec siluGrad(Vec x) {
-  const Vec s = sigmoid(x);
+  const Vec s = sigmoidFor<T>(x);
   return fma(x * s, set1(1.0f) - s, s);
 }
 
@@ -58,14 +63,14 @@ INKLING_INLINE Vec siluGrad(Vec x) {
 INKLING_INLINE Vec softplus(Vec x) { return max(zero(), x) + log1pPositive(exp(-abs(x))); }
 
 // Calls use(f) with f the activation as a function of a Vec.
-template <class Use>
+template <class T, class Use>
 INKLING_INLINE void withActivation(Activation activation, Use use) {
   switch (activation) {
     case Activation::none: return use([](Vec x) { return x; });
     case Activation::relu: return use([](Vec x) { return relu(x); });
     case Activation::gelu: return use([](Vec x) { return gelu(x); });
-    case Activation::geluTanh: return use([](Vec x) { return geluTanh(x); });
-    case Activation::silu: return use([](Vec x) { return silu(x); });
+    case Activation::geluTanh: return use([](Vec x) { return geluTanh<T>(x); });
+    case Activation::silu: return use([](Vec x) { return silu<T>(x); });
   }
 }
 

@@ -36,8 +36,8 @@ void floatRun(BinaryOp op, const T* a, const T* b, T* y, int64_t n) {
     case BinaryOp::maximum: return map([](Vec u, Vec v) { return maximum(u, v); });
     case BinaryOp::minimum: return map([](Vec u, Vec v) { return minimum(u, v); });
     case BinaryOp::geluGrad: return map([](Vec x, Vec dy) { return dy * geluGrad(x); });
-    case BinaryOp::geluTanhGrad: return map([](Vec x, Vec dy) { return dy * geluTanhGrad(x); });
-    case BinaryOp::siluGrad: return map([](Vec x, Vec dy) { return dy * siluGrad(x); });
+    case BinaryOp::geluTanhGrad: return map([](Vec x, Vec dy) { return dy * geluTanhGrad<T>(x); });
+    case BinaryOp::siluGrad: return map([](Vec x, Vec dy) { return dy * siluGrad<T>(x); });
     case BinaryOp::softplusGrad: return map([](Vec x, Vec dy) { return dy * sigmoid(x); });
     case BinaryOp::reluGrad: return map([](Vec x, Vec dy) { return select(x > zero(), dy, zero()); });
     case BinaryOp::tanhGrad: return map([=](Vec t, Vec dy) { return dy * (one - abs(t)) * (one + abs(t)); });

@@ -89,6 +89,16 @@ void fold(Product& p, Batch& batch) {
   for (int i = 0; i < batch.rank; i++) batch.count *= batch.shape[i];
 }
 
+// Where neither operand can be read as it lies (gradients by weights), the smaller one had better be b, which is packed for everyone through the
+// third-level cache; a is packed into the second-level one of who needs it. The sums stay the same.
+void swapOperands(Product& p) {
+  if (p.a.kStride == 1 || p.b.kStride == 1 || p.m() >= p.n()) return;
+  const Lines a = p.a;
+  p.a = p.b;
+  p.b = a;
+  p.out.transposed = true;
+}
+
 }  // namespace
 }  // namespace inkling::gemm
 
@@ -125,6 +135,7 @@ void inkling::kernels::matmul(const MatmulParams& params, Context& context) {
   fold(p, batch);
 
   if (p.m() <= skinnyRows && (p.b.kStride == 1 || p.b.lineStride == 1)) return multiplySkinny(p, batch, context);
+  if (batch.count == 1) swapOperands(p);
   if (a.dtype == DType::f32) return multiplyBatch<VectorEngine<Words::floats>>(p, batch, context);
 #if defined(INKLING_AMX)
   multiplyBatch<AmxEngine>(p, batch, context);

@@ -67,6 +67,7 @@ struct Output {
   int64_t preStride;
   Activation activation;
   bool accumulate;
+  bool transposed;  // rows of the product are columns here
 };
 
 // One matrix product: m = a.count, n = b.count.

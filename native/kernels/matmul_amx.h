@@ -2,6 +2,7 @@
 // each). A Session configures the unit when it first computes, again when the height of the block changes, and lets go at its end.
 #pragma once
 
+#include "matmul_ahead.h"
 #include "matmul_pack.h"
 #include "tiles.h"
 
@@ -95,7 +96,7 @@ struct AmxEngine {
   }
 
   static void compute(Session& session, int64_t rowCount, int64_t vectorCount, const char* a, int64_t rowStride, int64_t stepStride, const uint32_t* b,
-                      int64_t steps, float* out) {
+                      int64_t steps, float* out, const Destination&, Coming&) {
     session.configure(rowCount);
     const bool lower = rowCount > tile, right = vectorCount * W > tile;
     if (lower && right) return computeBlock<true, true>(a, rowStride, stepStride, b, steps, out);

@@ -23,8 +23,9 @@ constexpr int64_t lowBlocks = 8;            // if that makes tasks enough
 constexpr int64_t taskProducts = 1 << 20;   // multiplications worth a task
 constexpr int64_t mostTasks = 128;
 constexpr int64_t fewTasks = 12;            // keep every thread busy to the end
-constexpr int64_t packedSteps = 256;        // a packing task's
+constexpr int64_t packedSteps = 256;        // a packing task's, where lines are contiguous,
 constexpr int64_t packedLines = 256;
+constexpr int64_t packedRows = 32;          // or steps are: rows of memory as long as they are
 
 template <class Engine>
 struct Plan {
@@ -119,11 +120,12 @@ void multiply(const Plan<Engine>& plan, const Product& p, uint32_t* memory, Para
 
       // Pack what all tasks read. A packing task takes a stretch of steps and several panels.
       if (!plan.packsInTask) {
-        constexpr int64_t inTask = most(1, packedLines / columns);
-        const int64_t stretches = ceilDiv(sharedSteps, packedSteps);
+        const bool alongK = p.b.kStride == 1;
+        const int64_t inTask = alongK ? most(1, packedLines / columns) : panels, stepsInTask = alongK ? packedSteps : packedRows;
+        const int64_t stretches = ceilDiv(sharedSteps, stepsInTask);
         parallel(ceilDiv(panels, inTask) * stretches, [&](int64_t task, int) {
-          const int64_t firstPanel = task / stretches * inTask, begin = task % stretches * packedSteps;
-          packSets(p.b.kStride == 1, least(inTask, panels - firstPanel), begin, least(begin + packedSteps, sharedSteps), 1, [&](int64_t i, int64_t s, int64_t length) {
+          const int64_t firstPanel = task / stretches * inTask, begin = task % stretches * stepsInTask;
+          packSets(alongK, least(inTask, panels - firstPanel), begin, least(begin + stepsInTask, sharedSteps), 1, [&](int64_t i, int64_t s, int64_t length) {
             const int64_t panel = panel0 + firstPanel + i, width = panelWidth(panel);
             packLines<words>(p.b, panel * columns, (step0 + s) * each, width, length, packedB + (firstPanel + i) * columns * sharedSteps + s * width);
           });
@@ -141,8 +143,8 @@ void multiply(const Plan<Engine>& plan, const Product& p, uint32_t* memory, Para
         alignas(64) float tile[Engine::rows * Engine::columns];
         for (int64_t step = 0; step < sharedSteps; step += plan.steps) {
           const int64_t steps = least(plan.steps, sharedSteps - step), firstK = (step0 + step) * each;
-          const Part part = {step0 + step == 0, step0 + step + steps == allSteps, partial, p.n()};
-          const Finish finish = finishFor(p.out, part);
+          const Part part = {step0 + step == 0, step0 + step + steps == allSteps, partial, p.out.transposed ? p.m() : p.n()};
+          const Finish finish = finishFor<Engine::rows, Engine::columns>(p.out, part);
           if (plan.packsInTask) {
             for (int64_t i = firstPanel; i < lastPanel; i++) {
               packLines<words>(p.b, (panel0 + i) * columns, firstK, panelWidth(panel0 + i), steps, laneB + (i - firstPanel) * columns * steps);
@@ -154,27 +156,51 @@ void multiply(const Plan<Engine>& plan, const Product& p, uint32_t* memory, Para
               Engine::packGroup(p.a, firstRow + i * Engine::group, firstK + s * each, length, laneA + (i * steps + s) * Engine::group);
             });
           }
+          const int64_t stretches = (lastPanel - firstPanel) * ceilDiv(steps, stretchSteps);  // of a strip of rows
+          Coming coming;
           const auto compute = [&](int64_t row, int64_t i) {
             const int64_t panel = panel0 + i, width = least(columns, p.n() - panel * columns), height = least(Engine::rows, lastRow - row);
+            const Destination destination = p.out.transposed ? Destination() : destinationOf(p.out, part, row, panel * columns, width);
             const uint32_t* b = plan.packsInTask ? laneB + (i - firstPanel) * columns * steps : packedB + i * columns * sharedSteps + step * panelWidth(panel);
             if (packsA) {
               const int64_t at = row - firstRow;
               const char* a = reinterpret_cast<const char*>(laneA + at / Engine::group * Engine::group * steps) + at % Engine::group * Engine::packedRowStride;
-              Engine::compute(session, height, ceilDiv(width, W), a, Engine::packedRowStride, Engine::packedStepStride, b, steps, tile);
+              Engine::compute(session, height, ceilDiv(width, W), a, Engine::packedRowStride, Engine::packedStepStride, b, steps, tile, destination, coming);
             } else {
               const char* a = reinterpret_cast<const char*>(p.a.at<Element<words>>(row, firstK));
               const int64_t rowStride = p.a.lineStride * static_cast<int64_t>(sizeof(Element<words>));
-              Engine::compute(session, height, ceilDiv(width, W), a, rowStride, Engine::directStepStride, b, steps, tile);
+              Engine::compute(session, height, ceilDiv(width, W), a, rowStride, Engine::directStepStride, b, steps, tile, destination, coming);
             }
-            finish(p.out, part, tile, columns, row, panel * columns, height, width);
+            if (p.out.transposed) {
+              alignas(64) float across[columns * Engine::rows];
+              for (int64_t j = 0; j < width; j++)
+                for (int64_t r = 0; r < height; r++) across[j * Engine::rows + r] = tile[r * columns + j];
+              finish(p.out, part, across, Engine::rows, panel * columns, row, width, height);
+            } else {
+              finish(p.out, part, tile, columns, row, panel * columns, height, width);
+            }
           };
           // Of the two operands the one that is near, in the second-level cache, is gone through inside.
           if (packsA) {
+            // The next task's rows, as far as they lie in rows of memory.
+            const int64_t next = lastRow < p.m() ? lastRow : 0;
+            if (p.a.lineStride == 1 && task + 1 < ceilDiv(panels, plan.blockPanels) * cuts) {
+              constexpr int64_t bytes = sizeof(Element<words>);
+              const Rows rows = {reinterpret_cast<const char*>(p.a.at<Element<words>>(next, firstK)), p.a.kStride * bytes, least(plan.taskRows, p.m() - next) * bytes};
+              coming = Coming(rows, least(steps * each, p.k() - firstK), stretches * ceilDiv(lastRow - firstRow, Engine::rows));
+            }
             for (int64_t i = firstPanel; i < lastPanel; i++) {
               for (int64_t row = firstRow; row < lastRow; row += Engine::rows) compute(row, i);
             }
           } else {
             for (int64_t row = firstRow; row < lastRow; row += Engine::rows) {
+              // The rows after these; a next task's, too.
+              const int64_t next = row + Engine::rows;
+              if (next < p.m()) {
+                constexpr int64_t bytes = sizeof(Element<words>);
+                const Rows rows = {reinterpret_cast<const char*>(p.a.at<Element<words>>(next, firstK)), p.a.lineStride * bytes, steps * each * bytes};
+                coming = Coming(rows, least(Engine::rows, p.m() - next), stretches);
+              }
               for (int64_t i = firstPanel; i < lastPanel; i++) compute(row, i);
             }
           }

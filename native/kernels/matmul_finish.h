@@ -3,7 +3,7 @@
 #pragma once
 
 #include "activations.h"
-#include "matmul.h"
+#include "matmul_ahead.h"
 
 namespace inkling::gemm {
 
@@ -28,6 +28,7 @@ template <class C, Ending ending, class Function>
 INKLING_INLINE void finishWith(const Output& out, const Part& part, const float* tile, int64_t tileStride, int64_t row, int64_t column, int64_t rows,
                                int64_t columns, Function activation) {
   const float* bias = out.bias == nullptr ? nullptr : out.bias + column;
+#pragma GCC unroll 8
   for (int64_t i = 0; i < rows; i++) {
     C* c = static_cast<C*>(out.c) + (row + i) * out.rowStride + column;
     const float* sums = tile + i * tileStride;
@@ -59,31 +60,51 @@ INKLING_INLINE void finishWith(const Output& out, const Part& part, const float*
   }
 }
 
-template <class C, Ending ending>
+// Whole tiles, of a size known when compiled, have a copy of their own: the ending of one passes through the processor beside the sum of the next.
+template <class C, Ending ending, int wholeRows, int wholeColumns>
 void finishTile(const Output& out, const Part& part, const float* tile, int64_t tileStride, int64_t row, int64_t column, int64_t rows, int64_t columns) {
-  const auto with = [&](auto activation) { finishWith<C, ending>(out, part, tile, tileStride, row, column, rows, columns, activation); };
+  const auto with = [&](auto activation) __attribute__((always_inline)) {
+    if (wholeRows > 0 && rows == wholeRows && columns == wholeColumns) {
+      finishWith<C, ending>(out, part, tile, wholeColumns, row, column, wholeRows, wholeColumns, activation);
+    } else {
+      finishWith<C, ending>(out, part, tile, tileStride, row, column, rows, columns, activation);
+    }
+  };
   if constexpr (ending == Ending::full) {
-    simd::withActivation(out.activation, with);
+    simd::withActivation<C>(out.activation, with);
   } else {
     with([](Vec x) { return x; });
   }
 }
 
-template <class C>
+template <class C, int wholeRows, int wholeColumns>
 Finish finishFor(const Output& out, const Part& part) {
   const bool whole = part.first && part.last;
   if (waitsInC(out) && part.partial == nullptr && !whole) {
-    if (!part.first) return finishTile<C, Ending::add>;
-    if (out.accumulate && out.bias == nullptr) return finishTile<C, Ending::add>;
+    if (!part.first) return finishTile<C, Ending::add, wholeRows, wholeColumns>;
+    if (out.accumulate && out.bias == nullptr) return finishTile<C, Ending::add, wholeRows, wholeColumns>;
   }
   if (out.activation != Activation::none || out.pre != nullptr || part.partial != nullptr || (out.accumulate && out.bias != nullptr)) {
-    return finishTile<C, Ending::full>;
+    return finishTile<C, Ending::full, wholeRows, wholeColumns>;
   }
-  return out.accumulate ? finishTile<C, Ending::add> : out.bias != nullptr ? finishTile<C, Ending::bias> : finishTile<C, Ending::store>;
+  return out.accumulate ? finishTile<C, Ending::add, wholeRows, wholeColumns> : out.bias != nullptr ? finishTile<C, Ending::bias, wholeRows, wholeColumns> : finishTile<C, Ending::store, wholeRows, wholeColumns>;
 }
 
-inline Finish finishFor(const Output& out, const Part& part) {
-  return out.dtype == DType::f32 ? finishFor<float>(out, part) : finishFor<bf16>(out, part);
+// The ending of a part of a product whose tiles are mostly of this size.
+template <int wholeRows = 0, int wholeColumns = 0>
+Finish finishFor(const Output& out, const Part& part) {
+  return out.dtype == DType::f32 ? finishFor<float, wholeRows, wholeColumns>(out, part) : finishFor<bf16, wholeRows, wholeColumns>(out, part);
+}
+
+// Where the ending of a part stores a tile.
+inline Destination destinationOf(const Output& out, const Part& part, int64_t row, int64_t column, int64_t columns) {
+  const auto at = [&](void* data, int64_t stride, int64_t bytes) {
+    return Rows{static_cast<const char*>(data) + (row * stride + column) * bytes, stride * bytes, columns * bytes};
+  };
+  if (part.partial != nullptr && !part.last) return {at(part.partial, part.partialStride, 4), {}};
+  Destination to = {at(out.c, out.rowStride, bytesPerElement(out.dtype)), {}};
+  if (out.pre != nullptr) to.results[1] = at(out.pre, out.preStride, bytesPerElement(out.preDType));
+  return to;
 }
 
 }  // namespace inkling::gemm

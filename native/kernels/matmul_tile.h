@@ -4,32 +4,38 @@
 // The sizes leave room for a panel's vectors and one broadcast beside the accumulators: 24 + 4 of 32 registers, 12 + 4 of 16, 8 + 3 of 16.
 #pragma once
 
+#include "matmul_ahead.h"
 #include "matmul_words.h"
 
 namespace inkling::gemm {
 
 template <Words words, int rows, int vectors>
-void computeTile(const char* a, int64_t rowStride, int64_t stepStride, const uint32_t* b, int64_t steps, float* tile, int64_t tileStride) {
+void computeTile(const char* a, int64_t rowStride, int64_t stepStride, const uint32_t* b, int64_t steps, float* tile, int64_t tileStride,
+                 const Destination& destination, Coming& coming) {
   Vec c[rows][vectors];
 #pragma GCC unroll 8
   for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 4
     for (int j = 0; j < vectors; j++) c[i][j] = simd::zero();
   }
-  for (; steps > 0; steps--) {
-    WordLanes bs[vectors];
+  for (int64_t stretch = ceilDiv(steps, stretchSteps), first = stretch; stretch > 0; stretch--) {
+    if (stretch == least(first, destinationAhead)) destination.prefetch(rows);
+    coming.prefetch();
+    for (int64_t end = steps - least(steps, stretchSteps); steps > end; steps--) {
+      WordLanes bs[vectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; j++) bs[j] = loadWords(b + j * W);
+      for (int j = 0; j < vectors; j++) bs[j] = loadWords(b + j * W);
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; i++) {
-      uint32_t word;
-      std::memcpy(&word, a + i * rowStride, sizeof word);
-      const WordLanes as = WordLanes{} + word;
+      for (int i = 0; i < rows; i++) {
+        uint32_t word;
+        std::memcpy(&word, a + i * rowStride, sizeof word);
+        const WordLanes as = WordLanes{} + word;
 #pragma GCC unroll 4
-      for (int j = 0; j < vectors; j++) c[i][j] = multiplyAdd<words>(as, bs[j], c[i][j]);
+        for (int j = 0; j < vectors; j++) c[i][j] = multiplyAdd<words>(as, bs[j], c[i][j]);
+      }
+      a += stepStride;
+      b += vectors * W;
     }
-    a += stepStride;
-    b += vectors * W;
   }
 #pragma GCC unroll 8
   for (int i = 0; i < rows; i++) {
@@ -67,15 +73,15 @@ struct VectorEngine {
   static void packGroup(const Lines& a, int64_t first, int64_t firstK, int64_t steps, uint32_t* out) { packLines<words>(a, first, firstK, group, steps, out); }
 
   static void compute(Session&, int64_t rowCount, int64_t vectorCount, const char* a, int64_t rowStride, int64_t stepStride, const uint32_t* b, int64_t steps,
-                      float* tile) {
-    using Kernel = void (*)(const char*, int64_t, int64_t, const uint32_t*, int64_t, float*, int64_t);
+                      float* tile, const Destination& destination, Coming& coming) {
+    using Kernel = void (*)(const char*, int64_t, int64_t, const uint32_t*, int64_t, float*, int64_t, const Destination&, Coming&);
     static constexpr auto kernels = []<int... i>(std::integer_sequence<int, i...>) {
       struct Table {
         Kernel at[rows * vectors];
       };
       return Table{{computeTile<words, i / vectors + 1, i % vectors + 1>...}};
     }(std::make_integer_sequence<int, rows * vectors>());
-    kernels.at[(rowCount - 1) * vectors + vectorCount - 1](a, rowStride, stepStride, b, steps, tile, columns);
+    kernels.at[(rowCount - 1) * vectors + vectorCount - 1](a, rowStride, stepStride, b, steps, tile, columns, destination, coming);
   }
 };
 

@@ -156,6 +156,15 @@ INKLING_INLINE Vec multiplyAddPairs(WordLanes a, WordLanes b, Vec c) {
 }
 #endif
 
+// 1 / a within 2^-11, relatively.
+INKLING_INLINE Vec reciprocalNear(Vec a) {
+#if defined(INKLING_AVX512)
+  return {_mm512_rcp14_ps(a.v)};
+#else
+  return set1(1.0f) / a;
+#endif
+}
+
 INKLING_INLINE Vec sqrt(Vec a) {
 #if defined(INKLING_AVX512)
   return {_mm512_sqrt_ps(a.v)};

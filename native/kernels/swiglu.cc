@@ -29,7 +29,7 @@ void swiglu(const SwigluParams& params, Context& context) {
         const T* gate = p.gate.as<T>() + offset[0];
         const T* up = p.up.as<T>() + offset[1];
         T* y = p.y.as<T>() + offset[2];
-        forLanes(n, [&](int64_t i, auto part) { store(y + i, silu(load(gate + i, part)) * load(up + i, part), part); });
+        forLanes(n, [&](int64_t i, auto part) { store(y + i, silu<T>(load(gate + i, part)) * load(up + i, part), part); });
       });
     });
   });
@@ -51,7 +51,7 @@ void swigluBackward(const SwigluBackwardParams& params, Context& context) {
         T* dup = p.dup.as<T>() + offset[4];
         forLanes(n, [&](int64_t i, auto part) {
           const Vec g = load(gate + i, part), d = load(dy + i, part);
-          const Vec s = sigmoid(g);
+          const Vec s = sigmoidFor<T>(g);
           const Vec silu = g * s;
           const Vec slope = fma(silu, set1(1.0f) - s, s);
           store(dgate + i, d * load(up + i, part) * slope, part);

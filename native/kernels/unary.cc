@@ -32,8 +32,8 @@ void unaryRun(UnaryOp op, const T* x, T* y, int64_t n) {
     case UnaryOp::erf: return map([](Vec a) { return erf(a); });
     case UnaryOp::relu: return map([](Vec a) { return relu(a); });
     case UnaryOp::gelu: return map([](Vec a) { return gelu(a); });
-    case UnaryOp::geluTanh: return map([](Vec a) { return geluTanh(a); });
-    case UnaryOp::silu: return map([](Vec a) { return silu(a); });
+    case UnaryOp::geluTanh: return map([](Vec a) { return geluTanh<T>(a); });
+    case UnaryOp::silu: return map([](Vec a) { return silu<T>(a); });
     case UnaryOp::softplus: return map([](Vec a) { return softplus(a); });
     case UnaryOp::sign: return map([=](Vec a) { return select(a > zero(), one, select(a < zero(), -one, a)); });  // keeps NaN and -0
     case UnaryOp::floor: return map([](Vec a) { return floor(a); });
