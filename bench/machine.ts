@@ -41,7 +41,7 @@ async function int8Rate(device: Device): Promise<number> {
     c: Tensor.empty([m, n], "f32", device),
   }));
   const rate = await bestRate(device, 2 * m * n * k, () =>
-    device.launch("quantizedMatmul", { a, w: w.segments[0].blocks, c }, { format: "q8_0", interleaved: 1, activation: "none" }),
+    device.launch("quantizedMatmul", { a, w: w.segments[0].blocks, c }, { format: "q8_0", layout: w.segments[0].layout, activation: "none" }),
   );
   for (const x of [a, w, c]) x.dispose();
   return rate;

@@ -62,7 +62,7 @@ int main(int argc, char** argv) {
       p.w = matrix(w.data() + i % copies * bytes, DType::u8, n, rowBytes);
       p.c = matrix(c.data(), DType::f32, m, n);
       p.format = format;
-      p.interleaved = 1;
+      p.layout = BlockLayout::panels;
       const double start = secondsNow(clock);
       kernels::quantizedMatmul(p, context);
       seconds.push_back(secondsNow(clock) - start);

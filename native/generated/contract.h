@@ -5,7 +5,7 @@
 
 namespace inkling {
 
-constexpr const char* contractFingerprint = "d760cd6583eb6144";
+constexpr const char* contractFingerprint = "a342e7d2affc0e45";
 
 enum class UnaryOp : int32_t { neg, abs, exp, log, sqrt, rsqrt, reciprocal, square, sin, cos, tanh, sigmoid, erf, relu, gelu, geluTanh, silu, softplus, sign, floor, isFinite };
 
@@ -16,6 +16,8 @@ enum class ReduceOp : int32_t { sum, mean, max, min, prod, variance, norm2 };
 enum class Activation : int32_t { none, relu, gelu, geluTanh, silu };
 
 enum class BlockFormat : int32_t { f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4 };
+
+enum class BlockLayout : int32_t { rows, panels, split };
 
 enum class Opcode : int32_t {
   copy,
@@ -44,6 +46,7 @@ enum class Opcode : int32_t {
   quantize,
   interleave,
   quantizedMatmul,
+  quantizedBest,
   quantizedEmbedding,
   softmax,
   softmaxBackward,
@@ -64,8 +67,8 @@ enum class Opcode : int32_t {
   adamw,
   sgd,
 };
-constexpr int32_t opcodeCount = 45;
-constexpr const char* opcodeNames[] = {"copy", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "dequantize", "quantize", "interleave", "quantizedMatmul", "quantizedEmbedding", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "quantizeInt8", "attentionInt8", "conv1d", "conv1dBackward", "crossEntropy", "splitMaster", "joinMaster", "adamw", "sgd"};
+constexpr int32_t opcodeCount = 46;
+constexpr const char* opcodeNames[] = {"copy", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "dequantize", "quantize", "interleave", "quantizedMatmul", "quantizedBest", "quantizedEmbedding", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "quantizeInt8", "attentionInt8", "conv1d", "conv1dBackward", "crossEntropy", "splitMaster", "joinMaster", "adamw", "sgd"};
 
 // y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0. With `at`, y is longer along its second axis, and x goes there from that place on (keys into a cache): an error where it does not fit.
 struct CopyParams {
@@ -246,7 +249,7 @@ struct DequantizeParams {
   TensorView w;  // in: u8 [rows, rowBytes], dense
   TensorView y;  // out: float [rows, n], rows
   BlockFormat format;
-  int32_t interleaved;
+  BlockLayout layout;
 };
 
 // w = x in blocks of a format that is written, by the search of `reference/quantizers.ts`, in float64 and the same to the bit on every device. A block with a number that is not finite is an error.
@@ -256,10 +259,11 @@ struct QuantizeParams {
   BlockFormat format;
 };
 
-// rearranges the bytes of each panel of 16 rows so that a vector holds the same part of 16 rows (`reference/interleave.ts`), or with `inverse` back. Rows beyond the last whole panel stay as they are, as do formats with blocks of one.
+// brings rows into a layout (`reference/interleave.ts`), in place, or with `inverse` back. Rows beyond the last whole panel of 16 stay as they are, as do formats with blocks of one.
 struct InterleaveParams {
   TensorView w;  // inout: u8 [rows, rowBytes], dense
   BlockFormat format;
+  BlockLayout layout;
   int32_t inverse;
 };
 
@@ -270,8 +274,19 @@ struct QuantizedMatmulParams {
   TensorView bias;  // in, optional: f32 [n], dense
   TensorView c;  // out: float [m, n], rows
   BlockFormat format;
-  int32_t interleaved;
+  BlockLayout layout;
   Activation activation;
+};
+
+// the `count` largest of the first `choices` numbers in each row of a w^T, as quantizedMatmul gives them in f32, the largest first: their columns and themselves. NaN counts as the largest, and equals rank by column. count is at most what there is to choose from.
+struct QuantizedBestParams {
+  TensorView a;  // in: float [m, k], rows
+  TensorView w;  // in: u8 [n, rowBytes], dense
+  TensorView ids;  // out: i32 [m, count], dense
+  TensorView scores;  // out: f32 [m, count], dense
+  BlockFormat format;
+  BlockLayout layout;
+  int32_t choices;
 };
 
 // y[i] = row ids[i] of the table, de-quantised and rounded to y's dtype. An id outside [0, rows) is an error that names it.
@@ -280,7 +295,7 @@ struct QuantizedEmbeddingParams {
   TensorView ids;  // in: i32 [m], dense
   TensorView y;  // out: float [m, n], dense
   BlockFormat format;
-  int32_t interleaved;
+  BlockLayout layout;
 };
 
 // y = softmax(x) over the last axis, or its logarithm when `log`. A row of -Infinity gives 0 (log: -Infinity).
@@ -536,6 +551,7 @@ INKLING_KERNEL void dequantize(const DequantizeParams&, Context&);
 INKLING_KERNEL void quantize(const QuantizeParams&, Context&);
 INKLING_KERNEL void interleave(const InterleaveParams&, Context&);
 INKLING_KERNEL void quantizedMatmul(const QuantizedMatmulParams&, Context&);
+INKLING_KERNEL void quantizedBest(const QuantizedBestParams&, Context&);
 INKLING_KERNEL void quantizedEmbedding(const QuantizedEmbeddingParams&, Context&);
 INKLING_KERNEL void softmax(const SoftmaxParams&, Context&);
 INKLING_KERNEL void softmaxBackward(const SoftmaxBackwardParams&, Context&);
@@ -584,6 +600,7 @@ struct KernelTable {
   void (*quantize)(const QuantizeParams&, Context&);
   void (*interleave)(const InterleaveParams&, Context&);
   void (*quantizedMatmul)(const QuantizedMatmulParams&, Context&);
+  void (*quantizedBest)(const QuantizedBestParams&, Context&);
   void (*quantizedEmbedding)(const QuantizedEmbeddingParams&, Context&);
   void (*softmax)(const SoftmaxParams&, Context&);
   void (*softmaxBackward)(const SoftmaxBackwardParams&, Context&);
@@ -606,7 +623,7 @@ struct KernelTable {
 };
 
 inline KernelTable kernelTable() {
-  return {kernels::copy, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::dequantize, kernels::quantize, kernels::interleave, kernels::quantizedMatmul, kernels::quantizedEmbedding, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::quantizeInt8, kernels::attentionInt8, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::splitMaster, kernels::joinMaster, kernels::adamw, kernels::sgd};
+  return {kernels::copy, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::dequantize, kernels::quantize, kernels::interleave, kernels::quantizedMatmul, kernels::quantizedBest, kernels::quantizedEmbedding, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::quantizeInt8, kernels::attentionInt8, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::splitMaster, kernels::joinMaster, kernels::adamw, kernels::sgd};
 }
 
 // Reads one command's operands and attributes, in the contract's order, and calls the kernel. `Reader` has tensor(), i32() and f32().
@@ -814,7 +831,7 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.w = reader.tensor();
       p.y = reader.tensor();
       p.format = static_cast<BlockFormat>(reader.i32());
-      p.interleaved = reader.i32();
+      p.layout = static_cast<BlockLayout>(reader.i32());
       if (reader.good()) kernels.dequantize(p, context);
       break;
     }
@@ -830,6 +847,7 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       InterleaveParams p;
       p.w = reader.tensor();
       p.format = static_cast<BlockFormat>(reader.i32());
+      p.layout = static_cast<BlockLayout>(reader.i32());
       p.inverse = reader.i32();
       if (reader.good()) kernels.interleave(p, context);
       break;
@@ -841,9 +859,21 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.bias = reader.tensor();
       p.c = reader.tensor();
       p.format = static_cast<BlockFormat>(reader.i32());
-      p.interleaved = reader.i32();
+      p.layout = static_cast<BlockLayout>(reader.i32());
       p.activation = static_cast<Activation>(reader.i32());
       if (reader.good()) kernels.quantizedMatmul(p, context);
+      break;
+    }
+    case Opcode::quantizedBest: {
+      QuantizedBestParams p;
+      p.a = reader.tensor();
+      p.w = reader.tensor();
+      p.ids = reader.tensor();
+      p.scores = reader.tensor();
+      p.format = static_cast<BlockFormat>(reader.i32());
+      p.layout = static_cast<BlockLayout>(reader.i32());
+      p.choices = reader.i32();
+      if (reader.good()) kernels.quantizedBest(p, context);
       break;
     }
     case Opcode::quantizedEmbedding: {
@@ -852,7 +882,7 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.ids = reader.tensor();
       p.y = reader.tensor();
       p.format = static_cast<BlockFormat>(reader.i32());
-      p.interleaved = reader.i32();
+      p.layout = static_cast<BlockLayout>(reader.i32());
       if (reader.good()) kernels.quantizedEmbedding(p, context);
       break;
     }

@@ -11,6 +11,7 @@
 //   unpack<...>       the run `part` of a panel's block, for the rows from `first` on.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "../generated/contract.h"
@@ -133,6 +134,24 @@ struct Q8_0 {
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) r.codes[i] = words(block, 2 + 4 * i, first) ^ 0x80808080u;
   }
+};
+
+// Q8_0 in two planes. A code, 8 u + l, is taken apart: the scales and u are a block of Q5_0, and the three bits of l lie elsewhere, in three words of which
+// each byte has those of two codes and two bits of a third.
+struct SplitQ8_0 {
+  static constexpr int size = 32, bytes = 34, largestCode = 255, offset = 128, groups = 1;
+  static constexpr bool hasMin = false;
+  static constexpr int upperBytes = Q5_0::bytes, lowerBytes = bytes - upperBytes;
+
+  static INKLING_INLINE void unpack(const uint8_t* upper, const uint8_t* lower, int first, Run& r) {
+    Q5_0::unpack(upper, 0, first, r);
+    const WordLanes a = words(lower, 0, first), b = words(lower, 4, first), c = words(lower, 8, first);
+    const WordLanes lows[8] = {a & sevens, a >> 3 & sevens, b & sevens, b >> 3 & sevens, c & sevens, c >> 3 & sevens,
+                               (a >> 6 & threes) | (c >> 4 & fours), (b >> 6 & threes) | (c >> 5 & fours)};
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) r.codes[i] = r.codes[i] << 3 | lows[i];
+  }
+  static constexpr uint32_t sevens = 0x07070707, threes = 0x03030303, fours = 0x04040404;
 };
 
 // Values between -127 and 113, with 127 added.
@@ -302,19 +321,68 @@ void withFormat(BlockFormat format, Body body) {
     case BlockFormat::bf16: return;
   }
 }
+// The same for how the rows lie: in the split layout, which only q8_0 has, it is another struct.
+template <class Body>
+void withFormat(BlockFormat format, BlockLayout layout, Body body) {
+  if (layout == BlockLayout::split) return body(SplitQ8_0{});
+  withFormat(format, body);
+}
 constexpr bool isPlain(BlockFormat format) { return format == BlockFormat::f16 || format == BlockFormat::bf16; }
+
+// ---- panels ----------------------------------------------------------------------------------------------------------------------------
+
+// The panels whose planes lie together in the split layout.
+constexpr int64_t groupPanels = 64;
+
+// Where a panel lies: its blocks, or the planes of its upper and its lower bits.
+struct Panel {
+  const uint8_t* blocks;
+  const uint8_t* lower = nullptr;
+};
+
+// The run `part` of a block of the panel, for the rows from `first` on.
+template <class Format>
+INKLING_INLINE void unpackRun(const Panel& panel, int64_t block, int part, int first, Run& r) {
+  if constexpr (std::is_same_v<Format, SplitQ8_0>) {
+    Format::unpack(panel.blocks + block * Format::upperBytes * panelRows, panel.lower + block * Format::lowerBytes * panelRows, first, r);
+  } else {
+    Format::unpack(panel.blocks + block * Format::bytes * panelRows, part, first, r);
+  }
+}
 
 // Copies a panel from rows of blocks (`rows` of the 16; what is missing counts as zeros) into the interleaved layout, or back.
 void interleavePanel(BlockFormat format, const uint8_t* from, int64_t rowBytes, int64_t rows, uint8_t* panel);
 void separatePanel(BlockFormat format, const uint8_t* panel, int64_t rowBytes, uint8_t* to);
+// The same into the two planes of q8_0, and back.
+void splitPanel(const uint8_t* from, int64_t rowBytes, int64_t rows, uint8_t* upper, uint8_t* lower);
+void joinPanel(const uint8_t* upper, const uint8_t* lower, int64_t rowBytes, uint8_t* to);
 
-// The panel that holds row `row` (a multiple of 16) in the interleaved layout: where it lies, or a copy in `scratch` (16 rowBytes).
-inline const uint8_t* panelAt(BlockFormat format, const TensorView& w, bool interleaved, int64_t row, uint8_t* scratch) {
+// Plain rows (at most 16) as a panel in `scratch` (16 rowBytes).
+template <class Format>
+inline Panel gatherPanel(BlockFormat format, const uint8_t* from, int64_t rowBytes, int64_t rows, uint8_t* scratch) {
+  if constexpr (std::is_same_v<Format, SplitQ8_0>) {
+    uint8_t* const lower = scratch + rowBytes / Format::bytes * Format::upperBytes * panelRows;
+    splitPanel(from, rowBytes, rows, scratch, lower);
+    return {scratch, lower};
+  } else {
+    interleavePanel(format, from, rowBytes, rows, scratch);
+    return {scratch};
+  }
+}
+
+// The panel that begins at row `row` (a multiple of 16): where it lies, or, where its rows are plain, a copy in `scratch`.
+template <class Format>
+inline Panel panelAt(BlockFormat format, const TensorView& w, BlockLayout layout, int64_t row, uint8_t* scratch) {
   const int64_t rowBytes = w.shape[1], left = w.shape[0] - row;
   const uint8_t* rows = w.as<uint8_t>() + row * rowBytes;
-  if (interleaved && left >= panelRows) return rows;
-  interleavePanel(format, rows, rowBytes, left < panelRows ? left : panelRows, scratch);
-  return scratch;
+  if (layout == BlockLayout::rows || left < panelRows) return gatherPanel<Format>(format, rows, rowBytes, left < panelRows ? left : panelRows, scratch);
+  if constexpr (std::is_same_v<Format, SplitQ8_0>) {
+    const int64_t inGroup = row / panelRows % groupPanels, after = inGroup + left / panelRows, panels = after < groupPanels ? after : groupPanels;
+    const int64_t upperBytes = rowBytes / Format::bytes * Format::upperBytes * panelRows, lowerBytes = panelRows * rowBytes - upperBytes;
+    const uint8_t* const group = rows - inGroup * panelRows * rowBytes;
+    return {group + inGroup * upperBytes, group + panels * upperBytes + inGroup * lowerBytes};
+  }
+  return {rows};
 }
 
 }  // namespace inkling::blocks

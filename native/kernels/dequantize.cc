@@ -10,13 +10,12 @@ using namespace blocks;
 
 // Calls use(j, x) with the numbers x of W rows of a panel, from `first` on, for each column j.
 template <class Format, class Use>
-void forColumns(const uint8_t* panel, int64_t n, int first, Use use) {
+void forColumns(const Panel& panel, int64_t n, int first, Use use) {
   constexpr int parts = Format::size / run;
   for (int64_t block = 0; block * Format::size < n; block++) {
-    const uint8_t* at = panel + block * Format::bytes * panelRows;
     for (int part = 0; part < parts; part++) {
       Run r;
-      Format::unpack(at, part, first, r);
+      unpackRun<Format>(panel, block, part, first, r);
       for (int i = 0; i < 8; i++) {
         const int g = i * Format::groups / 8;
         for (int t = 0; t < 4; t++) {
@@ -58,11 +57,11 @@ void dequantize(const DequantizeParams& p, Context& context) {
       });
       return;
     }
-    withFormat(p.format, [&](auto f) {
+    withFormat(p.format, p.layout, [&](auto f) {
       uint8_t* const panels = context.scratch<uint8_t>(context.lanes() * panelRows * rowBytes);
       context.parallel(ceilDivide(rows, panelRows), [&](int64_t task, int lane) {
         const int64_t row = task * panelRows;
-        const uint8_t* panel = panelAt(p.format, p.w, p.interleaved != 0, row, panels + lane * panelRows * rowBytes);
+        const Panel panel = panelAt<decltype(f)>(p.format, p.w, p.layout, row, panels + lane * panelRows * rowBytes);
         for (int first = 0; first < panelRows && row + first < rows; first += W) {
           const int64_t count = rows - row - first < W ? rows - row - first : W;
           T* const y = p.y.as<T>() + (row + first) * stride;
@@ -94,13 +93,13 @@ void quantizedEmbedding(const QuantizedEmbeddingParams& p, Context& context) {
       T* const y = p.y.as<T>() + i * n;
       if (isPlain(p.format)) return dequantizePlain(row, p.format, y, n);
       // A row that lies by itself becomes the first of a panel.
-      const bool inPanel = p.interleaved != 0 && id / panelRows < rows / panelRows;
+      const bool inPanel = p.layout != BlockLayout::rows && id / panelRows < rows / panelRows;
       uint8_t* const scratch = panels + lane * panelRows * rowBytes;
-      if (!inPanel) interleavePanel(p.format, row, rowBytes, 1, scratch);
-      const uint8_t* const panel = inPanel ? row - id % panelRows * rowBytes : scratch;
       const int at = inPanel ? static_cast<int>(id % panelRows) : 0;
-      withFormat(p.format, [&](auto f) {
-        forColumns<decltype(f)>(panel, n, at / W * W, [&](int64_t j, Vec x) { y[j] = simd::fromFloat<T>(x.v[at % W]); });
+      withFormat(p.format, p.layout, [&](auto f) {
+        using Format = decltype(f);
+        const Panel panel = inPanel ? panelAt<Format>(p.format, p.table, p.layout, id - at, scratch) : gatherPanel<Format>(p.format, row, rowBytes, 1, scratch);
+        forColumns<Format>(panel, n, at / W * W, [&](int64_t j, Vec x) { y[j] = simd::fromFloat<T>(x.v[at % W]); });
       });
     });
   });

@@ -16,10 +16,11 @@ uint32_t fifthsToRow(uint32_t word) {
   return r;
 }
 
-// Calls move(offset in a row, offset in the panel, unit, count, fifths) for all units of the panel's first row, four words at a time where it can.
+// Calls move(offset in a row, offset in the panel, unit, count, fifths) for all units of the first `length` bytes of the panel's first row, four words at a
+// time where it can.
 template <class Format, class Move>
-void forUnits(int64_t rowBytes, Move move) {
-  for (int64_t block = 0; block < rowBytes; block += Format::bytes) {
+void forUnits(int64_t length, Move move) {
+  for (int64_t block = 0; block < length; block += Format::bytes) {
     int64_t at = block;
     for (const Field& field : Format::fields) {
       const int count = field.unit == 4 && field.count % 4 == 0 && !field.fifths ? 4 : 1;
@@ -58,45 +59,101 @@ bool moveWhole(int unit, Get get, Put put) {
   return false;
 }
 
-}  // namespace
-
-void interleavePanel(BlockFormat format, const uint8_t* from, int64_t rowBytes, int64_t rows, uint8_t* panel) {
-  withFormat(format, [&](auto f) {
-    forUnits<decltype(f)>(rowBytes, [&](int64_t at, int64_t to, int unit, int count, bool fifths) {
-      if (rows == panelRows && count == 4) {
-        for (int64_t r = 0; r < panelRows; r += 4)
-          transposeWords([&](int64_t i) { return from + (r + i) * rowBytes + at; }, [&](int64_t i) { return panel + to + i * 4 * panelRows + r * 4; });
-        return;
+// The first `length` bytes of 16 rows.
+template <class Format>
+void interleaveRows(const uint8_t* from, int64_t rowBytes, int64_t rows, int64_t length, uint8_t* panel) {
+  forUnits<Format>(length, [&](int64_t at, int64_t to, int unit, int count, bool fifths) {
+    if (rows == panelRows && count == 4) {
+      for (int64_t r = 0; r < panelRows; r += 4)
+        transposeWords([&](int64_t i) { return from + (r + i) * rowBytes + at; }, [&](int64_t i) { return panel + to + i * 4 * panelRows + r * 4; });
+      return;
+    }
+    if (rows == panelRows && !fifths && moveWhole(unit, [&](int64_t r) { return from + r * rowBytes + at; }, [&](int64_t r) { return panel + to + r * unit; })) return;
+    for (int u = 0; u < count; u++, at += unit, to += unit * panelRows) {
+      for (int64_t r = 0; r < panelRows; r++) {
+        uint32_t word = 0;
+        if (r < rows) std::memcpy(&word, from + r * rowBytes + at, static_cast<size_t>(unit));
+        if (fifths) word = fifthsToColumns(word);
+        std::memcpy(panel + to + r * unit, &word, static_cast<size_t>(unit));
       }
-      if (rows == panelRows && !fifths && moveWhole(unit, [&](int64_t r) { return from + r * rowBytes + at; }, [&](int64_t r) { return panel + to + r * unit; })) return;
-      for (int u = 0; u < count; u++, at += unit, to += unit * panelRows) {
-        for (int64_t r = 0; r < panelRows; r++) {
-          uint32_t word = 0;
-          if (r < rows) std::memcpy(&word, from + r * rowBytes + at, static_cast<size_t>(unit));
-          if (fifths) word = fifthsToColumns(word);
-          std::memcpy(panel + to + r * unit, &word, static_cast<size_t>(unit));
-        }
-      }
-    });
+    }
   });
 }
 
+template <class Format>
+void separateRows(const uint8_t* panel, int64_t rowBytes, int64_t length, uint8_t* to) {
+  forUnits<Format>(length, [&](int64_t at, int64_t from, int unit, int count, bool fifths) {
+    if (count == 4) {
+      for (int64_t r = 0; r < panelRows; r += 4)
+        transposeWords([&](int64_t i) { return panel + from + i * 4 * panelRows + r * 4; }, [&](int64_t i) { return to + (r + i) * rowBytes + at; });
+      return;
+    }
+    if (!fifths && moveWhole(unit, [&](int64_t r) { return panel + from + r * unit; }, [&](int64_t r) { return to + r * rowBytes + at; })) return;
+    for (int64_t r = 0; r < panelRows; r++) {
+      uint32_t word = 0;
+      std::memcpy(&word, panel + from + r * unit, static_cast<size_t>(unit));
+      if (fifths) word = fifthsToRow(word);
+      std::memcpy(to + r * rowBytes + at, &word, static_cast<size_t>(unit));
+    }
+  });
+}
+
+void storeWords(uint8_t* block, int at, int first, WordLanes words) { std::memcpy(block + at * panelRows + first * 4, &words, sizeof words); }
+
+// An interleaved block of q8_0 to its two planes.
+void splitBlock(const uint8_t* block, uint8_t* upper, uint8_t* lower) {
+  std::memcpy(upper, block, 2 * panelRows);
+  for (int first = 0; first < panelRows; first += W) {
+    Run r;
+    Q8_0::unpack(block, 0, first, r);
+    WordLanes fifths = {}, low[8];
+    for (int i = 0; i < 8; i++) {
+      low[i] = r.codes[i] & 0x07070707u;
+      fifths |= (r.codes[i] >> 7 & 0x01010101u) << i;
+    }
+    storeWords(upper, 2, first, fifths);
+    for (int i = 0; i < 4; i++) storeWords(upper, 6 + 4 * i, first, (r.codes[i] >> 3 & nibbles) | (r.codes[4 + i] >> 3 & nibbles) << 4);
+    storeWords(lower, 0, first, low[0] | low[1] << 3 | (low[6] & 0x03030303u) << 6);
+    storeWords(lower, 4, first, low[2] | low[3] << 3 | (low[7] & 0x03030303u) << 6);
+    storeWords(lower, 8, first, low[4] | low[5] << 3 | (low[6] & 0x04040404u) << 4 | (low[7] & 0x04040404u) << 5);
+  }
+}
+void joinBlock(const uint8_t* upper, const uint8_t* lower, uint8_t* block) {
+  std::memcpy(block, upper, 2 * panelRows);
+  for (int first = 0; first < panelRows; first += W) {
+    Run r;
+    SplitQ8_0::unpack(upper, lower, first, r);
+    for (int i = 0; i < 8; i++) storeWords(block, 2 + 4 * i, first, r.codes[i] ^ 0x80808080u);
+  }
+}
+
+// Calls move(place in a row, in the upper and in the lower plane) for each block of a panel.
+template <class Move>
+void forSplitBlocks(int64_t rowBytes, Move move) {
+  for (int64_t block = 0; block < rowBytes / Q8_0::bytes; block++)
+    move(block * Q8_0::bytes, block * SplitQ8_0::upperBytes * panelRows, block * SplitQ8_0::lowerBytes * panelRows);
+}
+
+}  // namespace
+
+void interleavePanel(BlockFormat format, const uint8_t* from, int64_t rowBytes, int64_t rows, uint8_t* panel) {
+  withFormat(format, [&](auto f) { interleaveRows<decltype(f)>(from, rowBytes, rows, rowBytes, panel); });
+}
 void separatePanel(BlockFormat format, const uint8_t* panel, int64_t rowBytes, uint8_t* to) {
-  withFormat(format, [&](auto f) {
-    forUnits<decltype(f)>(rowBytes, [&](int64_t at, int64_t from, int unit, int count, bool fifths) {
-      if (count == 4) {
-        for (int64_t r = 0; r < panelRows; r += 4)
-          transposeWords([&](int64_t i) { return panel + from + i * 4 * panelRows + r * 4; }, [&](int64_t i) { return to + (r + i) * rowBytes + at; });
-        return;
-      }
-      if (!fifths && moveWhole(unit, [&](int64_t r) { return panel + from + r * unit; }, [&](int64_t r) { return to + r * rowBytes + at; })) return;
-      for (int64_t r = 0; r < panelRows; r++) {
-        uint32_t word = 0;
-        std::memcpy(&word, panel + from + r * unit, static_cast<size_t>(unit));
-        if (fifths) word = fifthsToRow(word);
-        std::memcpy(to + r * rowBytes + at, &word, static_cast<size_t>(unit));
-      }
-    });
+  withFormat(format, [&](auto f) { separateRows<decltype(f)>(panel, rowBytes, rowBytes, to); });
+}
+void splitPanel(const uint8_t* from, int64_t rowBytes, int64_t rows, uint8_t* upper, uint8_t* lower) {
+  alignas(64) uint8_t block[Q8_0::bytes * panelRows];
+  forSplitBlocks(rowBytes, [&](int64_t at, int64_t inUpper, int64_t inLower) {
+    interleaveRows<Q8_0>(from + at, rowBytes, rows, Q8_0::bytes, block);
+    splitBlock(block, upper + inUpper, lower + inLower);
+  });
+}
+void joinPanel(const uint8_t* upper, const uint8_t* lower, int64_t rowBytes, uint8_t* to) {
+  alignas(64) uint8_t block[Q8_0::bytes * panelRows];
+  forSplitBlocks(rowBytes, [&](int64_t at, int64_t inUpper, int64_t inLower) {
+    joinBlock(upper + inUpper, lower + inLower, block);
+    separateRows<Q8_0>(block, rowBytes, Q8_0::bytes, to + at);
   });
 }
 
@@ -104,17 +161,22 @@ void separatePanel(BlockFormat format, const uint8_t* panel, int64_t rowBytes, u
 
 void inkling::kernels::interleave(const InterleaveParams& p, Context& context) {
   using namespace inkling::blocks;
-  const int64_t rowBytes = p.w.shape[1], panelBytes = panelRows * rowBytes;
-  if (isPlain(p.format) || rowBytes == 0) return;
-  uint8_t* const copies = context.scratch<uint8_t>(context.lanes() * panelBytes);
-  context.parallel(p.w.shape[0] / panelRows, [&](int64_t task, int lane) {
-    uint8_t* const panel = p.w.as<uint8_t>() + task * panelBytes;
-    uint8_t* const copy = copies + lane * panelBytes;
-    std::memcpy(copy, panel, static_cast<size_t>(panelBytes));
-    if (p.inverse != 0) {
-      separatePanel(p.format, copy, rowBytes, panel);
-    } else {
-      interleavePanel(p.format, copy, rowBytes, panelRows, panel);
+  const int64_t rowBytes = p.w.shape[1], panelBytes = panelRows * rowBytes, panels = p.w.shape[0] / panelRows;
+  if (isPlain(p.format) || p.layout == BlockLayout::rows || rowBytes == 0) return;
+  const bool split = p.layout == BlockLayout::split;
+  const int64_t perTask = split ? groupPanels : 1, upperBytes = rowBytes / SplitQ8_0::bytes * SplitQ8_0::upperBytes * panelRows;
+  uint8_t* const copies = context.scratch<uint8_t>(context.lanes() * perTask * panelBytes);
+  context.parallel((panels + perTask - 1) / perTask, [&](int64_t task, int lane) {
+    const int64_t count = panels - task * perTask < perTask ? panels - task * perTask : perTask;
+    uint8_t* const to = p.w.as<uint8_t>() + task * perTask * panelBytes;
+    uint8_t* const copy = copies + lane * perTask * panelBytes;
+    std::memcpy(copy, to, static_cast<size_t>(count * panelBytes));
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t rows = i * panelBytes, upper = i * upperBytes, lower = count * upperBytes + i * (panelBytes - upperBytes);
+      if (split && p.inverse != 0) joinPanel(copy + upper, copy + lower, rowBytes, to + rows);
+      else if (split) splitPanel(copy + rows, rowBytes, panelRows, to + upper, to + lower);
+      else if (p.inverse != 0) separatePanel(p.format, copy, rowBytes, to);
+      else interleavePanel(p.format, copy, rowBytes, panelRows, to);
     }
   });
 }

@@ -1,9 +1,8 @@
 // Along the last axis: the place of the extreme, running sums, the first k in sorted order.
 #include <algorithm>
-#include <cstring>
 
 #include "../generated/contract.h"
-#include "convert.h"
+#include "sort_key.h"
 #include "walk.h"
 
 namespace inkling::kernels {
@@ -13,21 +12,6 @@ template <class T>
 INKLING_INLINE auto number(T x) {
   if constexpr (isFloat<T>) return simd::toFloat(x);
   else return x;
-}
-
-// A key whose unsigned order is the order of values: NaN, of which there is one kind, above all; -0 equal to 0.
-template <class T>
-uint32_t sortKey(T x) {
-  if constexpr (isFloat<T>) {
-    const float value = simd::toFloat(x);
-    if (value != value) return UINT32_MAX;
-    if (value == 0) return 0x80000000u;
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    return bits >> 31 ? ~bits : bits | 0x80000000u;
-  } else {
-    return static_cast<uint32_t>(x) ^ (std::is_same_v<T, int32_t> ? 0x80000000u : 0u);
-  }
 }
 
 // The index of the first NaN, else of the first extreme.

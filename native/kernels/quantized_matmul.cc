@@ -6,200 +6,31 @@
 // panel is unpacked to the cache, and all rows of a pass.
 //
 // Both paths add the same numbers in the same order, so a row of c does not depend on how many others there are.
-#include <cmath>
 #include <type_traits>
 
-#include "blocks.h"
-#include "dot_neon.h"
 #include "matmul_finish.h"
-#include "walk.h"
+#include "quantized_product.h"
 
 namespace inkling::kernels {
 namespace {
 
-using namespace blocks;
 using gemm::ceilDiv;
 using gemm::least;
 using gemm::most;
-
-// A run of 32 activations: x = scale * q. `start` is what the offset of the codes takes from the sum of products, for each group of a run, and `sums` what a
-// minimum of 1 adds.
-struct alignas(64) Activations {
-  int8_t q[run];
-  float scale;
-  int32_t start[2];
-  float sums[2];
-};
-
-constexpr float negligible = 0x1p-100f;
-
-template <class T>
-void quantizeRun(const T* x, int offset, int groups, Activations& to) {
-  float values[run];
-  Vec largest = simd::zero();
-  bool finite = true;
-  for (int i = 0; i < run; i += W) {
-    const Vec v = simd::load<T>(x + i);
-    simd::store<float>(values + i, v);
-    // Not below infinity, or NaN.
-    finite = finite && !simd::any(!(simd::abs(v) < simd::set1(HUGE_VALF)));
-    largest = simd::max(simd::abs(v), largest);
-  }
-  const float most = simd::maxOf(largest);
-  if (!finite || most < negligible) {
-    std::memset(&to, 0, sizeof to);
-    to.scale = finite ? 0.0f : NAN;
-    to.sums[0] = to.sums[1] = to.scale;
-    return;
-  }
-  to.scale = most / 127.0f;
-  const Vec inverse = simd::set1(127.0f / most);
-  int32_t sums[2] = {0, 0};
-  for (int i = 0; i < run; i += W) {
-    const Ints q = simd::toInt(simd::roundSmall(simd::load<float>(values + i) * inverse));
-#if defined(INKLING_AVX512)
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.q + i), _mm512_cvtepi32_epi8((__m512i)q.v));
-    sums[i * 2 / run] += _mm512_reduce_add_epi32((__m512i)q.v);
-#else
-    int32_t lanes[W];
-    std::memcpy(lanes, &q, sizeof lanes);
-    for (int j = 0; j < W; j++) {
-      to.q[i + j] = static_cast<int8_t>(lanes[j]);
-      sums[(i + j) * 2 / run] += lanes[j];
-    }
-#endif
-  }
-  if (groups == 1) sums[0] += sums[1];
-  for (int g = 0; g < 2; g++) {
-    to.start[g] = -offset * sums[g];
-    to.sums[g] = to.scale * static_cast<float>(sums[g]);
-  }
-}
-
-// acc + the product of four codes (unsigned, at most `largest`) and four bytes of a (signed), in each lane.
-template <int largest>
-INKLING_INLINE Ints dot(Ints acc, WordLanes codes, uint32_t a) {
-#if defined(__AVX512VNNI__)
-  return {(IntLanes)_mm512_dpbusd_epi32((__m512i)acc.v, (__m512i)codes, _mm512_set1_epi32(static_cast<int>(a)))};
-#elif defined(INKLING_AVX512)
-  const __m512i as = _mm512_set1_epi32(static_cast<int>(a));
-  if constexpr (largest * 2 * 127 <= INT16_MAX) {
-    const __m512i pairs = _mm512_maddubs_epi16((__m512i)codes, as);
-    return {(IntLanes)_mm512_add_epi32((__m512i)acc.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
-  } else {
-    const __m512i even = _mm512_madd_epi16((__m512i)(codes & 0x00ff00ffu), _mm512_srai_epi16(_mm512_slli_epi16(as, 8), 8));
-    const __m512i odd = _mm512_madd_epi16((__m512i)(codes >> 8 & 0x00ff00ffu), _mm512_srai_epi16(as, 8));
-    return {(IntLanes)_mm512_add_epi32((__m512i)acc.v, _mm512_add_epi32(even, odd))};
-  }
-#elif defined(INKLING_AVX2)
-  const __m256i as = _mm256_set1_epi32(static_cast<int>(a));
-  if constexpr (largest * 2 * 127 <= INT16_MAX) {
-    const __m256i pairs = _mm256_maddubs_epi16((__m256i)codes, as);
-    return {(IntLanes)_mm256_add_epi32((__m256i)acc.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
-  } else {
-    const __m256i even = _mm256_madd_epi16((__m256i)(codes & 0x00ff00ffu), _mm256_srai_epi16(_mm256_slli_epi16(as, 8), 8));
-    const __m256i odd = _mm256_madd_epi16((__m256i)(codes >> 8 & 0x00ff00ffu), _mm256_srai_epi16(as, 8));
-    return {(IntLanes)_mm256_add_epi32((__m256i)acc.v, _mm256_add_epi32(even, odd))};
-  }
-#elif defined(__SSE2__)
-  const __m128i as = _mm_set1_epi32(static_cast<int>(a));
-  const __m128i even = _mm_madd_epi16((__m128i)(codes & 0x00ff00ffu), _mm_srai_epi16(_mm_slli_epi16(as, 8), 8));
-  const __m128i odd = _mm_madd_epi16((__m128i)(codes >> 8 & 0x00ff00ffu), _mm_srai_epi16(as, 8));
-  return {(IntLanes)_mm_add_epi32((__m128i)acc.v, _mm_add_epi32(even, odd))};
-#elif defined(INKLING_NEON)
-  return {(IntLanes)dotNeon<largest>((int32x4_t)acc.v, (uint8x16_t)codes, vreinterpretq_s8_u32(vdupq_n_u32(a)))};
-#else
-  IntLanes sum = acc.v;
-  for (int t = 0; t < 4; t++) sum += (IntLanes)(codes >> (8 * t) & 255u) * static_cast<int8_t>(a >> (8 * t));
-  return {sum};
-#endif
-}
-
-// Adds one run of `rows` rows of a and W rows of w: products(i, g) are the whole numbers of row i in group g.
-template <class Format, int rows, class Products>
-INKLING_INLINE void addScaled(const Run& w, const Activations* a, Vec (&acc)[rows], Products products) {
-#pragma GCC unroll 16
-  for (int i = 0; i < rows; i++) {
-    Vec sum = simd::zero();
-#pragma GCC unroll 2
-    for (int g = 0; g < Format::groups; g++) {
-      const Vec scaled = simd::toFloat(products(i, g));
-      sum = g == 0 ? scaled * w.scale[0] : simd::fma(scaled, w.scale[g], sum);
-    }
-    acc[i] = simd::fma(sum, simd::set1(a[i].scale), acc[i]);
-    if constexpr (Format::hasMin) {
-#pragma GCC unroll 2
-      for (int g = 0; g < Format::groups; g++) acc[i] = simd::fma(w.min[g], simd::set1(a[i].sums[g]), acc[i]);
-    }
-  }
-}
-
-template <class Format, int rows>
-INKLING_INLINE void addRun(const Run& w, const Activations* a, Vec (&acc)[rows]) {
-  constexpr int wordsInGroup = 8 / Format::groups;
-  addScaled<Format, rows>(w, a, acc, [&](int i, int g) __attribute__((always_inline)) {
-    Ints products = simd::set1(a[i].start[g]);
-#pragma GCC unroll 8
-    for (int j = g * wordsInGroup; j < (g + 1) * wordsInGroup; j++) {
-      uint32_t word;
-      std::memcpy(&word, a[i].q + 4 * j, sizeof word);
-      products = dot<Format::largestCode>(products, w.codes[j], word);
-    }
-    return products;
-  });
-}
-
-template <int rows>
-INKLING_INLINE void storeTile(float* tile, int first, const Vec (&acc)[rows]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < rows; i++) simd::store<float>(tile + i * panelRows + first, acc[i]);
-}
-
-// Brings what comes after the next block to the second-level cache. A block of 256 is read here and there, which the processor does not foresee by
-// itself (Q6_K: 8 GB/s without this, 23 with it).
-template <class Format>
-INKLING_INLINE void prefetch(const uint8_t* block) {
-  constexpr int bytes = Format::bytes * panelRows;
-  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(block + 2 * bytes + i, 0, 2);
-}
-
-// tile[i][j] = row i of a times row j of the panel, read as it lies.
-template <class Format, int rows>
-void multiplyPanel(const uint8_t* panel, const Activations* a, int64_t blocks, float* tile) {
-  constexpr int parts = Format::size / run;
-  for (int first = 0; first < panelRows; first += W) {
-    Vec acc[rows];
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; i++) acc[i] = simd::zero();
-    const Activations* at = a;
-    for (int64_t block = 0; block < blocks; block++) {
-      const uint8_t* bytes = panel + block * Format::bytes * panelRows;
-      if (Format::size == 256 && first == 0) prefetch<Format>(bytes);
-#pragma GCC unroll 8
-      for (int part = 0; part < parts; part++, at += rows) {
-        Run w;
-        Format::unpack(bytes, part, first, w);
-        addRun<Format, rows>(w, at, acc);
-      }
-    }
-    storeTile<rows>(tile, first, acc);
-  }
-}
 
 // An unpacked run of W rows in memory: as Run, without what the format does not have.
 template <class Format>
 constexpr int64_t unpackedBytes = 32 * W + Format::groups * (Format::hasMin ? 2 : 1) * 4 * W;
 
 template <class Format>
-void unpackPanel(const uint8_t* panel, int64_t blocks, uint8_t* to) {
+void unpackPanel(const Panel& panel, int64_t blocks, uint8_t* to) {
   constexpr int parts = Format::size / run;
   for (int first = 0; first < panelRows; first += W) {
     for (int64_t block = 0; block < blocks; block++) {
-      const uint8_t* bytes = panel + block * Format::bytes * panelRows;
 #pragma GCC unroll 8
       for (int part = 0; part < parts; part++, to += unpackedBytes<Format>) {
         Run w;
-        Format::unpack(bytes, part, first, w);
+        unpackRun<Format>(panel, block, part, first, w);
         std::memcpy(to, w.codes, sizeof w.codes);
         std::memcpy(to + sizeof w.codes, w.scale, Format::groups * sizeof(Vec));
         if constexpr (Format::hasMin) std::memcpy(to + sizeof w.codes + Format::groups * sizeof(Vec), w.min, Format::groups * sizeof(Vec));
@@ -210,7 +41,8 @@ void unpackPanel(const uint8_t* panel, int64_t blocks, uint8_t* to) {
 
 // multiplyPanel on an unpacked panel.
 template <class Format, int rows>
-void multiplyUnpacked(const uint8_t* panel, const Activations* a, int64_t blocks, float* tile) {
+void multiplyUnpacked(const Panel& unpacked, const Activations* a, int64_t blocks, float* tile) {
+  const uint8_t* panel = unpacked.blocks;
   const int64_t runs = blocks * (Format::size / run);
   for (int first = 0; first < panelRows; first += W) {
     Vec acc[rows];
@@ -234,7 +66,8 @@ constexpr int tileRows = 16;
 // multiplyUnpacked with the products of whole numbers on tiles: a group of a run is one tile of a, one of w and one of products, all read where
 // they lie. The scaling is the vector unit's as ever, so the bits are those of the other paths. Tested on emulated tiles only.
 template <class Format>
-void multiplyTiles(const uint8_t* panel, const Activations* a, int64_t blocks, float* tile) {
+void multiplyTiles(const Panel& unpacked, const Activations* a, int64_t blocks, float* tile) {
+  const uint8_t* panel = unpacked.blocks;
   static_assert(W == tileRows && panelRows == tileRows && Format::groups <= 2);
   constexpr int groups = Format::groups, words = 8 / groups;
   tiles::Configuration shapes = {};
@@ -285,13 +118,15 @@ constexpr int64_t fewRowsTaskBytes = 32 << 10;
 constexpr int64_t mostTasks = 512;
 constexpr int64_t manyRowsTaskPanels = 2;
 
-// The rows of a that are taken together: tiles of `height`, and what is left by halves.
+constexpr int64_t largestTile(bool few) { return few || tileRows < 8 ? 8 : tileRows; }
+
+// The rows of a that are taken together: tiles of the largest height, and what is left by halves.
 INKLING_INLINE int64_t tileHeight(int64_t left, int64_t largest) {
   if (left >= largest) return largest;
   return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
-using Multiply = void (*)(const uint8_t* panel, const Activations* a, int64_t blocks, float* tile);
+using Multiply = void (*)(const Panel& panel, const Activations* a, int64_t blocks, float* tile);
 
 template <class Format>
 Multiply multiplyFor(bool unpacked, int64_t rows) {
@@ -308,63 +143,55 @@ Multiply multiplyFor(bool unpacked, int64_t rows) {
   }
 }
 
+// Run r of row i of a tile of h rows from row t on lies at t * runs + r * h + i.
 template <class Format, class T>
-void multiplyRows(const QuantizedMatmulParams& p, const gemm::Output& out, int64_t row0, int64_t rows, Activations* a, uint8_t* memory, int64_t laneBytes, Context& context) {
-  const int64_t n = p.w.shape[0], rowBytes = p.w.shape[1], blocks = rowBytes / Format::bytes, runs = blocks * (Format::size / run);
+void roundRows(const TensorView& a, int64_t row0, int64_t rows, int64_t runs, Activations* to, Context& context) {
   const bool few = rows <= fewRows;
-  const int64_t largest = few ? 8 : most(tileRows, 8);
-
-  // Run r of row i of a tile of h rows from row t on lies at t * runs + r * h + i.
-  const int64_t roundingTasks = few ? 1 : ceilDiv(rows, tileRows * 4);
-  context.parallel(roundingTasks, [&](int64_t task, int) {
-    const int64_t begin = task * tileRows * 4, end = few ? rows : least(begin + tileRows * 4, rows);
-    for (int64_t tile = begin; tile < end;) {
-      const int64_t height = tileHeight(rows - tile, largest);
+  const int64_t largest = largestTile(few), perTask = few ? rows : tileRows * 4;
+  context.parallel(ceilDiv(rows, perTask), [&](int64_t task, int) {
+    for (int64_t tile = task * perTask, end = least(tile + perTask, rows); tile < end;) {
+      const int64_t height = tileHeight(end - tile, largest);
       for (int64_t i = 0; i < height; i++) {
-        const T* x = p.a.as<T>() + (row0 + tile + i) * p.a.strides[0];
-        for (int64_t r = 0; r < runs; r++) quantizeRun(x + r * run, Format::offset, Format::groups, a[tile * runs + r * height + i]);
+        const T* x = a.as<T>() + (row0 + tile + i) * a.strides[0];
+        for (int64_t r = 0; r < runs; r++) quantizeRun(x + r * run, Format::offset, Format::groups, to[tile * runs + r * height + i]);
       }
       tile += height;
-    }
-  });
-
-  const gemm::Part whole = {true, true, nullptr, 0};
-  const gemm::Finish finish = gemm::finishFor(out, whole);
-  const int64_t panels = ceilDiv(n, panelRows);
-  const int64_t perTask = few ? most(ceilDiv(panels, mostTasks), fewRowsTaskBytes / (panelRows * rowBytes)) : manyRowsTaskPanels;
-  context.parallel(ceilDiv(panels, perTask), [&](int64_t task, int lane) {
-    uint8_t* const copy = memory + lane * laneBytes;
-    uint8_t* const unpacked = copy + panelRows * rowBytes;
-    for (int64_t i = task * perTask; i < least((task + 1) * perTask, panels); i++) {
-      const uint8_t* panel = panelAt(p.format, p.w, p.interleaved != 0, i * panelRows, copy);
-      if (!few) {
-        unpackPanel<Format>(panel, blocks, unpacked);
-        panel = unpacked;
-      }
-      for (int64_t tile = 0; tile < rows;) {
-        const int64_t height = tileHeight(rows - tile, largest);
-        alignas(64) float sums[(tileRows > 8 ? tileRows : 8) * panelRows];
-        multiplyFor<Format>(!few, height)(panel, a + tile * runs, blocks, sums);
-        finish(out, whole, sums, panelRows, row0 + tile, i * panelRows, height, least(panelRows, n - i * panelRows));
-        tile += height;
-      }
     }
   });
 }
 
 template <class Format>
-void multiply(const QuantizedMatmulParams& p, const gemm::Output& out, Context& context) {
-  const int64_t m = p.a.shape[0], rowBytes = p.w.shape[1], runs = rowBytes / Format::bytes * (Format::size / run);
-  Activations* const a = context.scratch<Activations>(least(m, chunkRows) * runs);
+void multiply(const TensorView& a, const TensorView& w, BlockFormat format, BlockLayout layout, int64_t n, UseTile use, Context& context) {
+  const int64_t m = a.shape[0], rowBytes = w.shape[1], blocks = rowBytes / Format::bytes, runs = blocks * (Format::size / run);
+  Activations* const rounded = context.scratch<Activations>(least(m, chunkRows) * runs);
   const int64_t laneBytes = gemm::roundUp(panelRows * rowBytes + (m > fewRows ? runs * unpackedBytes<Format> * (panelRows / W) : 0), 64);
   uint8_t* const memory = context.scratch<uint8_t>(context.lanes() * laneBytes);
-  for (int64_t row = 0; row < m; row += chunkRows) {
-    const int64_t rows = least(chunkRows, m - row);
-    if (p.a.dtype == DType::f32) {
-      multiplyRows<Format, float>(p, out, row, rows, a, memory, laneBytes, context);
-    } else {
-      multiplyRows<Format, bf16>(p, out, row, rows, a, memory, laneBytes, context);
-    }
+  for (int64_t row0 = 0; row0 < m; row0 += chunkRows) {
+    const int64_t rows = least(chunkRows, m - row0);
+    if (a.dtype == DType::f32) roundRows<Format, float>(a, row0, rows, runs, rounded, context);
+    else roundRows<Format, bf16>(a, row0, rows, runs, rounded, context);
+
+    const bool few = rows <= fewRows;
+    const int64_t panels = ceilDiv(n, panelRows);
+    const int64_t perTask = few ? most(ceilDiv(panels, mostTasks), fewRowsTaskBytes / (panelRows * rowBytes)) : manyRowsTaskPanels;
+    context.parallel(ceilDiv(panels, perTask), [&](int64_t task, int lane) {
+      uint8_t* const copy = memory + lane * laneBytes;
+      uint8_t* const unpacked = copy + panelRows * rowBytes;
+      for (int64_t i = task * perTask; i < least((task + 1) * perTask, panels); i++) {
+        Panel panel = panelAt<Format>(format, w, layout, i * panelRows, copy);
+        if (!few) {
+          unpackPanel<Format>(panel, blocks, unpacked);
+          panel = {unpacked};
+        }
+        for (int64_t tile = 0; tile < rows;) {
+          const int64_t height = tileHeight(rows - tile, largestTile(few));
+          alignas(64) float sums[largestTile(false) * panelRows];
+          multiplyFor<Format>(!few, height)(panel, rounded + tile * runs, blocks, sums);
+          use(sums, row0 + tile, height, i * panelRows, lane);
+          tile += height;
+        }
+      }
+    });
   }
 }
 
@@ -402,7 +229,7 @@ void multiplyHalves(const QuantizedMatmulParams& p, Context& context) {
     w.data = p.w.as<uint8_t>() + j * p.w.shape[1];
     w.shape[0] = floats.shape[0] = b.shape[1] = product.c.shape[1] = count;
     floats.shape[1] = k;
-    dequantize({w, floats, p.format, 0}, context);
+    dequantize({w, floats, p.format, BlockLayout::rows}, context);
     product.c.data = p.c.as<char>() + j * bytesPerElement(p.c.dtype);
     if (p.bias) product.bias.data = p.bias.as<float>() + j;
     product.bias.shape[0] = count;
@@ -411,6 +238,10 @@ void multiplyHalves(const QuantizedMatmulParams& p, Context& context) {
 }
 
 }  // namespace
+
+void forTiles(const TensorView& a, const TensorView& w, BlockFormat format, BlockLayout layout, int64_t n, UseTile use, Context& context) {
+  withFormat(format, layout, [&](auto f) { multiply<decltype(f)>(a, w, format, layout, n, use, context); });
+}
 
 void quantizedMatmul(const QuantizedMatmulParams& p, Context& context) {
   if (p.c.elements() == 0) return;
@@ -421,7 +252,13 @@ void quantizedMatmul(const QuantizedMatmulParams& p, Context& context) {
   out.rowStride = p.c.strides[0];
   out.bias = p.bias.as<float>();
   out.activation = p.activation;
-  withFormat(p.format, [&](auto f) { multiply<decltype(f)>(p, out, context); });
+  const gemm::Part whole = {true, true, nullptr, 0};
+  const gemm::Finish finish = gemm::finishFor(out, whole);
+  const int64_t n = p.w.shape[0];
+  const auto store = [&](const float* sums, int64_t row, int64_t rows, int64_t column, int) {
+    finish(out, whole, sums, panelRows, row, column, rows, least(panelRows, n - column));
+  };
+  forTiles(p.a, p.w, p.format, p.layout, n, store, context);
 }
 
 }  // namespace inkling::kernels

@@ -27,7 +27,7 @@ void run(const Format& format, uint64_t seed) {
   a.normal(numbers), bias.normal(numbers);
   // Any bytes are a block; without this bit no half among them is infinite or NaN.
   for (int64_t i = 0; i < w.count(); i++) w.set(i, static_cast<double>(numbers.integer(0, 255) & 0xbf));
-  QuantizedMatmulParams p = {a.view(), w.view(), bias.view(), many.view(), format.format, 0, Activation::geluTanh};
+  QuantizedMatmulParams p = {a.view(), w.view(), bias.view(), many.view(), format.format, BlockLayout::rows, Activation::geluTanh};
   ThreadContext one(1), three(3);
   kernels::quantizedMatmul(p, one);
   p.c = threads.view();

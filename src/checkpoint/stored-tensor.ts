@@ -50,7 +50,7 @@ export async function storedFloat32(dtype: StoredDType, bytes: Uint8Array): Prom
   const y = scope(() => {
     const w = Tensor.from(bytes, { shape: [blocks, blockBytes] });
     const y = Tensor.empty([blocks, blockSize], "f32", w.device);
-    launch("dequantize", { w, y }, { format: dtype, interleaved: 0 });
+    launch("dequantize", { w, y }, { format: dtype, layout: "rows" });
     return y;
   });
   try {

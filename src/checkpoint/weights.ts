@@ -8,7 +8,7 @@
 import { CheckpointError, DeviceError } from "../errors.js";
 import type { Decoder } from "../model/index.js";
 import { rowBytes, type BlockFormat } from "../tensor/block-formats.js";
-import { QuantizedTensor, Tensor, launch, scope, type FloatDType, type QuantizedSegment, type Weight } from "../tensor/index.js";
+import { QuantizedTensor, Tensor, launch, scope, type FloatDType, type BlockRows, type Weight } from "../tensor/index.js";
 import { isFileDType } from "./dtype.js";
 import { differences, type TensorPart, type TensorPlan } from "./families/index.js";
 import { broken } from "./file-bytes.js";
@@ -138,7 +138,7 @@ function blockFormatOf(dtype: StoredTensor["dtype"]): BlockFormat | undefined {
 
 async function quantizedTensor({ parts }: TensorPlan, stored: readonly StoredTensor[], { device }: Decoder): Promise<QuantizedTensor> {
   const formats = stored.map(({ dtype }) => blockFormatOf(dtype)!);
-  const segments: QuantizedSegment[] = [];
+  const segments: BlockRows[] = [];
   try {
     for (let begin = 0, end = 0; begin < stored.length; begin = end) {
       // Neighbours of one format are read into one tensor.
@@ -182,7 +182,7 @@ async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { d
     await stored.readOnto(w, rows);
     scope(() => {
       const y = Tensor.empty([w.shape[0], shape.at(-1)!], "f32", device);
-      launch("dequantize", { w, y }, { format, interleaved: 0 });
+      launch("dequantize", { w, y }, { format, layout: "rows" });
       launch("copy", { x: (offset === 0 ? y : y.sub(offset)).reshape([...shape]), y: window() }, {});
     });
     w.dispose();

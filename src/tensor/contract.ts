@@ -42,12 +42,19 @@ export const blockFormatNames = [
   "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4",
 ] as const;
 
-export const enums = { UnaryOp: unaryOps, BinaryOp: binaryOps, ReduceOp: reduceOps, Activation: activations, BlockFormat: blockFormatNames } as const;
+/**
+ * How rows of blocks lie: as GGUF has them; in panels of 16 rows, as vectors read them; in panels whose upper and lower bits lie apart, which only q8_0 has
+ * (`reference/interleave.ts`).
+ */
+export const blockLayouts = ["rows", "panels", "split"] as const;
+
+export const enums = { UnaryOp: unaryOps, BinaryOp: binaryOps, ReduceOp: reduceOps, Activation: activations, BlockFormat: blockFormatNames, BlockLayout: blockLayouts } as const;
 export type UnaryOp = (typeof unaryOps)[number];
 export type BinaryOp = (typeof binaryOps)[number];
 export type ReduceOp = (typeof reduceOps)[number];
 export type Activation = (typeof activations)[number];
 export type BlockFormat = (typeof blockFormatNames)[number];
+export type BlockLayout = (typeof blockLayouts)[number];
 
 export type DTypeClass = "f32" | "bf16" | "i32" | "u8" | "float" | "any";
 export type Layout = "dense" | "rows" | "strided";
@@ -204,11 +211,11 @@ export const contract = {
   },
 
   // ---- quantised weights -------------------------------------------------------------------------------------------------
-  // Rows of blocks of `format` (`block-formats.ts`, `reference/blocks.ts`); with `interleaved` in the layout that `interleave` makes.
+  // Rows of blocks of `format` (`block-formats.ts`, `reference/blocks.ts`); in a layout that `interleave` makes.
   dequantize: {
     doc: "y = the numbers that the blocks stand for, rounded to y's dtype.",
     operands: { w: input("u8", "[rows, rowBytes]"), y: output("float", "[rows, n]", "rows") },
-    attributes: { format: "BlockFormat", interleaved: "i32" },
+    attributes: { format: "BlockFormat", layout: "BlockLayout" },
   },
   quantize: {
     doc: "w = x in blocks of a format that is written, by the search of `reference/quantizers.ts`, in float64 and the same to the bit on every device. A block with a number that is not finite is an error.",
@@ -216,21 +223,26 @@ export const contract = {
     attributes: { format: "BlockFormat" },
   },
   interleave: {
-    doc: "rearranges the bytes of each panel of 16 rows so that a vector holds the same part of 16 rows (`reference/interleave.ts`), or with `inverse` back. Rows beyond the last whole panel stay as they are, as do formats with blocks of one.",
+    doc: "brings rows into a layout (`reference/interleave.ts`), in place, or with `inverse` back. Rows beyond the last whole panel of 16 stay as they are, as do formats with blocks of one.",
     operands: { w: inout("u8", "[rows, rowBytes]") },
-    attributes: { format: "BlockFormat", inverse: "i32" },
+    attributes: { format: "BlockFormat", layout: "BlockLayout", inverse: "i32" },
   },
   quantizedMatmul: {
     doc: "c = activation(a w^T + bias). Each run of 32 of a row of a is first rounded to whole numbers q = round(a / s), s = max |a| / 127, so that the products are of small integers; a run with a number that is not finite makes its row NaN, and one below 2^-100 throughout counts as 0. With f16 and bf16 weights nothing is rounded.",
     operands: {
       a: input("float", "[m, k]", "rows"), w: input("u8", "[n, rowBytes]"), bias: optional("f32", "[n]"), c: output("float", "[m, n]", "rows"),
     },
-    attributes: { format: "BlockFormat", interleaved: "i32", activation: "Activation" },
+    attributes: { format: "BlockFormat", layout: "BlockLayout", activation: "Activation" },
+  },
+  quantizedBest: {
+    doc: "the `count` largest of the first `choices` numbers in each row of a w^T, as quantizedMatmul gives them in f32, the largest first: their columns and themselves. NaN counts as the largest, and equals rank by column. count is at most what there is to choose from.",
+    operands: { a: input("float", "[m, k]", "rows"), w: input("u8", "[n, rowBytes]"), ids: output("i32", "[m, count]"), scores: output("f32", "[m, count]") },
+    attributes: { format: "BlockFormat", layout: "BlockLayout", choices: "i32" },
   },
   quantizedEmbedding: {
     doc: "y[i] = row ids[i] of the table, de-quantised and rounded to y's dtype. An id outside [0, rows) is an error that names it.",
     operands: { table: input("u8", "[rows, rowBytes]"), ids: input("i32", "[m]"), y: output("float", "[m, n]") },
-    attributes: { format: "BlockFormat", interleaved: "i32" },
+    attributes: { format: "BlockFormat", layout: "BlockLayout" },
   },
 
   // ---- normalisation and softmax -----------------------------------------------------------------------------------------

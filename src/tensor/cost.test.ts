@@ -24,7 +24,14 @@ describe("launchCost", () => {
 
   it("of a quantised product: the weights take the bytes of their blocks", () => {
     const operands = { a: view([1, 64]), w: view([10, 36], "u8"), c: view([1, 10]) };
-    expect(launchCost("quantizedMatmul", operands, { format: "q4_0", interleaved: 0, activation: "none" })).toEqual({ flops: 2 * 64 * 10, bytes: 256 + 360 + 40 });
+    expect(launchCost("quantizedMatmul", operands, { format: "q4_0", layout: "rows", activation: "none" })).toEqual({ flops: 2 * 64 * 10, bytes: 256 + 360 + 40 });
+  });
+
+  it("of the best of a quantised product: the upper bits, where they lie apart", () => {
+    const operands = { a: view([2, 64]), w: view([100, 68], "u8"), ids: view([2, 3], "i32"), scores: view([2, 3]) };
+    const cost = (layout: "panels" | "split") => launchCost("quantizedBest", operands, { format: "q8_0", layout, choices: 100 });
+    expect(cost("panels")).toEqual({ flops: 2 * 2 * 64 * 100, bytes: 4 * 128 + 6800 + 4 * 12 });
+    expect(cost("panels").bytes - cost("split").bytes).toBe(2400);
   });
 
   it("of attention: only the pairs that are seen", () => {

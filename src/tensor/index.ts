@@ -13,7 +13,7 @@ export { bytesPerElement, dtypes, fromBfloat16, fromFloat16, isFloat, toBfloat16
 export { launch } from "./launch.js";
 export * from "./ops/index.js";
 export { joinMaster, splitMaster, updateMaster } from "./ops/master.js";
-export { QuantizedTensor, type QuantizedSegment, type Weight } from "./quantized.js";
+export { QuantizedTensor, type BlockRows, type QuantizedSegment, type QuantizedTensorOptions, type Weight } from "./quantized.js";
 export { Random, randomKey, type RandomKey } from "./random.js";
 export { Replay } from "./replay.js";
 export { ReferenceDevice } from "./reference/device.js";

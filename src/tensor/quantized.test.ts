@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { ShapeError } from "../errors.js";
 import { blockFormatNames, blockFormats, rowBytes, writtenFormats } from "./block-formats.js";
 import { toFloat16, fromFloat16 } from "./dtype.js";
-import { embedding, linear, linearCrossEntropy, matmul, memory, QuantizedTensor, scope, Tensor, type QuantizedSegment } from "./index.js";
+import { embedding, linear, linearCrossEntropy, matmul, memory, QuantizedTensor, scope, Tensor, type BlockRows } from "./index.js";
 
 const normal = (shape: readonly number[], stream: number, std = 1): Tensor => Tensor.randn(shape, { seedLow: 7, seedHigh: 0, stream }, { std });
 
@@ -55,7 +55,7 @@ describe("QuantizedTensor", () => {
   it("has segments of several formats, and is multiplied, looked up and differentiated as its numbers are", async () => {
     const [a, b] = [normal([40, 256], 2), normal([19, 256], 3)];
     const [first, second] = [QuantizedTensor.quantize(a, "q4_k"), QuantizedTensor.quantize(b, "q6_k")];
-    const part = async (of: QuantizedTensor, rows: number): Promise<QuantizedSegment> => {
+    const part = async (of: QuantizedTensor, rows: number): Promise<BlockRows> => {
       const bytes = await of.rows(0, rows);
       return { format: of.formatOf(0, 1)!, blocks: Tensor.from(bytes, { shape: [rows, bytes.length / rows] }) };
     };
@@ -126,7 +126,7 @@ describe("QuantizedTensor", () => {
     expect(() => QuantizedTensor.quantize(normal([2, 100], 11), "q4_0")).toThrow("blocks of 32");
     expect(() => new QuantizedTensor([])).toThrow(ShapeError);
     expect(() => new QuantizedTensor([{ format: "q4_k", blocks: Tensor.from(new Uint8Array(90), { shape: [1, 90] }) }])).toThrow("144");
-    const q4 = (): QuantizedSegment => ({ format: "q4_0", blocks: Tensor.from(new Uint8Array(18), { shape: [1, 18] }) });
+    const q4 = (): BlockRows => ({ format: "q4_0", blocks: Tensor.from(new Uint8Array(18), { shape: [1, 18] }) });
     expect(() => new QuantizedTensor([q4(), q4()])).toThrow("one segment");
     const w = QuantizedTensor.quantize(normal([2, 64], 12), "q4_0");
     expect(() => linear(normal([3, 32], 13), w)).toThrow(ShapeError);

@@ -3,11 +3,12 @@
  * are. Its rows come in segments, each with a format of its own, because a model
  * fuses matrices (q, k and v, say) that a file may quantise differently.
  *
- * On the device the bytes lie interleaved by panels of 16 rows, as the kernels read them fastest; `rows()` gives them back as they were. A quantised weight is not trained: gradients pass through it to what it multiplies, and not to it.
+ * On the device the bytes lie in panels of 16 rows, as the kernels read them fastest; `rows()` gives them back as they were. A quantised weight is not trained: gradients pass through it to what it multiplies, and not to it.
  */
 
 import { InklingError, ShapeError } from "../errors.js";
 import { blockFormats, rowBytes, type BlockFormat, type WrittenFormat } from "./block-formats.js";
+import type { BlockLayout } from "./contract.js";
 import type { Device } from "./device.js";
 import { isFloat, type FloatDType } from "./dtype.js";
 import { launch } from "./launch.js";
@@ -18,16 +19,26 @@ import { Tensor } from "./tensor.js";
 export type Weight = Tensor | QuantizedTensor;
 
 /** Rows of one format. */
-export interface QuantizedSegment {
+export interface BlockRows {
   readonly format: BlockFormat;
   /** u8 [rows, bytes of a row]: blocks, row after row. */
   readonly blocks: Tensor;
 }
 
+/** Rows of one format as they lie on the device. */
+export interface QuantizedSegment extends BlockRows {
+  readonly layout: BlockLayout;
+}
+
+export interface QuantizedTensorOptions {
+  /** Rows of q8_0 lie with their upper and lower bits apart, so that the best of a product (`linearTopK`) can be found from less than all of them. */
+  readonly split?: boolean;
+}
+
 export class QuantizedTensor {
   /** [out, in]. */
   readonly shape: readonly [number, number];
-  /** The rows from the first on, interleaved; no two neighbours of one format. */
+  /** The rows from the first on; no two neighbours of one format. */
   readonly segments: readonly QuantizedSegment[];
   /** There is no gradient by it. */
   readonly requiresGrad = false;
@@ -37,7 +48,7 @@ export class QuantizedTensor {
    * Takes the segments' tensors over, with blocks as GGUF has them, and rearranges them in place. Throws ShapeError when they do not have rows of
    * the same length, or two neighbours are of one format and so should be one.
    */
-  constructor(segments: readonly QuantizedSegment[]) {
+  constructor(segments: readonly BlockRows[], { split = false }: QuantizedTensorOptions = {}) {
     const widths = segments.map(({ format, blocks }) => {
       const { blockSize, blockBytes } = blockFormats[format];
       if (blocks.dtype !== "u8" || blocks.rank !== 2 || blocks.shape[1] % blockBytes !== 0 || !blocks.isDense) {
@@ -53,17 +64,18 @@ export class QuantizedTensor {
     }
     this.shape = [segments.reduce((rows, { blocks }) => rows + blocks.shape[0], 0), widths[0]];
     this.segments = segments.map(({ format, blocks }) => {
-      launch("interleave", { w: blocks }, { format, inverse: 0 });
-      return { format, blocks: keep(blocks) };
+      const layout = split && format === "q8_0" ? "split" : "panels";
+      launch("interleave", { w: blocks }, { format, layout, inverse: 0 });
+      return { format, layout, blocks: keep(blocks) };
     });
   }
 
   /** x [out, in] in blocks of this format. Throws ShapeError when its rows are no whole number of them. */
-  static quantize(x: Tensor, format: WrittenFormat): QuantizedTensor {
+  static quantize(x: Tensor, format: WrittenFormat, options?: QuantizedTensorOptions): QuantizedTensor {
     if (x.rank !== 2 || !isFloat(x.dtype)) throw new ShapeError("quantize", [x.shape], `Only matrices of floats are quantised, not ${x.dtype} of rank ${x.rank}.`);
     const w = Tensor.empty([x.shape[0], rowBytes(format, x.shape[1])], "u8", x.device);
     launch("quantize", { x, w }, { format });
-    return new QuantizedTensor([{ format, blocks: w }]);
+    return new QuantizedTensor([{ format, blocks: w }], options);
   }
 
   get device(): Device {
@@ -93,9 +105,9 @@ export class QuantizedTensor {
     this.checkAlive();
     const y = Tensor.empty(this.shape, dtype, this.device);
     let row = 0;
-    for (const { format, blocks } of this.segments) {
+    for (const { format, layout, blocks } of this.segments) {
       const part = y.view([blocks.shape[0], this.shape[1]], y.strides, row * this.shape[1]);
-      launch("dequantize", { w: blocks, y: part }, { format, interleaved: 1 });
+      launch("dequantize", { w: blocks, y: part }, { format, layout });
       part.dispose();
       row += blocks.shape[0];
     }
@@ -115,10 +127,10 @@ export class QuantizedTensor {
     this.checkAlive();
     const found = this.#segmentOf(first, count);
     if (found === undefined) throw new RangeError(`Rows ${first} to ${first + count} of ${String(this)} do not have one and the same format.`);
-    const { format, blocks } = found.segment;
+    const { format, layout, blocks } = found.segment;
     const plain = keep(Tensor.empty(blocks.shape, "u8", blocks.device));
     launch("copy", { x: blocks, y: plain }, {});
-    launch("interleave", { w: plain }, { format, inverse: 1 });
+    launch("interleave", { w: plain }, { format, layout, inverse: 1 });
     const part = plain.view([count, blocks.shape[1]], plain.strides, (first - found.begin) * blocks.shape[1]);
     try {
       return (await part.raw()) as Uint8Array<ArrayBuffer>;

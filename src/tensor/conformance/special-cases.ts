@@ -123,7 +123,7 @@ export function failingCases(): FailingCase[] {
       embedding: { kernel: "embedding", operands: { table: f32(table, 8), ids, y: f32(n, 8) }, attributes: {}, tolerance: {} },
       quantizedEmbedding: {
         kernel: "quantizedEmbedding", operands: { table: g.tensor("u8", [table, 34], g.integers(0, 100)), ids, y: f32(n, 32) },
-        attributes: { format: "q8_0", interleaved: 0 }, tolerance: {},
+        attributes: { format: "q8_0", layout: "rows" }, tolerance: {},
       },
       embeddingBackward: { kernel: "embeddingBackward", operands: { dy: f32(n, 8), ids, dtable: f32(table, 8) }, attributes: {}, tolerance: {} },
       gather: { kernel: "gather", operands: { x: f32(table), index: ids, y: f32(n) }, attributes: {}, tolerance: {} },

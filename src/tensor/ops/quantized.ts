@@ -22,11 +22,11 @@ export function checkQuantized(op: string, x: Tensor, weight: QuantizedTensor, b
 /** y [m, out] = activation(x [m, in] W^T + bias). Not recorded. */
 export function multiplyQuantized(x: Tensor, weight: QuantizedTensor, y: Tensor, bias?: Tensor, activation: Activation = "none"): void {
   let column = 0;
-  for (const { format, blocks } of weight.segments) {
+  for (const { format, layout, blocks } of weight.segments) {
     const rows = blocks.shape[0];
     const part = narrowed(y, 1, column, rows);
     const offset = bias && narrowed(bias, 0, column, rows);
-    launch("quantizedMatmul", { a: x, w: blocks, bias: offset, c: part }, { format, interleaved: 1, activation });
+    launch("quantizedMatmul", { a: x, w: blocks, bias: offset, c: part }, { format, layout, activation });
     part.dispose();
     offset?.dispose();
     column += rows;
@@ -38,5 +38,5 @@ export function embedQuantized(table: QuantizedTensor, ids: Tensor, y: Tensor): 
   table.checkAlive();
   const [segment, ...others] = table.segments;
   if (others.length > 0) throw new ShapeError("embedding", [table.shape, ids.shape], "A quantised table has one format throughout.");
-  launch("quantizedEmbedding", { table: segment.blocks, ids, y }, { format: segment.format, interleaved: 1 });
+  launch("quantizedEmbedding", { table: segment.blocks, ids, y }, { format: segment.format, layout: segment.layout });
 }

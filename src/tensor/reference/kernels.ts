@@ -10,7 +10,7 @@ import { columnSum, matmul } from "./matmul.js";
 import { arange, copy, dropout, fill, randomNormal, randomUniform } from "./moving.js";
 import { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, softmax, softmaxBackward } from "./normalization.js";
 import { adamw, joinMaster, sgd, splitMaster } from "./optimizer.js";
-import { dequantize, interleave, quantize, quantizedEmbedding, quantizedMatmul } from "./quantized.js";
+import { dequantize, interleave, quantize, quantizedBest, quantizedEmbedding, quantizedMatmul } from "./quantized.js";
 import { argReduce, cumsum, reduce, topK } from "./reduction.js";
 import { rope } from "./rope.js";
 import type { Kernels } from "./view.js";
@@ -21,7 +21,7 @@ export const kernels: Kernels = {
   reduce, argReduce, cumsum, topK,
   gather, scatterAdd, embedding, embeddingBackward,
   matmul, columnSum,
-  dequantize, quantize, interleave, quantizedMatmul, quantizedEmbedding,
+  dequantize, quantize, interleave, quantizedMatmul, quantizedBest, quantizedEmbedding,
   softmax, softmaxBackward, layerNorm, layerNormBackward, rmsNorm, rmsNormBackward,
   rope, attention, attentionBackward, attentionInt8, quantizeInt8, conv1d, conv1dBackward, crossEntropy,
   splitMaster, joinMaster, adamw, sgd,

@@ -1,6 +1,7 @@
 /** @file The kernels on quantised weights. What a block means is in blocks.ts, how blocks are made in quantizers.ts. */
 
 import { blockFormats, isWritten, type BlockFormat } from "../block-formats.js";
+import type { BlockLayout } from "../contract.js";
 import { dequantizeRow, unpackBlock, type UnpackedBlock } from "./blocks.js";
 import { activationFunctions } from "./functions.js";
 import { interleaveRows } from "./interleave.js";
@@ -9,17 +10,17 @@ import type { HostView, Kernel } from "./view.js";
 import { floats, optionalFloats, store, values } from "./view.js";
 
 /** The bytes of a matrix of blocks in rows as GGUF has them. */
-function plainRows(w: HostView, format: BlockFormat, interleaved: number): Uint8Array {
+function plainRows(w: HostView, format: BlockFormat, layout: BlockLayout): Uint8Array {
   const bytes = values(w) as Uint8Array;
-  if (interleaved === 0) return bytes;
+  if (layout === "rows") return bytes;
   const plain = bytes.slice();
-  interleaveRows(format, plain, w.shape[0], w.shape[1], true);
+  interleaveRows(format, layout, plain, w.shape[0], w.shape[1], true);
   return plain;
 }
 
-export const dequantize: Kernel<"dequantize"> = ({ w, y }, { format, interleaved }) => {
+export const dequantize: Kernel<"dequantize"> = ({ w, y }, { format, layout }) => {
   const [rows, n] = y.shape;
-  const bytes = plainRows(w, format, interleaved);
+  const bytes = plainRows(w, format, layout);
   const result = new Float32Array(rows * n);
   for (let row = 0; row < rows; row++) result.set(dequantizeRow(format, bytes, row * w.shape[1], n), row * n);
   store(y, result);
@@ -34,9 +35,9 @@ export const quantize: Kernel<"quantize"> = ({ x, w }, { format }) => {
   store(w, result);
 };
 
-export const interleave: Kernel<"interleave"> = ({ w }, { format, inverse }) => {
+export const interleave: Kernel<"interleave"> = ({ w }, { format, layout, inverse }) => {
   const bytes = (values(w) as Uint8Array).slice();
-  interleaveRows(format, bytes, w.shape[0], w.shape[1], inverse !== 0);
+  interleaveRows(format, layout, bytes, w.shape[0], w.shape[1], inverse !== 0);
   store(w, bytes);
 };
 
@@ -62,12 +63,41 @@ function roundToEven(x: number): number {
   return off < 0.5 || (off === 0.5 && lower % 2 === 0) ? lower : lower + 1;
 }
 
-export const quantizedMatmul: Kernel<"quantizedMatmul"> = ({ a, w, bias, c }, { format, interleaved, activation }) => {
+export const quantizedMatmul: Kernel<"quantizedMatmul"> = ({ a, w, bias, c }, { format, layout, activation }) => {
+  const sums = productOf(a, w, format, layout);
+  const [n] = w.shape;
+  const offset = optionalFloats(bias);
+  const f = activationFunctions[activation];
+  for (let i = 0; i < sums.length; i++) sums[i] = f(sums[i] + (offset?.[i % n] ?? 0));
+  store(c, sums);
+};
+
+/** All of them, and then in order. */
+export const quantizedBest: Kernel<"quantizedBest"> = ({ a, w, ids, scores }, { format, layout, choices }) => {
+  const [m, count] = ids.shape;
+  const [n] = w.shape;
+  const products = Float32Array.from(productOf(a, w, format, layout));
+  const best = Array.from({ length: m }, (_, i) => {
+    const row = products.subarray(i * n, i * n + Math.min(choices, n));
+    return Array.from(row.keys()).sort((x, y) => descending(row[x], row[y]) || x - y).slice(0, count);
+  });
+  store(ids, best.flat());
+  store(scores, best.flatMap((columns, i) => columns.map((column) => products[i * n + column])));
+};
+
+/** The larger first; NaN counts as the largest. */
+function descending(x: number, y: number): number {
+  if (Number.isNaN(x) || Number.isNaN(y)) return Number(Number.isNaN(y)) - Number(Number.isNaN(x));
+  return x > y ? -1 : x < y ? 1 : 0;
+}
+
+/** a w^T, row after row. */
+function productOf(a: HostView, w: HostView, format: BlockFormat, layout: BlockLayout): Float64Array {
   const [m, k] = a.shape;
   const [n, rowBytes] = w.shape;
   const { blockSize, blockBytes } = blockFormats[format];
   const rows = floats(a);
-  const bytes = plainRows(w, format, interleaved);
+  const bytes = plainRows(w, format, layout);
   const sums = new Float64Array(m * n);
   if (blockSize === 1) {
     for (let j = 0; j < n; j++) {
@@ -86,11 +116,8 @@ export const quantizedMatmul: Kernel<"quantizedMatmul"> = ({ a, w, bias, c }, { 
       }
     }
   }
-  const offset = optionalFloats(bias);
-  const f = activationFunctions[activation];
-  for (let i = 0; i < sums.length; i++) sums[i] = f(sums[i] + (offset?.[i % n] ?? 0));
-  store(c, sums);
-};
+  return sums;
+}
 
 /** The product of whole numbers `codes` with the numbers of a block from `at` on: integer sums, scaled a group at a time. */
 function runProduct({ codes: weights, groupSize, scales, mins }: UnpackedBlock, at: number, codes: Int8Array): number {
@@ -108,10 +135,10 @@ function runProduct({ codes: weights, groupSize, scales, mins }: UnpackedBlock, 
   return result;
 }
 
-export const quantizedEmbedding: Kernel<"quantizedEmbedding"> = ({ table, ids, y }, { format, interleaved }) => {
+export const quantizedEmbedding: Kernel<"quantizedEmbedding"> = ({ table, ids, y }, { format, layout }) => {
   const [rows, rowBytes] = table.shape;
   const n = y.shape[1];
-  const bytes = plainRows(table, format, interleaved);
+  const bytes = plainRows(table, format, layout);
   const indices = values(ids);
   const result = new Float32Array(indices.length * n);
   for (let i = 0; i < indices.length; i++) {
