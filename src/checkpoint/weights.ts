@@ -121,6 +121,12 @@ async function settled({ device }: Decoder, file: string): Promise<void> {
   }
 }
 
+/**
+ * From how many rows on the unembedding is split, so that the best tokens are found without reading all of it (`Decoder.best`). Of fewer, the reading is soon
+ * done anyway.
+ */
+const splitRows = 16384;
+
 /** Whether a weight stays as the file has it: a matrix that is multiplied or looked up in, some of it in blocks. */
 function stays({ parameter, parts }: TensorPlan, stored: readonly StoredTensor[]): boolean {
   const formats = stored.map(({ dtype }) => blockFormatOf(dtype));
@@ -136,7 +142,7 @@ function blockFormatOf(dtype: StoredTensor["dtype"]): BlockFormat | undefined {
   return dtype === "F16" ? "f16" : dtype === "BF16" ? "bf16" : undefined;
 }
 
-async function quantizedTensor({ parts }: TensorPlan, stored: readonly StoredTensor[], { device }: Decoder): Promise<QuantizedTensor> {
+async function quantizedTensor({ parameter, parts }: TensorPlan, stored: readonly StoredTensor[], { device, config }: Decoder): Promise<QuantizedTensor> {
   const formats = stored.map(({ dtype }) => blockFormatOf(dtype)!);
   const segments: BlockRows[] = [];
   try {
@@ -157,7 +163,10 @@ async function quantizedTensor({ parts }: TensorPlan, stored: readonly StoredTen
         }
       }
     }
-    return new QuantizedTensor(segments);
+    const { vocabSize, tieEmbeddings, logitSoftcap } = config;
+    // With a soft cap the best are not looked for so.
+    const split = parameter === (tieEmbeddings ? "embed" : "unembed") && vocabSize >= splitRows && logitSoftcap === 0;
+    return new QuantizedTensor(segments, { split });
   } catch (error) {
     for (const { blocks } of segments) blocks.dispose();
     throw error;

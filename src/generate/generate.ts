@@ -72,23 +72,35 @@ async function* run(model: Decoder, sequences: readonly Sequence[], settings: Ge
   const { signal, context } = options;
   const { vocabSize } = model.config;
   if (context !== undefined && (sequences.length !== 1 || settings.cache === false)) throw new ConfigError("context", "it is for one sequence, and for use with a cache.");
-  const greedy = settings.temperature === 0 && settings.repetitionPenalty === 1 && settings.logprobs === undefined;
-  const reader = new Reader(model, { ...settings, signal, context });
+  const count = bestWanted(model, settings, Math.min(vocabSize, ...sequences.map(({ numChoices }) => numChoices)));
+  const reader = new Reader(model, { ...settings, signal, context, best: count });
   try {
     for (let growing = sequences; growing.length > 0; growing = growing.filter((sequence) => !sequence.finished)) {
       signal?.throwIfAborted();
-      // The best token is found on the device: of a quarter of a million logits one number comes over.
-      const best = greedy ? await reader.best(growing) : undefined;
-      const logits = best === undefined ? await reader.next(growing) : undefined;
+      // The best are found on the device: of a quarter of a million logits a few numbers come over.
+      const best = count === undefined ? undefined : await reader.best(growing);
+      const logits = best?.logits ?? (await reader.next(growing));
+      const width = count ?? vocabSize;
       for (const [i, sequence] of growing.entries()) {
         signal?.throwIfAborted();
-        yield best === undefined ? sequence.advance(logits!.subarray(i * vocabSize, (i + 1) * vocabSize)) : sequence.accept(best[i]);
+        const own = logits.subarray(i * width, (i + 1) * width);
+        yield best === undefined ? sequence.advance(own) : sequence.advanceAmong(best.ids.subarray(i * width, (i + 1) * width), own);
       }
     }
     return reader.cacheBytes;
   } finally {
     reader.dispose();
   }
+}
+
+/** The most tokens that are looked for among all: of more, all logits are as soon read. */
+const mostBest = 256;
+
+/** How many of the best tokens decide what is next, where a few do. */
+function bestWanted(model: Decoder, { temperature, topK, repetitionPenalty, logprobs }: GenerationSettings, numChoices: number): number | undefined {
+  if (repetitionPenalty !== 1 || logprobs !== undefined) return undefined;
+  if (temperature === 0) return 1;
+  return model.findsBest && topK > 0 && topK < numChoices && topK <= mostBest ? topK : undefined;
 }
 
 async function complete(model: Decoder, options: GenerateOptions): Promise<Generation[]> {

@@ -30,14 +30,25 @@ export interface ReaderOptions {
   /** Of a single sequence. */
   readonly context?: CachedContext | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** How many of the best tokens are wanted, for `best`; all logits otherwise, for `next`. */
+  readonly best?: number | undefined;
 }
+
+/** The best tokens of each row and their logits, [rows, count], the best first. */
+export interface BestTokens {
+  readonly ids: Int32Array;
+  readonly logits: Float32Array;
+}
+
+/** What the model gives for the last column: all logits [rows, 1, vocabSize]; or the best tokens [rows, count], and their logits. */
+type Outcome = readonly Tensor[];
 
 /** The step that makes one more token, and the tensors that say which. */
 interface Step {
   readonly ids: Tensor;
   readonly positions: Tensor;
   readonly starts: Tensor | undefined;
-  readonly replay: Replay;
+  readonly replay: Replay<Outcome>;
 }
 
 /** A row of the cache, how much of it is there, and its slides by then. */
@@ -47,16 +58,16 @@ interface Held {
   readonly slides: number;
 }
 
-/** The best tokens: i32 [rows, 1] on the device, which belong to whoever holds this, and as they come over. */
+/** The best tokens: i32 [rows, count] on the device, which belong to whoever holds this, and as they come over. */
 interface Choice {
   readonly ids: Tensor;
-  readonly best: Promise<Int32Array>;
+  readonly best: Promise<BestTokens>;
 }
 
 /** A step that was queued before anybody asked for it: these rows, each grown by the token that the device chose. */
 interface Ahead {
   readonly rows: readonly Readonly<Held>[];
-  readonly chosen: Promise<Int32Array>;
+  readonly chosen: Promise<BestTokens>;
   readonly choice: Choice;
 }
 
@@ -78,14 +89,14 @@ export class Reader {
 
   /** The logits that follow each sequence, [rows, vocabSize]. Throws the signal's reason between two parts of a prompt. */
   async next(rows: readonly Sequence[]): Promise<Float32Array> {
-    return this.#guarded(async () => (await this.#following(rows, (logits) => logits.data())) as Float32Array);
+    return this.#guarded(async () => (await this.#following(rows, ([logits]) => logits.data())) as Float32Array);
   }
 
-  /** The most probable token of each, the first of equals. Throws as `next`, and InklingError `not-finite` as the sampler does. */
-  async best(rows: readonly Sequence[]): Promise<Int32Array> {
+  /** The most probable tokens of each, equals by id. Throws as `next`, and InklingError `not-finite` as the sampler does. */
+  async best(rows: readonly Sequence[]): Promise<BestTokens> {
     return this.#guarded(async () => {
-      const choice = (await this.#foreseen(rows)) ?? (await this.#following(rows, (logits) => this.#choose(logits, rows)));
-      this.#runAhead(rows, choice);
+      const choice = (await this.#foreseen(rows)) ?? (await this.#following(rows, (outcome) => this.#choose(outcome)));
+      if (this.options.best === 1) this.#runAhead(rows, choice);
       choice.ids.dispose();
       return choice.best;
     });
@@ -101,32 +112,28 @@ export class Reader {
     }
   }
 
-  /** Queues what gives the logits, and with `use` what is to be made of them. */
-  async #following<T>(rows: readonly Sequence[], use: (logits: Tensor) => T): Promise<T> {
+  /** Queues what gives the outcome, and with `use` what is to be made of it. */
+  async #following<T>(rows: readonly Sequence[], use: (outcome: Outcome) => T): Promise<T> {
     this.#forgetAhead();
     const held = this.#isHeld(rows);
-    const logits = held ? this.#step(rows) : await this.#read(rows);
+    const outcome = held ? this.#step(rows) : await this.#read(rows);
     try {
-      return use(logits);
+      return use(outcome);
     } finally {
       this.model.device.endPhase?.(held ? "token" : "prompt");
       // That of a step is the replay's.
-      if (!held) logits.dispose();
+      if (!held) for (const tensor of outcome) tensor.dispose();
     }
   }
 
-  #choose(logits: Tensor, rows: readonly Sequence[]): Choice {
-    const [ids, scores] = scope(() => {
-      const choices = logits.reshape([rows.length, -1]).slice(1, 0, Math.min(rows[0].numChoices, logits.shape[2]));
-      const best = choices.argmax(-1, { keepDims: true });
-      return [best, choices.gather(best)];
+  #choose([ids, logits]: Outcome): Choice {
+    const best = Promise.all([ids.data(), logits.data()]).then(([ids, logits]) => {
+      // What is not finite is among the best, and comes first.
+      for (let i = 0; i < ids.length; i += this.options.best!) checkLogit(ids[i], logits[i]);
+      return { ids: ids as Int32Array, logits: logits as Float32Array };
     });
-    const best = Promise.all([ids.data(), scores.data()]).then(([best, values]) => {
-      for (const [i, id] of best.entries()) checkLogit(id, values[i]);
-      return best as Int32Array;
-    });
-    scores.dispose();
-    return { ids, best };
+    // Those of a step are the replay's.
+    return { ids: keep(ids.view(ids.shape, ids.strides, 0)), best };
   }
 
   /** Queues the step after a choice, where it is all but certain to be wanted. The first one is recorded while a long prompt is still being read. */
@@ -137,7 +144,7 @@ export class Reader {
     if (this.#steps === undefined && this.#held.every(({ length }) => length < longPrompt)) return;
     const step = (this.#steps ??= this.#makeStep(rows));
     launch("copy", { x: ids, y: step.ids }, {});
-    const choice = this.#choose(this.#runStep(step, Int32Array.from(rows, (row) => row.ids.length)), rows);
+    const choice = this.#choose(this.#runStep(step, Int32Array.from(rows, (row) => row.ids.length)));
     device.endPhase?.("token");
     // Whoever asks for it hears of an error, if anybody does.
     choice.best.catch(() => undefined);
@@ -148,7 +155,7 @@ export class Reader {
   async #foreseen(rows: readonly Sequence[]): Promise<Choice | undefined> {
     if (this.#ahead === undefined) return undefined;
     const { rows: grown, chosen, choice } = this.#ahead;
-    const ids = await chosen;
+    const { ids } = await chosen;
     const wanted = rows.length === grown.length && grown.every(({ row, length, slides }, i) => row === rows[i] && row.ids.length === length && row.ids[length - 1] === ids[i] && row.slides === slides);
     if (!wanted) return undefined;
     this.#ahead = undefined;
@@ -187,7 +194,7 @@ export class Reader {
   }
 
   /** All of every sequence, or what its context does not hold. */
-  async #read(rows: readonly Sequence[]): Promise<Tensor> {
+  async #read(rows: readonly Sequence[]): Promise<Outcome> {
     this.dispose();
     const { cache, context, prefillChunk, signal } = this.options;
     const longest = Math.max(...rows.map((row) => row.ids.length));
@@ -225,7 +232,7 @@ export class Reader {
   }
 
   /** The last token of each, on top of what the cache holds. */
-  #step(rows: readonly Sequence[]): Tensor {
+  #step(rows: readonly Sequence[]): Outcome {
     if (rows.length < this.#held.length) {
       const places = rows.map((row) => this.#held.findIndex((entry) => entry.row === row));
       this.#cache?.select(places);
@@ -244,7 +251,7 @@ export class Reader {
     return this.#runStep(step, positions);
   }
 
-  #runStep(step: Step, positions: Int32Array<ArrayBuffer>): Tensor {
+  #runStep(step: Step, positions: Int32Array<ArrayBuffer>): Outcome {
     step.positions.write(positions);
     if (step.replay.ready) this.#cache!.advance(1);
     return step.replay.run();
@@ -255,8 +262,7 @@ export class Reader {
     const column = (): Tensor => keep(Tensor.empty([rows.length, 1], "i32", this.model.device));
     const inputs = { ids: column(), positions: column() };
     const starts = this.#starts && keep(Tensor.from(this.#starts, { device: this.model.device }));
-    const forward = () =>
-      noGrad(() => this.model.logits(inputs.ids, { lastOnly: true, ...this.#options(rows), positions: inputs.positions, ...(starts && { starts }) }));
+    const forward = () => this.#outcome(inputs.ids, { ...this.#options(rows), positions: inputs.positions, ...(starts && { starts }) }, rows);
     return { ...inputs, starts, replay: new Replay(this.model.device, forward) };
   }
 
@@ -266,9 +272,18 @@ export class Reader {
     this.#steps = undefined;
   }
 
-  /** ids and positions [rows, time] to the logits of the last column, [rows, 1, vocabSize]. */
-  #forward(ids: Int32Array<ArrayBuffer>, positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): Tensor {
-    return scope(() => noGrad(() => this.model.logits(this.#columns(ids, rows), { lastOnly: true, ...this.#inputs(positions, rows) })));
+  #outcome(ids: Tensor, options: ForwardOptions, rows: readonly Sequence[]): Outcome {
+    return noGrad(() => {
+      const { best: count } = this.options;
+      if (count === undefined) return [this.model.logits(ids, { lastOnly: true, ...options })];
+      const { indices, values } = this.model.best(ids, count, { choices: Math.min(rows[0].numChoices, this.model.config.vocabSize), ...options });
+      return [indices, values];
+    });
+  }
+
+  /** ids and positions [rows, time] to the outcome of the last column. */
+  #forward(ids: Int32Array<ArrayBuffer>, positions: Int32Array<ArrayBuffer>, rows: readonly Sequence[]): Outcome {
+    return scope(() => this.#outcome(this.#columns(ids, rows), this.#inputs(positions, rows), rows));
   }
 
   /** As `#forward`, for the cache's sake alone; the last column's hidden state, to wait for. */

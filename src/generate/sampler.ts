@@ -40,7 +40,15 @@ export interface Candidates {
 export function sample(logits: Float32Array, sampling: Sampling, history: ReadonlySet<number>, random: Random): number {
   const scores = penalizeRepetition(logits, sampling.repetitionPenalty, history);
   if (sampling.temperature === 0) return argmax(scores);
-  const { ids, probabilities } = candidates(scores, sampling);
+  return draw(candidates(scores, sampling), random);
+}
+
+/** As `sample` with `topK`, of the best tokens and their scores alone, the best first; without a repetition penalty, which could make others the best. */
+export function sampleBest(ids: Int32Array, scores: Float32Array, sampling: Sampling, random: Random): number {
+  return sampling.temperature === 0 ? ids[0] : draw(filtered(ids, scores, scores[0], sampling), random);
+}
+
+function draw({ ids, probabilities }: Candidates, random: Random): number {
   let rest = random.uniform();
   for (let i = 0; i < ids.length; i++) {
     rest -= probabilities[i];
@@ -51,11 +59,18 @@ export function sample(logits: Float32Array, sampling: Sampling, history: Readon
 }
 
 /** The distribution that `sample` draws from, at a temperature above 0. */
-export function candidates(scores: Float32Array, { temperature, topK, topP, minP }: Omit<Sampling, "repetitionPenalty">): Candidates {
+export function candidates(scores: Float32Array, sampling: Omit<Sampling, "repetitionPenalty">): Candidates {
+  const { topK } = sampling;
   const best = scores[argmax(scores)];
-  const ids = topK > 0 && topK < scores.length ? largest(scores, topK) : counting(scores.length);
+  if (topK === 0 || topK >= scores.length) return filtered(counting(scores.length), scores, best, sampling);
+  const ids = largest(scores, topK);
+  return filtered(ids, Float32Array.from(ids, (id) => scores[id]), best, sampling);
+}
+
+/** What temperature, top-p and min-p leave of tokens with these scores. */
+function filtered(ids: Int32Array, scores: Float32Array, best: number, { temperature, topP, minP }: Omit<Sampling, "repetitionPenalty" | "topK">): Candidates {
   const weights = new Float64Array(ids.length);
-  for (let i = 0; i < ids.length; i++) weights[i] = Math.exp((scores[ids[i]] - best) / temperature);
+  for (let i = 0; i < ids.length; i++) weights[i] = Math.exp((scores[i] - best) / temperature);
   let kept: Candidates = normalized(ids, weights);
   if (topP < 1) kept = nucleus(kept, topP);
   if (minP > 0) {

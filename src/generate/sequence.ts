@@ -5,7 +5,7 @@
 import { Random } from "../tensor/random.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 import type { GenerationSettings } from "./options.js";
-import { logProbabilities, sample } from "./sampler.js";
+import { logProbabilities, sample, sampleBest } from "./sampler.js";
 import { StopStrings } from "./stop-strings.js";
 
 /** What generation needs of a tokenizer. */
@@ -86,6 +86,11 @@ export class Sequence {
     const { settings } = this;
     const id = sample(logits.subarray(0, this.numChoices), settings, this.#history, this.#random);
     return this.accept(id, settings.logprobs === undefined ? undefined : logProbabilities(logits, id, settings.logprobs));
+  }
+
+  /** Chooses the next token among the best, given the best first: as `advance` does where the others are out of question. */
+  advanceAmong(ids: Int32Array, logits: Float32Array): Piece {
+    return this.accept(sampleBest(ids, logits, this.settings, this.#random));
   }
 
   /** Goes on with this token. */

@@ -6,7 +6,7 @@
  */
 
 import { ConfigError, ShapeError } from "../errors.js";
-import { QuantizedTensor, Tensor, dropout, embedding, linear, keep, linearCrossEntropy, recompute, scope, type Device, type FloatDType, type Weight } from "../tensor/index.js";
+import { QuantizedTensor, Tensor, dropout, embedding, linear, linearTopK, keep, linearCrossEntropy, recompute, scope, topK, type Device, type FloatDType, type Sorted, type Weight } from "../tensor/index.js";
 import { Block, initializerStd } from "./block.js";
 import { modelConfig, type ModelConfig, type ModelOptions } from "./config.js";
 import { dropoutKey, tap, type ForwardContext } from "./context.js";
@@ -93,6 +93,28 @@ export class Decoder extends Module {
       const hidden = this.hidden(ids, options);
       return this.unembedded(lastOnly ? hidden.slice(1, -1) : hidden);
     });
+  }
+
+  /**
+   * The `count` best tokens to follow the last position among the ids below `choices`, the best first, with their logits: as sorting `logits` gives them, to the
+   * last bit, at less cost where `findsBest`. Both are [batch, count]; NaN counts as the best, and equals rank by id.
+   */
+  best(ids: Tensor, count: number, { choices = this.config.vocabSize, ...options }: ForwardOptions & { readonly choices?: number } = {}): Sorted {
+    return scope(() => {
+      if (this.findsBest) {
+        const hidden = this.hidden(ids, options).slice(1, -1).reshape([ids.shape[0], this.config.hiddenSize]);
+        return linearTopK(this.#scaled(hidden), this.unembed, count, { choices });
+      }
+      const logits = this.logits(ids, { ...options, lastOnly: true }).reshape([ids.shape[0], -1]).slice(1, 0, choices);
+      if (count > 1) return topK(logits, count);
+      const indices = logits.argmax(-1, { keepDims: true });
+      return { values: logits.gather(indices), indices };
+    });
+  }
+
+  /** Whether `best` needs no logits but those it gives: of a quantised unembedding, where nothing follows that could make two of them equal. */
+  get findsBest(): boolean {
+    return this.config.logitSoftcap === 0 && this.unembed instanceof QuantizedTensor;
   }
 
   /** The logits, f32 [..., vocabSize], of final hidden states [..., hiddenSize]: for those who want them a part at a time. */

@@ -11,13 +11,13 @@ import type { Device, Recording } from "./device.js";
 import { keep } from "./scope.js";
 import type { Tensor } from "./tensor.js";
 
-export class Replay {
+export class Replay<T extends readonly Tensor[]> {
   #recording: Recording | undefined;
-  #result: Tensor | undefined;
+  #result: T | undefined;
 
   constructor(
     private readonly device: Device,
-    private readonly body: () => Tensor,
+    private readonly body: () => T,
   ) {}
 
   /** Whether the next run repeats the last one without the body. */
@@ -25,28 +25,29 @@ export class Replay {
     return this.#recording?.valid === true;
   }
 
-  /** The body's result, whose contents the next run overwrites; it belongs to this object. */
-  run(): Tensor {
+  /** The body's results, whose contents the next run overwrites; they belong to this object. */
+  run(): T {
     if (this.#result !== undefined && this.ready) {
       this.#recording!.replay();
-      this.#result.storage.version++;
+      for (const tensor of this.#result) tensor.storage.version++;
       return this.#result;
     }
     this.dispose();
-    let result: Tensor | undefined;
+    let result: T | undefined;
     const run = (): void => {
-      result = keep(this.body());
+      result = this.body();
+      result.forEach(keep);
     };
     if (this.device.record === undefined) run();
     else this.#recording = this.device.record(run);
     return (this.#result = result!);
   }
 
-  /** Frees the result and the recording; a later run begins anew. */
+  /** Frees the results and the recording; a later run begins anew. */
   dispose(): void {
     this.#recording?.dispose();
     this.#recording = undefined;
-    this.#result?.dispose();
+    for (const tensor of this.#result ?? []) tensor.dispose();
     this.#result = undefined;
   }
 }

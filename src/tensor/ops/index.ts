@@ -16,6 +16,7 @@ export { gather, indexSelect, scatterAdd } from "./gather.js";
 export { dequantizeInt8, quantizeInt8, type Int8Rows } from "./int8.js";
 export { layerNorm } from "./layernorm.js";
 export { linear, type LinearOptions } from "./linear.js";
+export { linearTopK, type LinearTopKOptions } from "./linear-top-k.js";
 export { linearCrossEntropy, linearCrossEntropyRows, type LinearCrossEntropyOptions } from "./linear-cross-entropy.js";
 export { matmul } from "./matmul.js";
 export { argmax, argmin, cumsum, sort, topK, type Sorted } from "./order.js";

@@ -1,6 +1,6 @@
 /**
  * @file Products with quantised weights, for the ops that take either kind: y = activation(x W^T + bias), segment by segment of W, and rows of a
- * quantised table. The gradient by x goes through the de-quantised weight; there is none by the weight.
+ * quantised table, and the best of a product. The gradient by x goes through the de-quantised weight; there is none by the weight.
  */
 
 import { ShapeError } from "../../errors.js";
@@ -8,7 +8,8 @@ import type { Activation } from "../contract.js";
 import { launch } from "../launch.js";
 import type { QuantizedTensor } from "../quantized.js";
 import type { Tensor } from "../tensor.js";
-import { checkDType, checkFloat, checkShapeIs, narrowed } from "./support.js";
+import type { Sorted } from "./order.js";
+import { checkDType, checkFloat, checkShapeIs, emptyLike, narrowed } from "./support.js";
 
 /** Throws InklingError or ShapeError unless x [..., in] and bias [out] fit the weight [out, in]. */
 export function checkQuantized(op: string, x: Tensor, weight: QuantizedTensor, bias: Tensor | undefined): void {
@@ -31,6 +32,16 @@ export function multiplyQuantized(x: Tensor, weight: QuantizedTensor, y: Tensor,
     offset?.dispose();
     column += rows;
   }
+}
+
+/** The k largest of each row of x [m, in] W[0 .. choices]^T without the rest; undefined where the weight has several segments. Not recorded. */
+export function bestOfQuantized(x: Tensor, weight: QuantizedTensor, k: number, choices: number): Sorted | undefined {
+  if (weight.segments.length > 1) return undefined;
+  const [{ format, layout, blocks }] = weight.segments;
+  const shape = [x.shape[0], k];
+  const [values, indices] = [emptyLike(x, shape, "f32"), emptyLike(x, shape, "i32")];
+  launch("quantizedBest", { a: x, w: blocks, ids: indices, scores: values }, { format, layout, choices });
+  return { values, indices };
 }
 
 /** y [m, in] = the rows of the table with these ids [m]. Throws ShapeError for a table of several segments. */
