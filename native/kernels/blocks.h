@@ -143,15 +143,27 @@ struct SplitQ8_0 {
   static constexpr bool hasMin = false;
   static constexpr int upperBytes = Q5_0::bytes, lowerBytes = bytes - upperBytes;
 
+  // As Q5_0::unpack, with the upper bits moved to their places at once: what stands beside them is replaced.
   static INKLING_INLINE void unpack(const uint8_t* upper, const uint8_t* lower, int first, Run& r) {
-    Q5_0::unpack(upper, 0, first, r);
+    r.scale[0] = halves(upper, 0, first);
+    const WordLanes fifths = words(upper, 2, first);
     const WordLanes a = words(lower, 0, first), b = words(lower, 4, first), c = words(lower, 8, first);
-    const WordLanes lows[8] = {a & sevens, a >> 3 & sevens, b & sevens, b >> 3 & sevens, c & sevens, c >> 3 & sevens,
-                               (a >> 6 & threes) | (c >> 4 & fours), (b >> 6 & threes) | (c >> 5 & fours)};
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) r.codes[i] = r.codes[i] << 3 | lows[i];
+    const WordLanes lows[8] = {a, a >> 3, b, b >> 3, c, c >> 3, replaced(a >> 6, c >> 4, 0x04040404), replaced(b >> 6, c >> 5, 0x04040404)};
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+      const WordLanes both = words(upper, 6 + 4 * i, first);
+      r.codes[i] = replaced(replaced(both << 3, fifths << (7 - i), 0x80808080), lows[i], 0x07070707);
+      r.codes[4 + i] = replaced(replaced(both >> 1, fifths << (3 - i), 0x80808080), lows[4 + i], 0x07070707);
+    }
   }
-  static constexpr uint32_t sevens = 0x07070707, threes = 0x03030303, fours = 0x04040404;
+  // a, with those bits of b.
+  static INKLING_INLINE WordLanes replaced(WordLanes a, WordLanes b, uint32_t bits) {
+#if defined(INKLING_AVX512)
+    return (WordLanes)_mm512_ternarylogic_epi32(_mm512_set1_epi32(static_cast<int>(bits)), (__m512i)b, (__m512i)a, 0xca);
+#else
+    return (a & ~bits) | (b & bits);
+#endif
+  }
 };
 
 // Values between -127 and 113, with 127 added.

@@ -120,6 +120,7 @@ void estimatePanel(const Panel& panel, const Estimator* x, int64_t blocks, int64
     for (int i = 0; i < rows; i++) sum[i] = simd::zero(), bound[i] = tiny;
     const Estimator* at = x;
     for (int64_t block = 0; block < blocks; block++, at += rows) {
+      if (rows >= 4) prefetchPlane<Upper::bytes>(panel.blocks, block);
       Run w;
       Upper::unpack(panel.blocks + block * Upper::bytes * panelRows, 0, first, w);
       const Vec size = simd::abs(w.scale[0]);
@@ -146,7 +147,7 @@ void estimatePanel(const Panel& panel, const Estimator* x, int64_t blocks, int64
   }
 }
 
-constexpr int64_t fewRows = 8;     // of a; from here on the products take longer than reading all of w
+constexpr int64_t fewRows = 8;  // of a; with more, products take longer than reading all of w
 constexpr int64_t taskPanels = 16;
 
 void offerPanel(const QuantizedBestParams& p, int64_t n, int64_t panel, const Activations* a, uint8_t* scratch, BestList& best) {

@@ -152,6 +152,13 @@ INKLING_INLINE void prefetch(const uint8_t* block) {
   for (int i = 0; i < bytes; i += 64) __builtin_prefetch(block + 2 * bytes + i, 0, 2);
 }
 
+// The same of a plane of the split layout where several rows of a keep the processor so busy that it looks ahead too little (8 rows of a, estimates of 262,144 rows
+// of w: 9 ms without this, 6 with it).
+template <int bytes>
+INKLING_INLINE void prefetchPlane(const uint8_t* plane, int64_t block) {
+  for (int i = 0; i < bytes * panelRows; i += 64) __builtin_prefetch(plane + (block + 8) * bytes * panelRows + i);
+}
+
 // tile[i][j] = row i of a times row j of the panel, read as it lies.
 template <class Format, int rows>
 void multiplyPanel(const Panel& panel, const Activations* a, int64_t blocks, float* tile) {
@@ -163,6 +170,10 @@ void multiplyPanel(const Panel& panel, const Activations* a, int64_t blocks, flo
     const Activations* at = a;
     for (int64_t block = 0; block < blocks; block++) {
       if (Format::size == 256 && first == 0) prefetch<Format>(panel.blocks + block * Format::bytes * panelRows);
+      if constexpr (std::is_same_v<Format, SplitQ8_0> && rows >= 4) {
+        prefetchPlane<Format::upperBytes>(panel.blocks, block);
+        prefetchPlane<Format::lowerBytes>(panel.lower, block);
+      }
 #pragma GCC unroll 8
       for (int part = 0; part < parts; part++, at += rows) {
         Run w;
