@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import { LanguageModel } from "../src/index.js";
 import { generate } from "../src/generate/index.js";
 import { bytesPerElement } from "../src/tensor/dtype.js";
-import type { FloatDType } from "../src/tensor/index.js";
+import { QuantizedTensor, type FloatDType } from "../src/tensor/index.js";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -27,13 +27,15 @@ console.log(JSON.stringify({ ready: true, firstTokenMs: performance.now() - bega
 
 /**
  * What a token of a prompt must compute (2 operations for each weight that multiplies, and the visible half of attention; the logits of the last one
- * alone), and the bytes that a token after it must read: every weight, which sequences together share, and the keys and values of those before.
+ * alone), and the bytes that a token after it must read: every weight, which sequences together share, and the keys and values of those before. Of an
+ * unembedding whose bits lie apart the best token needs the upper ones.
  */
-function workOf({ config, numParameters, numBytes }: LanguageModel): { prefill: number; decode: number; batched: number } {
+function workOf({ config, numParameters, numBytes, unembed }: LanguageModel): { prefill: number; decode: number; batched: number } {
   const { vocabSize, hiddenSize, tieEmbeddings, numLayers, numHeads, numKeyValueHeads, headSize } = config;
   const table = vocabSize * hiddenSize;
   // An embedding that is not also the unembedding is only looked up.
-  const weights = numBytes * (tieEmbeddings ? 1 : 1 - table / numParameters);
+  const split = unembed instanceof QuantizedTensor && unembed.segments.every(({ layout }) => layout === "split");
+  const weights = numBytes * (tieEmbeddings ? 1 : 1 - table / numParameters) - (split ? (12 / 34) * unembed.numBytes : 0);
   const width = values.cache === "q8" ? 1 : bytesPerElement[(values.cache ?? values.dtype) as FloatDType];
   const cache = 2 * numLayers * numKeyValueHeads * headSize * width * (prompt + repeats / 2);
   return {

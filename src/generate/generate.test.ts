@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { ConfigError, DataError, TokenizerError } from "../errors.js";
 import { Decoder, type ModelOptions } from "../model/index.js";
-import { Random, Tensor } from "../tensor/index.js";
+import { QuantizedTensor, Random, Tensor } from "../tensor/index.js";
 import { CachedContext, generate, generateBatch, generateText, type GenerateOptions, type GenerationSettingsInput, type Piece, type TextCodec } from "./index.js";
 
 const sizes = { vocabSize: 40, hiddenSize: 32, numLayers: 2, numHeads: 4, contextLength: 24 };
@@ -247,6 +247,49 @@ describe("text", () => {
   it("begins from the end of text where the prompt is empty", async () => {
     const { promptIds } = await generateText(new Parrot([97]), { prompt: "", tokenizer: bytes, maxTokens: 1 });
     expect(promptIds).toEqual([256]);
+  });
+});
+
+describe("a quantised unembedding", () => {
+  const quantized = (options: Partial<ModelOptions>) => {
+    const model = makeModel({ contextLength: 64, vocabSize: 300, tieEmbeddings: true, ...options });
+    model.replace(new Map([["embed", QuantizedTensor.quantize(model.embed as Tensor, "q8_0", { split: true })]]));
+    return model;
+  };
+
+  it("gives the tokens that all logits give: greedy, among the k best, alone and in a batch", async () => {
+    const ways: GenerationSettingsInput[] = [
+      { temperature: 0 }, { topK: 1 }, { topK: 20, seed: 3 }, { topK: 50, topP: 0.9, temperature: 1.4, seed: 4 }, { topK: 256, minP: 0.02, seed: 5 }, { topK: 299, seed: 6 },
+    ];
+    for (const options of [{}, { logitSoftcap: 5 }]) {
+      const model = quantized(options);
+      const all = vi.spyOn(model, "logits");
+      for (const settings of ways) {
+        const given = { prompts: [prompt, [7], [8, 9]], maxTokens: 16, ...settings };
+        all.mockClear();
+        const found = await generateBatch(model, given);
+        const few = !("logitSoftcap" in options) && settings.topK !== 299;
+        expect(all.mock.calls.length > 0).toBe(!few);
+        // Who asks for probabilities has all logits computed.
+        const expected = await generateBatch(model, { ...given, logprobs: 0 });
+        expect(found.map(({ ids }) => ids)).toEqual(expected.map(({ ids }) => ids));
+        expect(await idsOf(model, { ids: prompt, maxTokens: 16, ...settings })).toEqual(found[0].ids);
+      }
+      model.dispose();
+    }
+  });
+
+  it("leaves out what is no token of the tokenizer, and says where a logit is not finite", async () => {
+    const model = quantized({});
+    const settings = { prompt: "ab", tokenizer: { ...bytes, vocabSize: 257 }, maxTokens: 20, stopIds: [] };
+    for (const way of [{ temperature: 0 }, { topK: 40, seed: 2 }]) {
+      const { ids } = await generateText(model, { ...settings, ...way });
+      expect(Math.max(...ids)).toBeLessThan(257);
+      expect(ids).toEqual((await generateText(model, { ...settings, ...way, logprobs: 0 })).ids);
+    }
+    [...model.parameters()].find(([name]) => name.startsWith("finalNorm"))![1].fill(Infinity);
+    for (const way of [{ temperature: 0 }, { topK: 40 }]) await expect(generateText(model, { ids: prompt, ...way })).rejects.toMatchObject({ code: "not-finite" });
+    model.dispose();
   });
 });
 

@@ -52,6 +52,22 @@ describe("QuantizedTensor", () => {
     }
   });
 
+  it("is the same with its bits apart: bytes, numbers, rows, products", async () => {
+    // Groups of 1,024 rows, a smaller one, and rows beyond the last panel.
+    for (const rows of [5, 48, 1024 + 16 * 3 + 7]) {
+      const bytes = Uint8Array.from({ length: rows * 68 }, (_, i) => (i % 34 === 1 ? 0x2c : (i * 151 + (i >> 5) * 7 + (i >> 9)) & 255));
+      const made = (split: boolean) => new QuantizedTensor([{ format: "q8_0", blocks: Tensor.from(bytes, { shape: [rows, 68] }) }], { split });
+      const [whole, split] = [made(false), made(true)];
+      expect([whole, split].map(({ segments }) => segments[0].layout)).toEqual(["panels", "split"]);
+      expect(await split.rows(0, rows)).toEqual(bytes);
+      expect(await split.dequantize().data()).toEqual(await whole.dequantize().data());
+      const ids = Tensor.from([0, rows - 1, rows >> 1], { dtype: "i32" });
+      expect(await embedding(split, ids).data()).toEqual(await embedding(whole, ids).data());
+      for (const m of [1, 3, 8, 30]) expect(await linear(normal([m, 64], m), split).data()).toEqual(await linear(normal([m, 64], m), whole).data());
+      for (const w of [whole, split]) w.dispose();
+    }
+  });
+
   it("has segments of several formats, and is multiplied, looked up and differentiated as its numbers are", async () => {
     const [a, b] = [normal([40, 256], 2), normal([19, 256], 3)];
     const [first, second] = [QuantizedTensor.quantize(a, "q4_k"), QuantizedTensor.quantize(b, "q6_k")];

@@ -59,6 +59,27 @@ describe.each(devices)("a replay on $name", (device) => {
     for (const owner of [replay, constants, x]) owner.dispose();
   });
 
+  it("runs the body again where it freed what it had used itself", async () => {
+    let x = numbers([1]);
+    let bodies = 0;
+    const replay = new Replay(device, () =>
+      scope(() => {
+        if (bodies++ === 0) {
+          const before = x;
+          x = keep(before.add(1));
+          before.dispose();
+        }
+        return [x.mul(10)];
+      }),
+    );
+    expect(await replay.run()[0].data()).toEqual(Float32Array.of(20));
+    expect(replay.ready).toBe(false);
+    expect(await replay.run()[0].data()).toEqual(Float32Array.of(20));
+    expect(replay.ready).toBe(records);
+    replay.dispose();
+    x.dispose();
+  });
+
   it("is as before when the body throws", async () => {
     const before = memory.live;
     const x = numbers([1]);

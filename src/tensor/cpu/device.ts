@@ -149,6 +149,8 @@ export class CpuDevice implements Device {
     if (this.#tape?.allocated.has(buffer) === true) this.#tape.freed.add(buffer);
     else this.#freeIds.push(buffer);
     for (const tape of this.#tapes) if (tape.uses.has(buffer)) tape.valid = false;
+    // What used a buffer of before and frees it (a cache that grows) cannot be repeated.
+    if (this.#tape?.uses.has(buffer) === true && !this.#tape.allocated.has(buffer)) this.#tape.valid = false;
   }
 
   write(buffer: BufferId, byteOffset: number, bytes: Uint8Array): void {
