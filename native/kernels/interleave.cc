@@ -163,20 +163,32 @@ void inkling::kernels::interleave(const InterleaveParams& p, Context& context) {
   using namespace inkling::blocks;
   const int64_t rowBytes = p.w.shape[1], panelBytes = panelRows * rowBytes, panels = p.w.shape[0] / panelRows;
   if (isPlain(p.format) || p.layout == BlockLayout::rows || rowBytes == 0) return;
-  const bool split = p.layout == BlockLayout::split;
-  const int64_t perTask = split ? groupPanels : 1, upperBytes = rowBytes / SplitQ8_0::bytes * SplitQ8_0::upperBytes * panelRows;
-  uint8_t* const copies = context.scratch<uint8_t>(context.lanes() * perTask * panelBytes);
+  const int64_t upperBytes = rowBytes / SplitQ8_0::bytes * SplitQ8_0::upperBytes * panelRows, lowerBytes = panelBytes - upperBytes;
+  const int64_t perTask = p.layout == BlockLayout::split ? groupPanels : 1, laneBytes = panelBytes + perTask * lowerBytes;
+  uint8_t* const memory = context.scratch<uint8_t>(context.lanes() * laneBytes);
   context.parallel((panels + perTask - 1) / perTask, [&](int64_t task, int lane) {
     const int64_t count = panels - task * perTask < perTask ? panels - task * perTask : perTask;
-    uint8_t* const to = p.w.as<uint8_t>() + task * perTask * panelBytes;
-    uint8_t* const copy = copies + lane * perTask * panelBytes;
-    std::memcpy(copy, to, static_cast<size_t>(count * panelBytes));
-    for (int64_t i = 0; i < count; i++) {
-      const int64_t rows = i * panelBytes, upper = i * upperBytes, lower = count * upperBytes + i * (panelBytes - upperBytes);
-      if (split && p.inverse != 0) joinPanel(copy + upper, copy + lower, rowBytes, to + rows);
-      else if (split) splitPanel(copy + rows, rowBytes, panelRows, to + upper, to + lower);
-      else if (p.inverse != 0) separatePanel(p.format, copy, rowBytes, to);
-      else interleavePanel(p.format, copy, rowBytes, panelRows, to);
+    uint8_t* const group = p.w.as<uint8_t>() + task * perTask * panelBytes;
+    uint8_t* const copy = memory + lane * laneBytes;
+    uint8_t* const lower = copy + panelBytes;
+    const auto move = [](void* to, const void* from, int64_t bytes) { std::memcpy(to, from, static_cast<size_t>(bytes)); };
+    if (p.layout != BlockLayout::split) {
+      move(copy, group, panelBytes);
+      if (p.inverse != 0) separatePanel(p.format, copy, rowBytes, group);
+      else interleavePanel(p.format, copy, rowBytes, panelRows, group);
+    } else if (p.inverse == 0) {
+      // Upper planes take the places of panels that were read before; only the lower ones must wait.
+      for (int64_t i = 0; i < count; i++) {
+        move(copy, group + i * panelBytes, panelBytes);
+        splitPanel(copy, rowBytes, panelRows, group + i * upperBytes, lower + i * lowerBytes);
+      }
+      move(group + count * upperBytes, lower, count * lowerBytes);
+    } else {
+      move(lower, group + count * upperBytes, count * lowerBytes);
+      for (int64_t i = count - 1; i >= 0; i--) {
+        move(copy, group + i * upperBytes, upperBytes);
+        joinPanel(copy, lower + i * lowerBytes, rowBytes, group + i * panelBytes);
+      }
     }
   });
 }

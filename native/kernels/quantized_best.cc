@@ -10,8 +10,8 @@
 //   2. The panels with the `count` largest estimates are computed in full. The count-th best of their products is a bound from below on all that are wanted.
 //   3. So are all panels that may hold a product as large as that: a few hundred of 16,384, where a text is natural.
 //
-// The bound: a product is the sum over blocks of s x sum(c q), with the scale s of the block, that of the activations x, codes c = 8 u + l and rounded activations q.
-// l differs from 3.5 by no more than 3.5, so the sums differ by no more than the sum of |s| x 3.5 sum|q|. Both are computed in floats. A rounding is 2^-24 of a
+// The bound: a product is the sum over blocks of s x sum(c q), with the scale s of the block, that of the activations x, codes c = 8 u + l and
+// rounded activations q. l differs from 3.5 by no more than 3.5, so the sums differ by no more than the sum of |s| x 3.5 sum|q|. Both are computed in floats. A rounding is 2^-24 of a
 // partial sum, which is at most 128 / 3.5 = 37 bounds (in the estimate's own block, 8 u - 124.5, some 110), and there are less than 3 of them a block in either, so
 // together less than (250 blocks + 1000) 2^-24 bounds; the slack of (blocks + 8) / 2^16 is above that.
 #include <algorithm>
@@ -181,7 +181,8 @@ void bestOfSplit(const QuantizedBestParams& p, int64_t n, BestLists& lists, Cont
       for (int64_t tile = 0, rows; tile < m; tile += rows) {
         rows = tileRows(m - tile);
         const auto estimate = rows == 8 ? estimatePanel<8> : rows == 4 ? estimatePanel<4> : rows == 2 ? estimatePanel<2> : estimatePanel<1>;
-        estimate(panel, estimators + tile * runs, runs, std::min<int64_t>(panelRows, n - i * panelRows), estimates + tile * panels + i, limits + tile * panels + i, panels);
+        const int64_t at = tile * panels + i;
+        estimate(panel, estimators + tile * runs, runs, std::min<int64_t>(panelRows, n - i * panelRows), estimates + at, limits + at, panels);
       }
     }
   });
