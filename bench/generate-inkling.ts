@@ -28,20 +28,21 @@ console.log(JSON.stringify({ ready: true, firstTokenMs: performance.now() - bega
 /**
  * What a token of a prompt must compute (2 operations for each weight that multiplies, and the visible half of attention; the logits of the last one
  * alone), and the bytes that a token after it must read: every weight, which sequences together share, and the keys and values of those before. Of an
- * unembedding whose bits lie apart the best token needs the upper ones.
+ * unembedding whose bits lie apart the best tokens of few sequences need the upper ones.
  */
 function workOf({ config, numParameters, numBytes, unembed }: LanguageModel): { prefill: number; decode: number; batched: number } {
   const { vocabSize, hiddenSize, tieEmbeddings, numLayers, numHeads, numKeyValueHeads, headSize } = config;
   const table = vocabSize * hiddenSize;
   // An embedding that is not also the unembedding is only looked up.
   const split = unembed instanceof QuantizedTensor && unembed.segments.every(({ layout }) => layout === "split");
-  const weights = numBytes * (tieEmbeddings ? 1 : 1 - table / numParameters) - (split ? (12 / 34) * unembed.numBytes : 0);
+  const weights = numBytes * (tieEmbeddings ? 1 : 1 - table / numParameters);
+  const unread = (rows: number): number => (split && rows <= 8 ? (12 / 34) * unembed.numBytes : 0);
   const width = values.cache === "q8" ? 1 : bytesPerElement[(values.cache ?? values.dtype) as FloatDType];
   const cache = 2 * numLayers * numKeyValueHeads * headSize * width * (prompt + repeats / 2);
   return {
     prefill: 2 * (numParameters - (tieEmbeddings ? 1 : 2) * table) + 2 * numLayers * numHeads * headSize * prompt,
-    decode: weights + cache,
-    batched: weights / sequences + cache,
+    decode: weights - unread(1) + cache,
+    batched: (weights - unread(sequences)) / sequences + cache,
   };
 }
 

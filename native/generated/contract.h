@@ -259,7 +259,7 @@ struct QuantizeParams {
   BlockFormat format;
 };
 
-// brings rows into a layout (`reference/interleave.ts`), in place, or with `inverse` back. Rows beyond the last whole panel of 16 stay as they are, as do formats with blocks of one.
+// brings rows into a layout (`reference/interleave.ts`), in place, or with `inverse` back. Rows beyond the last whole panel of 16 stay as they are, as do formats with blocks of one. `split` is for q8_0 alone.
 struct InterleaveParams {
   TensorView w;  // inout: u8 [rows, rowBytes], dense
   BlockFormat format;
@@ -278,7 +278,7 @@ struct QuantizedMatmulParams {
   Activation activation;
 };
 
-// the `count` largest of the first `choices` numbers in each row of a w^T, as quantizedMatmul gives them in f32, the largest first: their columns and themselves. NaN counts as the largest, and equals rank by column. count is at most what there is to choose from.
+// the `count` largest of the first `choices` numbers in each row of a w^T, as quantizedMatmul gives them in f32, the largest first: their columns and themselves. NaN counts as the largest, -0 as 0, and equals rank by column. count is at most what there is to choose from.
 struct QuantizedBestParams {
   TensorView a;  // in: float [m, k], rows
   TensorView w;  // in: u8 [n, rowBytes], dense

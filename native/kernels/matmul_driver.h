@@ -172,7 +172,7 @@ void multiply(const Plan<Engine>& plan, const Product& p, uint32_t* memory, Para
               Engine::compute(session, height, ceilDiv(width, W), a, rowStride, Engine::directStepStride, b, steps, tile, destination, coming);
             }
             if (p.out.transposed) {
-              alignas(64) float across[columns * Engine::rows];
+              alignas(64) float across[columns * Engine::rows + W];  // the last row is read as whole vectors, too
               for (int64_t j = 0; j < width; j++)
                 for (int64_t r = 0; r < height; r++) across[j * Engine::rows + r] = tile[r * columns + j];
               finish(p.out, part, across, Engine::rows, panel * columns, row, width, height);

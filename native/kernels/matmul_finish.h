@@ -71,29 +71,40 @@ void finishTile(const Output& out, const Part& part, const float* tile, int64_t 
     }
   };
   if constexpr (ending == Ending::full) {
-    simd::withActivation<C>(out.activation, with);
+    // Added to c before it is rounded, the rest of a difference may be what an activation is off by.
+    if (out.accumulate) simd::withActivation<float>(out.activation, with);
+    else simd::withActivation<C>(out.activation, with);
   } else {
     with([](Vec x) { return x; });
   }
 }
 
-template <class C, int wholeRows, int wholeColumns>
-Finish finishFor(const Output& out, const Part& part) {
+inline Ending endingFor(const Output& out, const Part& part) {
   const bool whole = part.first && part.last;
   if (waitsInC(out) && part.partial == nullptr && !whole) {
-    if (!part.first) return finishTile<C, Ending::add, wholeRows, wholeColumns>;
-    if (out.accumulate && out.bias == nullptr) return finishTile<C, Ending::add, wholeRows, wholeColumns>;
+    if (!part.first) return Ending::add;
+    if (out.accumulate && out.bias == nullptr) return Ending::add;
   }
-  if (out.activation != Activation::none || out.pre != nullptr || part.partial != nullptr || (out.accumulate && out.bias != nullptr)) {
-    return finishTile<C, Ending::full, wholeRows, wholeColumns>;
+  if (out.activation != Activation::none || out.pre != nullptr || part.partial != nullptr || (out.accumulate && out.bias != nullptr)) return Ending::full;
+  return out.accumulate ? Ending::add : out.bias != nullptr ? Ending::bias : Ending::store;
+}
+
+template <class C, int wholeRows, int wholeColumns>
+Finish finishFor(Ending ending) {
+  switch (ending) {
+    case Ending::store: return finishTile<C, Ending::store, wholeRows, wholeColumns>;
+    case Ending::bias: return finishTile<C, Ending::bias, wholeRows, wholeColumns>;
+    case Ending::add: return finishTile<C, Ending::add, wholeRows, wholeColumns>;
+    case Ending::full: break;
   }
-  return out.accumulate ? finishTile<C, Ending::add, wholeRows, wholeColumns> : out.bias != nullptr ? finishTile<C, Ending::bias, wholeRows, wholeColumns> : finishTile<C, Ending::store, wholeRows, wholeColumns>;
+  return finishTile<C, Ending::full, wholeRows, wholeColumns>;
 }
 
 // The ending of a part of a product whose tiles are mostly of this size.
 template <int wholeRows = 0, int wholeColumns = 0>
 Finish finishFor(const Output& out, const Part& part) {
-  return out.dtype == DType::f32 ? finishFor<float, wholeRows, wholeColumns>(out, part) : finishFor<bf16, wholeRows, wholeColumns>(out, part);
+  const Ending ending = endingFor(out, part);
+  return out.dtype == DType::f32 ? finishFor<float, wholeRows, wholeColumns>(ending) : finishFor<bf16, wholeRows, wholeColumns>(ending);
 }
 
 // Where the ending of a part stores a tile.

@@ -2,18 +2,18 @@
 // its best token, or one of the best few, wants nothing else of its unembedding, the largest of its matrices.
 //
 // The products never lie in memory: each thread keeps the best of those that it computed. The order is total (equal scores rank by id), so the best of all are
-// the same whoever computed what.
+// the same whoever computed what. -0 comes out as 0.
 //
 // Of weights that are split most of the lower bits need not be read, and the result is exact all the same:
 //   1. From the scales and the upper five bits, with 3.5 for the lower three, comes an estimate of each product, and a bound on how far it is off. Of
 //      each panel the largest estimate is kept, and the largest that a product can be.
 //   2. The panels with the `count` largest estimates are computed in full. The count-th best of their products is a bound from below on all that are wanted.
-//   3. So are all panels that may hold a product as large as that: a few hundred of 16,384, where a text is natural.
+//   3. So are all panels that may hold a product as large as that: some tens of 16,384, where a text is natural.
 //
 // The bound: a product is the sum over blocks of s x sum(c q), with the scale s of the block, that of the activations x, codes c = 8 u + l and
-// rounded activations q. l differs from 3.5 by no more than 3.5, so the sums differ by no more than the sum of |s| x 3.5 sum|q|. Both are computed in floats. A rounding is 2^-24 of a
-// partial sum, which is at most 128 / 3.5 = 37 bounds (in the estimate's own block, 8 u - 124.5, some 110), and there are less than 3 of them a block in either, so
-// together less than (250 blocks + 1000) 2^-24 bounds; the slack of (blocks + 8) / 2^16 is above that.
+// rounded activations q. l differs from 3.5 by no more than 3.5, so the sums differ by no more than the sum of |s| x 3.5 sum|q|. Both are computed in floats.
+// Each of the two sums is rounded once a block, by 2^-24 of at most 128 / 3.5 = 37 bounds; what goes into it up to three times more, by 2^-24 of at most 37 of
+// that block's own. The bound itself is rounded blocks + 4 times. Together that is less than (80 blocks + 200) 2^-24 bounds; the slack, (blocks + 8) 2^-16, is more.
 #include <algorithm>
 #include <functional>
 
@@ -147,7 +147,6 @@ void estimatePanel(const Panel& panel, const Estimator* x, int64_t blocks, int64
   }
 }
 
-constexpr int64_t fewRows = 8;  // of a; with more, products take longer than reading all of w
 constexpr int64_t taskPanels = 16;
 
 void offerPanel(const QuantizedBestParams& p, int64_t n, int64_t panel, const Activations* a, uint8_t* scratch, BestList& best) {
@@ -164,10 +163,9 @@ void bestOfSplit(const QuantizedBestParams& p, int64_t n, BestLists& lists, Cont
       quantizeRun(p.a.as<decltype(t)>() + i / runs * p.a.strides[0] + i % runs * run, Split::offset, Split::groups, a[i]);
   });
   // Rows of a in tiles of 8, 4, 2 and 1, run by run.
-  const auto tileRows = [&](int64_t left) { return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1; };
   Estimator* const estimators = context.scratch<Estimator>(m * runs);
   for (int64_t tile = 0, rows; tile < m; tile += rows) {
-    rows = tileRows(m - tile);
+    rows = tileHeight(m - tile, fewRows);
     for (int64_t i = 0; i < rows; i++) makeEstimators(a + (tile + i) * runs, runs, estimators + tile * runs + i, rows);
   }
 
@@ -175,11 +173,20 @@ void bestOfSplit(const QuantizedBestParams& p, int64_t n, BestLists& lists, Cont
   float* const limits = context.scratch<float>(m * panels);
   uint8_t* const copies = context.scratch<uint8_t>(context.lanes() * panelRows * rowBytes);
   const auto copyOf = [&](int lane) { return copies + lane * panelRows * rowBytes; };
+  // Panels to be computed in full, as (row of a, panel).
+  struct Place {
+    int32_t row, panel;
+  };
+  Place* const places = context.scratch<Place>(m * panels);
+  int64_t found = 0;
+  const int64_t first = std::min(count, panels);
+  uint64_t* const words = context.scratch<uint64_t>(first);
+
   context.parallel(ceilDivide(panels, taskPanels), [&](int64_t task, int lane) {
     for (int64_t i = task * taskPanels; i < std::min((task + 1) * taskPanels, panels); i++) {
       const Panel panel = panelAt<Split>(p.format, p.w, p.layout, i * panelRows, copyOf(lane));
       for (int64_t tile = 0, rows; tile < m; tile += rows) {
-        rows = tileRows(m - tile);
+        rows = tileHeight(m - tile, fewRows);
         const auto estimate = rows == 8 ? estimatePanel<8> : rows == 4 ? estimatePanel<4> : rows == 2 ? estimatePanel<2> : estimatePanel<1>;
         const int64_t at = tile * panels + i;
         estimate(panel, estimators + tile * runs, runs, std::min<int64_t>(panelRows, n - i * panelRows), estimates + at, limits + at, panels);
@@ -187,12 +194,6 @@ void bestOfSplit(const QuantizedBestParams& p, int64_t n, BestLists& lists, Cont
     }
   });
 
-  // Panels to be computed in full, as (row of a, panel).
-  struct Place {
-    int32_t row, panel;
-  };
-  Place* const places = context.scratch<Place>(m * panels);
-  int64_t found = 0;
   const auto computeFound = [&] {
     context.parallel(found, [&](int64_t i, int lane) {
       const auto [row, panel] = places[i];
@@ -200,8 +201,6 @@ void bestOfSplit(const QuantizedBestParams& p, int64_t n, BestLists& lists, Cont
     });
     found = 0;
   };
-  const int64_t first = std::min(count, panels);
-  uint64_t* const words = context.scratch<uint64_t>(first);
   for (int64_t row = 0; row < m; row++) {
     BestList largest = {words, first, 0, -HUGE_VALF};
     for (int64_t i = 0; i < panels; i++)

@@ -112,19 +112,12 @@ constexpr int tileRows = 12;
 constexpr int tileRows = 4;
 #endif
 
-constexpr int64_t fewRows = 8;            // up to here a panel is read as it lies
 constexpr int64_t chunkRows = 512;        // of a, rounded at a time
 constexpr int64_t fewRowsTaskBytes = 32 << 10;
 constexpr int64_t mostTasks = 512;
 constexpr int64_t manyRowsTaskPanels = 2;
 
 constexpr int64_t largestTile(bool few) { return few || tileRows < 8 ? 8 : tileRows; }
-
-// The rows of a that are taken together: tiles of the largest height, and what is left by halves.
-INKLING_INLINE int64_t tileHeight(int64_t left, int64_t largest) {
-  if (left >= largest) return largest;
-  return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-}
 
 using Multiply = void (*)(const Panel& panel, const Activations* a, int64_t blocks, float* tile);
 

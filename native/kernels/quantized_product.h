@@ -11,6 +11,14 @@ namespace inkling::kernels {
 
 using namespace blocks;
 
+constexpr int64_t fewRows = 8;  // of a: up to here a panel is read as it lies
+
+// The rows of a that are taken together: tiles of the largest height, and what is left by halves.
+INKLING_INLINE int64_t tileHeight(int64_t left, int64_t largest) {
+  if (left >= largest) return largest;
+  return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
 // A run of 32 activations: x = scale * q. `start` is what the offset of the codes takes from the sum of products, for each group of a run, and `sums` what a
 // minimum of 1 adds.
 struct alignas(64) Activations {

@@ -156,7 +156,7 @@ INKLING_INLINE Vec multiplyAddPairs(WordLanes a, WordLanes b, Vec c) {
 }
 #endif
 
-// 1 / a within 2^-11, relatively.
+// 1 / a within 2^-14, relatively.
 INKLING_INLINE Vec reciprocalNear(Vec a) {
 #if defined(INKLING_AVX512)
   return {_mm512_rcp14_ps(a.v)};

@@ -70,7 +70,7 @@ INKLING_INLINE Vec sigmoid(Vec x) {
   return select(x < zero(), e, one) / (one + e);
 }
 
-// 2^t within 2^-13, relatively, and exact for whole t; 0 and infinity where floats end.
+// 2^t within 2^-13, relatively, and exact for whole t; 0 (or 2^-127) and infinity where floats end.
 INKLING_INLINE Vec exp2Near(Vec t) {
 #if defined(INKLING_AVX512)
   const Vec fraction = {_mm512_reduce_ps(t.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};  // t - floor(t), and 0 for an infinity
@@ -82,7 +82,7 @@ INKLING_INLINE Vec exp2Near(Vec t) {
 #endif
 }
 
-// 1 / (1 + e^-x) for results that are rounded to bf16 anyway, in half the instructions: within 2^-11, relatively, and 0 where x < -88.
+// 1 / (1 + e^-x) for results that are rounded to bf16 anyway, in half the instructions: within 2^-12, relatively; where x is below some -88, 0 or nearly.
 INKLING_INLINE Vec sigmoidNear(Vec x) { return reciprocalNear(set1(1.0f) + exp2Near(x * set1(-1.44269504f))); }
 
 template <class T>

@@ -25,7 +25,7 @@ try() {
   for kernel in attention cross_entropy rope conv1d quantized; do
     case $kernel in
       attention) sources="kernels/attention.cc kernels/attention_backward.cc" ;;
-      quantized) sources="kernels/quantized_matmul.cc kernels/interleave.cc kernels/dequantize.cc kernels/copy.cc kernels/matmul.cc kernels/matmul_skinny.cc" ;;
+      quantized) sources="kernels/quantized_matmul.cc kernels/quantized_best.cc kernels/interleave.cc kernels/dequantize.cc kernels/copy.cc kernels/matmul.cc kernels/matmul_skinny.cc" ;;
       *) sources=kernels/$kernel.cc ;;
     esac
     # shellcheck disable=SC2086

@@ -6,6 +6,7 @@
 
 import { ConfigError, DataError, TokenizerError } from "../errors.js";
 import type { Decoder } from "../model/index.js";
+import { mostBest } from "../tensor/index.js";
 import { generationSettings, type GenerationSettings, type GenerationSettingsInput } from "./options.js";
 import type { CachedContext } from "./cached-context.js";
 import { Reader } from "./reader.js";
@@ -92,9 +93,6 @@ async function* run(model: Decoder, sequences: readonly Sequence[], settings: Ge
     reader.dispose();
   }
 }
-
-/** The most tokens that are looked for among all: of more, all logits are as soon read. */
-const mostBest = 256;
 
 /** How many of the best tokens decide what is next, where a few do. */
 function bestWanted(model: Decoder, { temperature, topK, repetitionPenalty, logprobs }: GenerationSettings, numChoices: number): number | undefined {

@@ -106,13 +106,13 @@ export class Decoder extends Module {
         return linearTopK(this.#scaled(hidden), this.unembed, count, { choices });
       }
       const logits = this.logits(ids, { ...options, lastOnly: true }).reshape([ids.shape[0], -1]).slice(1, 0, choices);
-      if (count > 1) return topK(logits, count);
+      if (count !== 1) return topK(logits, count);
       const indices = logits.argmax(-1, { keepDims: true });
       return { values: logits.gather(indices), indices };
     });
   }
 
-  /** Whether `best` needs no logits but those it gives: of a quantised unembedding, where nothing follows that could make two of them equal. */
+  /** Whether `best` does without all logits in memory: of a quantised unembedding, where nothing follows that could make two of them equal. */
   get findsBest(): boolean {
     return this.config.logitSoftcap === 0 && this.unembed instanceof QuantizedTensor;
   }

@@ -223,7 +223,7 @@ export const contract = {
     attributes: { format: "BlockFormat" },
   },
   interleave: {
-    doc: "brings rows into a layout (`reference/interleave.ts`), in place, or with `inverse` back. Rows beyond the last whole panel of 16 stay as they are, as do formats with blocks of one.",
+    doc: "brings rows into a layout (`reference/interleave.ts`), in place, or with `inverse` back. Rows beyond the last whole panel of 16 stay as they are, as do formats with blocks of one. `split` is for q8_0 alone.",
     operands: { w: inout("u8", "[rows, rowBytes]") },
     attributes: { format: "BlockFormat", layout: "BlockLayout", inverse: "i32" },
   },
@@ -235,7 +235,7 @@ export const contract = {
     attributes: { format: "BlockFormat", layout: "BlockLayout", activation: "Activation" },
   },
   quantizedBest: {
-    doc: "the `count` largest of the first `choices` numbers in each row of a w^T, as quantizedMatmul gives them in f32, the largest first: their columns and themselves. NaN counts as the largest, and equals rank by column. count is at most what there is to choose from.",
+    doc: "the `count` largest of the first `choices` numbers in each row of a w^T, as quantizedMatmul gives them in f32, the largest first: their columns and themselves. NaN counts as the largest, -0 as 0, and equals rank by column. count is at most what there is to choose from.",
     operands: { a: input("float", "[m, k]", "rows"), w: input("u8", "[n, rowBytes]"), ids: output("i32", "[m, count]"), scores: output("f32", "[m, count]") },
     attributes: { format: "BlockFormat", layout: "BlockLayout", choices: "i32" },
   },

@@ -74,7 +74,7 @@ const specials: { readonly [K in KernelName]?: (operands: Operands<K, CostView>,
   }),
   quantizedMatmul: ({ a, c }) => ({ flops: 2 * product(c.shape) * a.shape[1] }),
   // At least the upper bits, where they lie apart.
-  quantizedBest: ({ a, w }, { layout }) => ({ flops: 2 * a.shape[0] * a.shape[1] * w.shape[0], touched: layout === "split" ? { w: (22 / 34) * elements(w) } : {} }),
+  quantizedBest: ({ a, w }, { layout, choices }) => ({ flops: 2 * a.shape[0] * a.shape[1] * Math.min(choices, w.shape[0]), touched: layout === "split" ? { w: (22 / 34) * elements(w) } : {} }),
   columnSum: ({ y }, { accumulate }) => ({ touched: { y: (accumulate !== 0 ? 2 : 1) * elements(y) } }),
   attention: ({ q, k, v }, reach) => attention(q, k, v, reach, [1, 1]),
   // The scores again, and the gradients of queries and keys; those of weights and values.

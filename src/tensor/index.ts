@@ -12,6 +12,7 @@ export { defaultDevice, setDefaultDevice } from "./devices.js";
 export { bytesPerElement, dtypes, fromBfloat16, fromFloat16, isFloat, toBfloat16, toFloat16, type DType, type FloatDType, type RawArray } from "./dtype.js";
 export { launch } from "./launch.js";
 export * from "./ops/index.js";
+export { mostBest } from "./ops/quantized.js";
 export { joinMaster, splitMaster, updateMaster } from "./ops/master.js";
 export { QuantizedTensor, type BlockRows, type QuantizedSegment, type QuantizedTensorOptions, type Weight } from "./quantized.js";
 export { Random, randomKey, type RandomKey } from "./random.js";

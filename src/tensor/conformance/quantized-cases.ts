@@ -97,7 +97,7 @@ const quantizedMatmul: CaseMaker<"quantizedMatmul"> = (g) => {
 
 /**
  * Which numbers are the largest is only certain where every device has the same, so here (nearly) nothing is rounded: scales are powers of two, and activations
- * whole numbers with 127 in each run. Equal products, which are then many, rank by their columns. What rounding does is in quantized-best.test.ts.
+ * whole numbers with 127 in each run. Equal products, which are then many, rank by their columns. What rounding does is in ops/linear-top-k.test.ts.
  */
 const quantizedBest: CaseMaker<"quantizedBest"> = (g) => {
   const format = g.chance(0.5) ? "q8_0" : g.cycle(blockFormatNames);

@@ -113,7 +113,7 @@ const binaryTolerance: Partial<Record<BinaryOp, Tolerance>> = {
   tanhGrad: { absolute: 2 ** -18 }, sigmoidGrad: { absolute: 2 ** -18 },
 };
 
-/** What is rounded to bf16 may be made of a sigmoid good to some 2^-12: where these derivatives cross zero, that is what is left of it. */
+/** What is rounded to bf16 may be made of a sigmoid good to 2^-12: where these derivatives cross zero, the rounding of a result so small does not cover that. */
 const crossing = (dtype: DType): number => (dtype === "bf16" ? 2 ** -11 : 2 ** -18);
 const crossesZero: readonly BinaryOp[] = ["geluTanhGrad", "siluGrad"];
 

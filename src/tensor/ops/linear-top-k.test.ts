@@ -59,7 +59,7 @@ describe.each(devices)("linearTopK on $name", (device) => {
       return i % 32 === 0 ? 127 : Math.round(x[i % k] * 20) + (row % 3 === 0 ? random.integer(8) : (row * i) % 8 === 0 ? 1 : 0);
     });
     const weight = QuantizedTensor.quantize(tensor(close, [n, k]), "q8_0", { split: true });
-    for (const count of [1, 2, 40, n]) for (const rows of [1, 5]) await expectBest(tensor(x.slice(0, rows * k), [rows, k]), weight, count);
+    for (const count of [1, 2, 40, 256, n]) for (const rows of [1, 5]) await expectBest(tensor(x.slice(0, rows * k), [rows, k]), weight, count);
     weight.dispose();
     const same = QuantizedTensor.quantize(tensor(new Float32Array(n * k).fill(0.5), [n, k]), "q8_0", { split: true });
     const best = linearTopK(tensor(x.slice(0, k), [1, k]), same, 30);

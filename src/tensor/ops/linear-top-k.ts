@@ -25,7 +25,7 @@ export interface LinearTopKOptions {
  */
 export function linearTopK(x: Tensor, weight: Weight, k: number, { choices = Infinity }: LinearTopKOptions = {}): Sorted {
   const most = Math.min(choices, weight.shape[0]);
-  if (!Number.isInteger(k) || k < 0 || k > most) throw new RangeError(`linearTopK: k is a whole number from 0 to ${most}, not ${k}.`);
+  if (!Number.isInteger(k) || k < 0 || !(k <= most)) throw new RangeError(`linearTopK: k is a whole number from 0 to ${most}, not ${k}.`);
   const best = (): Sorted => {
     if (weight instanceof QuantizedTensor) {
       checkQuantized("linearTopK", x, weight, undefined);

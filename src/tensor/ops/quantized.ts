@@ -34,9 +34,12 @@ export function multiplyQuantized(x: Tensor, weight: QuantizedTensor, y: Tensor,
   }
 }
 
-/** The k largest of each row of x [m, in] W[0 .. choices]^T without the rest; undefined where the weight has several segments. Not recorded. */
+/** The most that are looked for without the rest, in a list a thread: more are as soon sorted. */
+export const mostBest = 256;
+
+/** The k largest of each row of x [m, in] W[0 .. choices]^T without the rest; undefined for more than `mostBest`, and where the weight has several segments. Not recorded. */
 export function bestOfQuantized(x: Tensor, weight: QuantizedTensor, k: number, choices: number): Sorted | undefined {
-  if (weight.segments.length > 1) return undefined;
+  if (weight.segments.length > 1 || k > mostBest) return undefined;
   const [{ format, layout, blocks }] = weight.segments;
   const shape = [x.shape[0], k];
   const [values, indices] = [emptyLike(x, shape, "f32"), emptyLike(x, shape, "i32")];
