@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  resolve: { alias: { inkling: fileURLToPath(new URL("./src/index.ts", import.meta.url)) } },
+  resolve: { alias: { hornbook: fileURLToPath(new URL("./src/index.ts", import.meta.url)) } },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     // The native device owns a thread pool of its own, so each test file gets a process, and as many run at once as there are cores.

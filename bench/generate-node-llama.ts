@@ -1,6 +1,6 @@
 /**
  * @file llama.cpp as node-llama-cpp ships it, built for each kind of processor: a second peer of the generation benchmark, whose protocol it speaks
- * (generate-inkling.ts). INKLING_BENCH_NODE_LLAMA names a folder in which it was installed, without a build:
+ * (generate-hornbook.ts). HORNBOOK_BENCH_NODE_LLAMA names a folder in which it was installed, without a build:
  *
  *     mkdir peer && cd peer && npm init -y && npm install node-llama-cpp --ignore-scripts
  *
@@ -28,7 +28,7 @@ interface NodeLlama {
   readonly getLlama: (options: { gpu: false; build: "never"; maxThreads: number; logLevel: string }) => Promise<{ loadModel(options: { modelPath: string }): Promise<LlamaModel> }>;
 }
 
-const folder = process.env["INKLING_BENCH_NODE_LLAMA"] ?? ".";
+const folder = process.env["HORNBOOK_BENCH_NODE_LLAMA"] ?? ".";
 const [modelPath, threads] = [process.argv[2], Number(process.argv[3])];
 const [prompt, repeats, sequences] = [512, 32, 8];
 const ids = (count: number, from = 0): number[] => Array.from({ length: count }, (_, i) => 100 + (((from + i) * 37) % 5000));

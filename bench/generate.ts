@@ -28,30 +28,30 @@ interface Turn {
 }
 
 /** Medians of so many; a round takes about a minute. */
-const rounds = Number(process.env["INKLING_BENCH_ROUNDS"] ?? 7);
+const rounds = Number(process.env["HORNBOOK_BENCH_ROUNDS"] ?? 7);
 
 /** Loads in turns (a new process each time), then prefill and decode in turns; says medians and ratios. */
 export async function benchGeneration(name: string, { only, say }: BenchOptions): Promise<Result[]> {
-  const file = join(process.env["INKLING_MODELS"] ?? join(homedir(), ".cache/inkling-models"), generateWorkloads[name]);
+  const file = join(process.env["HORNBOOK_MODELS"] ?? join(homedir(), ".cache/hornbook-models"), generateWorkloads[name]);
   if (!existsSync(file)) {
-    say(`${name}: ${file} is not there; INKLING_MODELS names the folder that has it.`);
+    say(`${name}: ${file} is not there; HORNBOOK_MODELS names the folder that has it.`);
     return [];
   }
-  const threads = process.env["INKLING_THREADS"] ?? String(availableParallelism());
-  const ours = fileURLToPath(new URL("generate-inkling.js", import.meta.url));
+  const threads = process.env["HORNBOOK_THREADS"] ?? String(availableParallelism());
+  const ours = fileURLToPath(new URL("generate-hornbook.js", import.meta.url));
   const peer = fileURLToPath(new URL("../../bench/peers/generate_llama.py", import.meta.url));
   const prebuilt = fileURLToPath(new URL("generate-node-llama.js", import.meta.url));
   const sides = [
     ...["f32", "bf16"].map((dtype) => ({
-      name: `Inkling ${dtype}`,
-      start: () => new Peer(`Inkling ${dtype}`, process.execPath, [ours, file, "--dtype", dtype], { INKLING_THREADS: threads }),
+      name: `Hornbook ${dtype}`,
+      start: () => new Peer(`Hornbook ${dtype}`, process.execPath, [ours, file, "--dtype", dtype], { HORNBOOK_THREADS: threads }),
     })),
     { name: "llama.cpp", start: () => new Peer("llama.cpp", peerPython, [peer, file, threads]) },
     // Beside the one built for this machine, the one that comes ready-made (generate-node-llama.ts says how to get it).
-    ...(process.env["INKLING_BENCH_NODE_LLAMA"] === undefined ? [] : [{ name: "node-llama-cpp", start: () => new Peer("node-llama-cpp", process.execPath, [prebuilt, file, threads]) }]),
+    ...(process.env["HORNBOOK_BENCH_NODE_LLAMA"] === undefined ? [] : [{ name: "node-llama-cpp", start: () => new Peer("node-llama-cpp", process.execPath, [prebuilt, file, threads]) }]),
   ].filter((side) => chosen(side.name, only));
 
-  if (process.env["INKLING_BENCH_NODE_LLAMA"] === undefined) say("Without node-llama-cpp; bench/generate-node-llama.ts says how to get it.");
+  if (process.env["HORNBOOK_BENCH_NODE_LLAMA"] === undefined) say("Without node-llama-cpp; bench/generate-node-llama.ts says how to get it.");
   say(`${generateWorkloads[name]}: prompt 512, then one token at a time, alone and 8 sequences together; ${rounds} turns, ${threads} threads`);
   /** Operations, or bytes, that a token takes, by side. */
   const work = new Map<string, Record<"prefill" | "decode" | "batched", number>>();
@@ -105,9 +105,9 @@ export async function benchGeneration(name: string, { only, say }: BenchOptions)
   const names = { prefill: "read 512", decode: "a token after 512", batched: "8 sequences, a token each" } as const;
   return (["prefill", "decode", "batched"] as const).flatMap((what, i): Result[] => {
     const figures = rows.map(({ side, values }) => ({ side, value: values[i] })).filter(({ value }) => Number.isFinite(value));
-    const ours = fastest(figures.filter(({ side }) => side.startsWith("Inkling")));
+    const ours = fastest(figures.filter(({ side }) => side.startsWith("Hornbook")));
     if (ours === undefined) return [];
-    const peer = fastest(figures.filter(({ side }) => !side.startsWith("Inkling")));
+    const peer = fastest(figures.filter(({ side }) => !side.startsWith("Hornbook")));
     const takes = { of: what === "prefill" ? "int8" : "memory", each: work.get(ours.side)?.[what] ?? 0 } as const;
     return [{ workload: `${generateWorkloads[name].replace(".gguf", "")}: ${names[what]}`, unit: "tok/s", ours, peer, takes }];
   });

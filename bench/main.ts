@@ -63,7 +63,7 @@ if (name === "all") {
   await benches[name]({ only, say: console.log });
 } else {
   console.log(
-    `npm run bench -- [all] [--markdown]\nnpm run bench -- NAME [SIDE ...]\n\n${Object.keys(benches).join("\n")}\n\nSIDE keeps only the sides whose name contains it, such as "inkling bf16".`,
+    `npm run bench -- [all] [--markdown]\nnpm run bench -- NAME [SIDE ...]\n\n${Object.keys(benches).join("\n")}\n\nSIDE keeps only the sides whose name contains it, such as "hornbook bf16".`,
   );
   process.exitCode = 2;
 }

@@ -15,11 +15,11 @@ const kinds = ["forward", "dx", "dw"] as const;
 const rounds = 5;
 
 export async function benchMatmul({ only, say }: BenchOptions): Promise<Result[]> {
-  const threads = process.env["INKLING_THREADS"] ?? String(availableParallelism());
-  const ours = fileURLToPath(new URL("matmul-inkling.js", import.meta.url));
+  const threads = process.env["HORNBOOK_THREADS"] ?? String(availableParallelism());
+  const ours = fileURLToPath(new URL("matmul-hornbook.js", import.meta.url));
   const theirs = fileURLToPath(new URL("../../bench/peers/matmul_torch.py", import.meta.url));
   const sides = [
-    { name: "Inkling", start: () => new Peer("Inkling", process.execPath, [ours], { INKLING_THREADS: threads }) },
+    { name: "Hornbook", start: () => new Peer("Hornbook", process.execPath, [ours], { HORNBOOK_THREADS: threads }) },
     { name: "PyTorch", start: () => new Peer("PyTorch", peerPython, [theirs, threads], { OMP_NUM_THREADS: threads, MKL_NUM_THREADS: threads }) },
   ].filter(({ name }) => chosen(name, only));
 
@@ -50,7 +50,7 @@ export async function benchMatmul({ only, say }: BenchOptions): Promise<Result[]
           }
         }
         const figure = (side: string) => (totals.has(side) ? { side, value: flops / totals.get(side)! / 1e9 } : undefined);
-        const mine = figure("Inkling");
+        const mine = figure("Hornbook");
         if (mine === undefined) continue;
         const of = dtype === "bf16" ? "bf16" : "f32";
         results.push({ workload: `Products of training ${model}, ${dtype}`, unit: "GFLOP/s", ours: mine, peer: figure("PyTorch"), takes: { of, each: 1e9 } });

@@ -22,7 +22,7 @@ export class Peer {
   ) {
     this.#process = spawn(command, args, { env: { ...process.env, ...env } });
     this.#process.stderr.on("data", (chunk: Buffer) => {
-      if (process.env["INKLING_BENCH_VERBOSE"] === "1" || process.env["INKLING_PROFILE"] === "1") process.stderr.write(chunk);
+      if (process.env["HORNBOOK_BENCH_VERBOSE"] === "1" || process.env["HORNBOOK_PROFILE"] === "1") process.stderr.write(chunk);
     });
     this.#process.on("error", (error) => console.error(`${name}: ${error.message}`));
     this.#process.stdin.on("error", () => undefined);
@@ -49,7 +49,7 @@ export class Peer {
   async #answer(): Promise<unknown> {
     for (;;) {
       const line = await this.#lines.next();
-      if (line.done === true) throw new Error(`${this.name} ended without an answer (INKLING_BENCH_VERBOSE=1 shows why).`);
+      if (line.done === true) throw new Error(`${this.name} ended without an answer (HORNBOOK_BENCH_VERBOSE=1 shows why).`);
       if (line.value.startsWith("{")) return JSON.parse(line.value) as unknown;
     }
   }
@@ -72,5 +72,5 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** The Python that has the peers' packages: INKLING_BENCH_PYTHON, or python3. */
-export const peerPython = process.env["INKLING_BENCH_PYTHON"] ?? "python3";
+/** The Python that has the peers' packages: HORNBOOK_BENCH_PYTHON, or python3. */
+export const peerPython = process.env["HORNBOOK_BENCH_PYTHON"] ?? "python3";

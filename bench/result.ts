@@ -31,16 +31,16 @@ export const chosen = (side: string, only: readonly string[]): boolean => only.l
 /** The figure of the fastest; undefined of none. */
 export const fastest = (figures: readonly Figure[]): Figure | undefined => figures.reduce<Figure | undefined>((best, figure) => (best !== undefined && best.value >= figure.value ? best : figure), undefined);
 
-export const howToGetPython = "Python peers: pip install -r bench/peers/requirements.txt; INKLING_BENCH_PYTHON names the Python that has them.";
+export const howToGetPython = "Python peers: pip install -r bench/peers/requirements.txt; HORNBOOK_BENCH_PYTHON names the Python that has them.";
 
-const heads = ["workload", "Inkling", "", "best peer", "", "ratio", "share of the machine"] as const;
+const heads = ["workload", "Hornbook", "", "best peer", "", "ratio", "share of the machine"] as const;
 
 const number = (value: number): string => (value >= 1000 ? value.toFixed(0).replace(/\B(?=(\d{3})+$)/g, ",") : value.toFixed(value >= 100 ? 0 : 1));
 
 function cells({ workload, unit, ours, peer, takes }: Result, rates: MachineRates): string[] {
   const share = takes === undefined ? "" : `${((100 * ours.value * takes.each) / rates[takes.of]).toFixed(0)}% of ${takes.of}`;
   const against = peer === undefined ? ["none ran", "", ""] : [`${number(peer.value)} ${unit}`, peer.side, `${(ours.value / peer.value).toFixed(2)}x`];
-  return [workload, `${number(ours.value)} ${unit}`, ours.side.replace(/^Inkling,? ?/, ""), ...against, share];
+  return [workload, `${number(ours.value)} ${unit}`, ours.side.replace(/^Hornbook,? ?/, ""), ...against, share];
 }
 
 const describeRates = (rates: MachineRates): string =>

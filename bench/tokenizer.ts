@@ -29,8 +29,8 @@ const howToGetNode = "It needs gpt-tokenizer: npm install --prefix bench/peers."
 
 /** `encode` or `train`, in turns; says medians in seconds and MB/s, and the ratio to each peer. */
 export async function benchTokenizer(job: "encode" | "train", { only, say }: BenchOptions): Promise<Result[]> {
-  const folder = mkdtempSync(join(tmpdir(), "inkling-bench-"));
-  const threads = process.env["INKLING_THREADS"] ?? String(availableParallelism());
+  const folder = mkdtempSync(join(tmpdir(), "hornbook-bench-"));
+  const threads = process.env["HORNBOOK_THREADS"] ?? String(availableParallelism());
   try {
     const books = booksFolder();
     // Decoded, so that every side reads valid UTF-8.
@@ -44,18 +44,18 @@ export async function benchTokenizer(job: "encode" | "train", { only, say }: Ben
     writeFileSync(tokenizerFile, JSON.stringify(tokenizer.toJSON()));
 
     const args = ["--documents", documentsFile, "--tokenizer", tokenizerFile];
-    const ours = fileURLToPath(new URL("tokenizer-inkling.js", import.meta.url));
-    const inkling = (name: string, command: string) => ({ name, command, start: () => new Peer(name, process.execPath, ["--expose-gc", ours, ...args], { INKLING_THREADS: threads }) });
+    const ours = fileURLToPath(new URL("tokenizer-hornbook.js", import.meta.url));
+    const hornbook = (name: string, command: string) => ({ name, command, start: () => new Peer(name, process.execPath, ["--expose-gc", ours, ...args], { HORNBOOK_THREADS: threads }) });
     const python = (name: string, side: string) => ({ name, command: job, start: () => new Peer(name, peerPython, [join(peersFolder, "tokenizer.py"), "--side", side, "--threads", threads, ...args]) });
     const node = (name: string, script: string) => ({ name, command: job, start: () => new Peer(name, process.execPath, [join(peersFolder, script), ...args]) });
     const sides = (
       job === "encode"
         ? [
-            inkling("Inkling", "encode-parallel"), inkling("Inkling, one thread", "encode"),
+            hornbook("Hornbook", "encode-parallel"), hornbook("Hornbook, one thread", "encode"),
             python("gigatoken, one thread", "gigatoken"), python("gigatoken", "gigatoken-batch"), python("tiktoken", "tiktoken"),
             python("Hugging Face tokenizers", "tokenizers"), ...(isGpt2 ? [node("gpt-tokenizer, one thread", "gpt-tokenizer.mjs")] : []),
           ]
-        : [inkling("Inkling", "train"), python("rustbpe", "rustbpe"), python("Hugging Face tokenizers", "tokenizers"), python("gigatoken", "gigatoken")]
+        : [hornbook("Hornbook", "train"), python("rustbpe", "rustbpe"), python("Hugging Face tokenizers", "tokenizers"), python("gigatoken", "gigatoken")]
     ).filter(({ name }) => chosen(name, only));
     const timings = new Map<string, { readonly first: Timing[]; readonly third: Timing[] }>(sides.map(({ name }) => [name, { first: [], third: [] }]));
     for (let round = 0; round < rounds; round++) {
@@ -81,7 +81,7 @@ export async function benchTokenizer(job: "encode" | "train", { only, say }: Ben
     const workload = job === "encode" ? `Encode books, ${isGpt2 ? "GPT-2's vocabulary" : "vocabulary of 8,192"}` : "Learn a vocabulary of 8,192 from books";
     return (["first", "third"] as const).flatMap((turn) => {
       const medians = [...timings].map(([name, runs]) => ({ name, seconds: median(runs[turn].map((run) => run.seconds)), tokens: runs[turn][0].tokens }));
-      const first = medians.find(({ name }) => name.startsWith("Inkling"));
+      const first = medians.find(({ name }) => name.startsWith("Hornbook"));
       say(`${what} ${megabytes.toFixed(1)} MB of books: ${turn === "first" ? "the first job of a process" : "the third, each with a new tokenizer"}; medians of ${rounds} processes, ${threads} threads`);
       say(
         table(
@@ -95,8 +95,8 @@ export async function benchTokenizer(job: "encode" | "train", { only, say }: Ben
         ),
       );
       const figures = medians.map(({ name, seconds }) => ({ side: name, value: megabytes / seconds }));
-      const mine = figures.find(({ side }) => side === "Inkling");
-      return mine === undefined ? [] : [{ workload: `${workload}, ${turn === "first" ? "new process" : "new tokenizer"}`, unit: "MB/s", ours: mine, peer: fastest(figures.filter(({ side }) => !side.startsWith("Inkling"))) }];
+      const mine = figures.find(({ side }) => side === "Hornbook");
+      return mine === undefined ? [] : [{ workload: `${workload}, ${turn === "first" ? "new process" : "new tokenizer"}`, unit: "MB/s", ours: mine, peer: fastest(figures.filter(({ side }) => !side.startsWith("Hornbook"))) }];
     });
   } finally {
     rmSync(folder, { recursive: true, force: true });

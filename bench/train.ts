@@ -41,13 +41,13 @@ export const trainWorkloads: Readonly<Record<string, Workload>> = {
 export async function benchTraining(name: string, { only, say }: BenchOptions): Promise<Result[]> {
   const { title, model, bias = false, steps, rounds } = trainWorkloads[name];
   const args = [...Object.entries(model).flatMap(([flag, value]) => [`--${flag}`, String(value)]), ...(bias ? ["--bias"] : [])];
-  const threads = process.env["INKLING_THREADS"] ?? String(availableParallelism());
-  const ours = fileURLToPath(new URL("train-inkling.js", import.meta.url));
+  const threads = process.env["HORNBOOK_THREADS"] ?? String(availableParallelism());
+  const ours = fileURLToPath(new URL("train-hornbook.js", import.meta.url));
   const peer = fileURLToPath(new URL("../../bench/peers/train_torch.py", import.meta.url));
   const sides: readonly { name: string; start: () => Peer }[] = [
     ...["bf16", "f32"].map((dtype) => ({
-      name: `Inkling ${dtype}`,
-      start: () => new Peer(`Inkling ${dtype}`, process.execPath, [ours, ...args, "--dtype", dtype], { INKLING_THREADS: threads }),
+      name: `Hornbook ${dtype}`,
+      start: () => new Peer(`Hornbook ${dtype}`, process.execPath, [ours, ...args, "--dtype", dtype], { HORNBOOK_THREADS: threads }),
     })),
     ...["bf16", "f32"].flatMap((dtype) =>
       ["eager", "compiled"].map((mode) => ({
@@ -104,7 +104,7 @@ export async function benchTraining(name: string, { only, say }: BenchOptions): 
   );
   // Whoever trains in bf16 compares with whatever is fastest, whoever needs f32 with f32.
   return (["bf16", "f32"] as const).flatMap((dtype): Result[] => {
-    const ours = figures.find(({ side }) => side === `Inkling ${dtype}`);
+    const ours = figures.find(({ side }) => side === `Hornbook ${dtype}`);
     const peer = ofPeers(dtype === "f32" ? "f32" : "");
     return ours === undefined ? [] : [{ workload: `Train ${title}, ${dtype}`, unit: "tok/s", ours: { ...ours, side: "" }, peer, takes: { of: dtype, each: flopsPerToken } }];
   });

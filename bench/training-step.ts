@@ -1,4 +1,4 @@
-/** @file The training step that is measured: its time by `train-inkling.ts`, its memory by `scripts/memory-account.mjs`. */
+/** @file The training step that is measured: its time by `train-hornbook.ts`, its memory by `scripts/memory-account.mjs`. */
 
 import type { Decoder } from "../src/model/index.js";
 import { Tensor, backward, scope, type FloatDType } from "../src/tensor/index.js";

@@ -8,7 +8,7 @@
  *   ... --target aarch64-macos                         for another machine, into build/aarch64-macos/, with zig (scripts/cross-build.mjs)
  *
  * It needs a C++20 compiler that takes GCC's options (g++, clang++, or `zig c++`; $CXX chooses) and nothing else: no Python, no header download.
- * Without one it says so and succeeds; Inkling then runs on its reference device in TypeScript, slowly.
+ * Without one it says so and succeeds; Hornbook then runs on its reference device in TypeScript, slowly.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -49,22 +49,22 @@ const library = { darwin: "dylib", win32: "dll" }[system] ?? "so";
 const compiler = findCompiler();
 if (compiler === undefined) {
   if (target !== undefined) throw new Error("building for another machine needs zig: `pip install ziglang`, or $ZIG names it");
-  console.log("inkling: no C++20 compiler found (tried $CXX, c++, g++, clang++), so the native kernels are not built.");
-  console.log("inkling: everything still works on the reference device in plain TypeScript, about a hundred times slower.");
-  console.log("inkling: install one (Debian: apt install g++; macOS: xcode-select --install) and run `npm run install` to change that.");
+  console.log("hornbook: no C++20 compiler found (tried $CXX, c++, g++, clang++), so the native kernels are not built.");
+  console.log("hornbook: everything still works on the reference device in plain TypeScript, about a hundred times slower.");
+  console.log("hornbook: install one (Debian: apt install g++; macOS: xcode-select --install) and run `npm run install` to change that.");
   process.exit(0);
 }
 
 try {
   await buildAddon();
-  const supported = target === undefined ? require(join(build, "inkling.node")).supportedIsas() : isasOf(target);
+  const supported = target === undefined ? require(join(build, "hornbook.node")).supportedIsas() : isasOf(target);
   const isas = wanted === "best" ? supported.slice(0, target === undefined ? 1 : undefined) : wanted === "supported" ? supported : wanted.split(",");
   for (const isa of isas) if (!(isa in isaFlags)) throw new Error(`unknown instruction set ${isa}; there are ${Object.keys(isaFlags).join(", ")}`);
   let built = await buildKernels(isas.filter((isa) => supportedByCompiler(isa)));
   if (wanted === "best" && built.length === 0) built = await buildKernels([supported.find((isa) => supportedByCompiler(isa))]);
-  console.log(`inkling: native kernels ready in ${relative(root, build)}/ (${built.join(", ")}).`);
+  console.log(`hornbook: native kernels ready in ${relative(root, build)}/ (${built.join(", ")}).`);
 } catch (error) {
-  console.log(`inkling: the native build failed${target === undefined ? ", so Inkling will run on its slow reference device" : ` for ${target}`}.\n${error.message}`);
+  console.log(`hornbook: the native build failed${target === undefined ? ", so Hornbook will run on its slow reference device" : ` for ${target}`}.\n${error.message}`);
   process.exit(wanted === "best" && target === undefined ? 0 : 1);
 }
 
@@ -108,12 +108,12 @@ async function buildAddon() {
   const sources = ["executor", "tokenizer", "napi"].flatMap((room) => sourcesOf(join(native, room)));
   const objects = await compile(sources, "addon", [`-I${include}`, "-DNAPI_VERSION=8", "-pthread"]);
   const link = { darwin: () => ["-dynamiclib", "-undefined", "dynamic_lookup"], win32: () => ["-shared", ...windowsImports()], linux: () => ["-shared", "-ldl"] };
-  await linkTo("inkling.node", objects, [...(link[system] ?? link.linux)(), "-pthread"]);
+  await linkTo("hornbook.node", objects, [...(link[system] ?? link.linux)(), "-pthread"]);
 }
 
 async function buildKernels(isas) {
   for (const isa of isas) {
-    const objects = await compile(sourcesOf(join(native, "kernels")), isa, [...kernelOnly, ...isaFlags[isa], `-DINKLING_ISA_${isa.toUpperCase()}=1`]);
+    const objects = await compile(sourcesOf(join(native, "kernels")), isa, [...kernelOnly, ...isaFlags[isa], `-DHORNBOOK_ISA_${isa.toUpperCase()}=1`]);
     await linkTo(`kernels-${isa}.${library}`, objects, system === "linux" ? ["-shared", "-Wl,-z,defs", "-lm"] : ["-shared"]);
   }
   return isas;
@@ -153,7 +153,7 @@ async function compile(sources, group, flags) {
     return { source, object: join(folder, `${basename(source, ".cc")}-${hash}.o`) };
   });
   const pending = jobs.filter(({ object }) => force || !existsSync(object));
-  if (pending.length > 0) console.log(`inkling: compiling ${pending.length} files for ${group}`);
+  if (pending.length > 0) console.log(`hornbook: compiling ${pending.length} files for ${group}`);
   const worker = async () => {
     for (let job = pending.shift(); job !== undefined; job = pending.shift()) {
       await run([...common, ...flags, "-c", job.source, "-o", `${job.object}.tmp`]);

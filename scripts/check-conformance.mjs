@@ -4,7 +4,7 @@
  *
  *   npm run build && node scripts/check-conformance.mjs [--isa NAME,...] [--cases N] [KERNEL...]
  *
- * Without --isa it takes every instruction set that the machine can run and that was built; INKLING_BUILD names another folder than build/.
+ * Without --isa it takes every instruction set that the machine can run and that was built; HORNBOOK_BUILD names another folder than build/.
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -17,7 +17,7 @@ const { values, positionals } = parseArgs({ options: { isa: { type: "string" }, 
 const isas = values.isa?.split(",") ?? CpuDevice.availableIsas();
 const cases = Number(values.cases);
 const kernels = positionals.length > 0 ? positionals : kernelNames;
-if (isas.length === 0) throw new Error("there are no native kernels for this machine; INKLING_BUILD names the folder they are in");
+if (isas.length === 0) throw new Error("there are no native kernels for this machine; HORNBOOK_BUILD names the folder they are in");
 
 const devices = new Map();
 const deviceOf = (isa, threads) => {

@@ -16,7 +16,7 @@ const { loadRecipe, prepareRecipe, train } = await import("../dist/src/index.js"
 
 const [name = "shakespeare-char", stepsGiven = "500", dtype] = process.argv.slice(2);
 const steps = Number(stepsGiven);
-const folder = mkdtempSync(join(tmpdir(), "inkling-event-loop-"));
+const folder = mkdtempSync(join(tmpdir(), "hornbook-event-loop-"));
 
 /** The lateness of a 10 ms timer, as a list of [when, how late], the worst first. */
 function watch() {

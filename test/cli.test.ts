@@ -28,7 +28,7 @@ interface Run {
   stderr: string;
 }
 
-async function inkling(...args: string[]): Promise<Run> {
+async function hornbook(...args: string[]): Promise<Run> {
   const result: Run = { code: -1, stdout: "", stderr: "" };
   const into = (stream: "stdout" | "stderr") => (chunk: unknown) => {
     expect(chunk).not.toMatch(/\x1b\[\d*[A-HJK]/); // Colours perhaps, where CI takes them, but no cursor moves.
@@ -47,13 +47,13 @@ async function inkling(...args: string[]): Promise<Run> {
   return result;
 }
 const json = async (...args: string[]) => {
-  const { code, stdout, stderr } = await inkling(...args);
+  const { code, stdout, stderr } = await hornbook(...args);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   return JSON.parse(stdout) as Record<string, unknown>;
 };
 /** What it says on stderr, where it must fail with this code and say nothing of a stack. */
 async function failing(code: number, ...args: string[]): Promise<string> {
-  const run = await inkling(...args);
+  const run = await hornbook(...args);
   expect(run.stderr).not.toMatch(/\n\s+at /);
   expect({ code: run.code, said: run.stderr !== "" }).toEqual({ code, said: true });
   return run.stderr;
@@ -74,14 +74,14 @@ async function recipeWith(changes: Parameters<typeof makeRecipe>[0]): Promise<st
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-cli-"));
-  vi.stubEnv("INKLING_CACHE", file("cache"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-cli-"));
+  vi.stubEnv("HORNBOOK_CACHE", file("cache"));
   play = file("play.txt");
   await writeFile(play, (await readFile(join(root, "data", "tinyshakespeare.txt"), "utf8")).slice(0, 20_000));
   recipe = file("tiny.mjs");
   await writeFile(recipe, makeRecipe());
   model = file("model");
-  const { code, stdout } = await inkling("train", "--recipe", recipe, "--out", model);
+  const { code, stdout } = await hornbook("train", "--recipe", recipe, "--out", model);
   expect({ code, stdout }).toMatchObject({ code: 0 });
 });
 afterAll(async () => {
@@ -91,24 +91,24 @@ afterAll(async () => {
 
 describe("help", () => {
   it.each(["start", "train", "chat", "generate", "logits", "evaluate", "info", "export", "pull", "tokenizer train", "tokenizer encode", "tokenizer decode"])("of %s shows its options and examples", async (verb) => {
-    const { code, stdout } = await inkling(...verb.split(" "), "--help");
+    const { code, stdout } = await hornbook(...verb.split(" "), "--help");
     expect(code).toBe(0);
-    expect(stdout).toContain("Usage: inkling");
-    expect(stdout).toMatch(new RegExp(`Examples:\\n(.*\\n)*  inkling ${verb} `));
+    expect(stdout).toContain("Usage: hornbook");
+    expect(stdout).toMatch(new RegExp(`Examples:\\n(.*\\n)*  hornbook ${verb} `));
   });
 
   it("lists every verb; the version is the package's", async () => {
-    const { code, stdout } = await inkling("--help");
+    const { code, stdout } = await hornbook("--help");
     expect(code).toBe(0);
     for (const verb of ["start", "train", "chat", "generate", "logits", "evaluate", "tokenizer", "info", "export", "pull"]) expect(stdout).toContain(`\n  ${verb}`);
     const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
-    expect(await inkling("--version")).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
+    expect(await hornbook("--version")).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
   });
 });
 
 describe("train", () => {
   it("says what it trains, how it goes in plain lines, and how to go on", async () => {
-    const { code, stdout } = await inkling("train", "--recipe", recipe, "--out", file("plain"), "--seed", "3", "--dtype", "f32");
+    const { code, stdout } = await hornbook("train", "--recipe", recipe, "--out", file("plain"), "--seed", "3", "--dtype", "f32");
     expect(code).toBe(0);
     const lines = stdout.trimEnd().split("\n");
     expect(lines[0]).toBe("a tiny GPT");
@@ -117,11 +117,11 @@ describe("train", () => {
     expect(lines.filter((line) => line.includes(" left ")).map((line) => /step (\d)\/8/.exec(line)?.[1])).toEqual(["2", "3", "4", "5", "6", "7"]);
     expect(lines.filter((line) => line.includes("validation")).map((line) => /step (\d)\/8 .*validation \d\.\d{4} /.exec(line)?.[1])).toEqual(["1", "2", "3", "4", "5", "6", "7", "8"]);
     expect(lines.filter((line) => line.includes("bits per byte")).map((line) => /step (\d)\/8 .*  \d\.\d{3} bits per byte/.exec(line)?.[1])).toEqual(["1", "4", "8"]);
-    expect(lines.at(-1)).toContain(`saved in ${join(file("plain"), "last")}; talk to it: inkling generate ${file("plain")}`);
+    expect(lines.at(-1)).toContain(`saved in ${join(file("plain"), "last")}; talk to it: hornbook generate ${file("plain")}`);
   });
 
   it("--json: one object a step", async () => {
-    const { code, stdout } = await inkling("train", "--recipe", recipe, "--out", file("json"), "--json", "--steps", "5");
+    const { code, stdout } = await hornbook("train", "--recipe", recipe, "--out", file("json"), "--json", "--steps", "5");
     expect(code).toBe(0);
     const reports = stdout.trimEnd().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(reports.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5]);
@@ -132,7 +132,7 @@ describe("train", () => {
 
   it("on Ctrl-C saves, exits with 130 and says how to go on; then it goes on to the same weights", async () => {
     const options = ["--recipe", recipe, "--steps", "400", "--seed", "5", "--dtype", "f32"];
-    await inkling("train", ...options, "--out", file("whole"));
+    await hornbook("train", ...options, "--out", file("whole"));
     const out = file("stopped");
     let interrupted = false;
     const interrupt = setInterval(() => {
@@ -143,13 +143,13 @@ describe("train", () => {
         process.emit("SIGINT");
       }, () => undefined);
     }, 5);
-    const { code, stdout } = await inkling("train", ...options, "--out", out);
+    const { code, stdout } = await hornbook("train", ...options, "--out", out);
     clearInterval(interrupt);
     expect(code).toBe(130);
-    const goOn = /saved in .*; inkling (train .* --resume) goes on/.exec(stdout)?.[1].split(" ");
+    const goOn = /saved in .*; hornbook (train .* --resume) goes on/.exec(stdout)?.[1].split(" ");
     expect(goOn).toEqual(["train", "--recipe", recipe, "--out", out, "--steps", "400", "--seed", "5", "--dtype", "f32", "--resume"]);
     expect(JSON.parse(await readFile(join(out, "last", "training", "state.json"), "utf8"))).toHaveProperty("step", expect.toSatisfy((step: number) => step > 15 && step < 400));
-    expect((await inkling(...goOn!)).code).toBe(0);
+    expect((await hornbook(...goOn!)).code).toBe(0);
     expect((await readFile(join(out, "last", "model.safetensors"))).equals(await readFile(join(file("whole"), "last", "model.safetensors")))).toBe(true);
   });
 
@@ -158,7 +158,7 @@ describe("train", () => {
     await writeFile(file("texts/a.txt"), "the cat sat on the mat. ".repeat(100));
     await writeFile(file("texts/b.txt"), "a dog sat on a cat. ".repeat(100));
     const bpe = await recipeWith({ tokenizer: '{ kind: "bpe", vocabSize: 280 }' });
-    const { code } = await inkling("train", "--recipe", bpe, "--data", file("texts"), "--out", file("bpe"), "--steps", "2");
+    const { code } = await hornbook("train", "--recipe", bpe, "--data", file("texts"), "--out", file("bpe"), "--steps", "2");
     expect(code).toBe(0);
     expect(await json("info", file("bpe"), "--json")).toHaveProperty("config.vocabSize", expect.toSatisfy((size: number) => size > 257 && size <= 280));
   });
@@ -174,7 +174,7 @@ describe("--json", () => {
     expect(result["tokensPerSecond"]).toBeGreaterThan(0);
     const again = await json("generate", model, "--ids", String(result["promptIds"]), "--max-tokens", "5", "--temperature", "0", "--json");
     expect(again).toMatchObject({ promptIds: result["promptIds"], ids: result["ids"], text: result["text"] });
-    const { code, stdout } = await inkling("generate", model, "--prompt", "First", "--max-tokens", "5", "--temperature", "0");
+    const { code, stdout } = await hornbook("generate", model, "--prompt", "First", "--max-tokens", "5", "--temperature", "0");
     expect({ code, stdout }).toEqual({ code: 0, stdout: `First${String(result["text"])}\n` });
   });
 
@@ -197,7 +197,7 @@ describe("--json", () => {
 
   it("evaluate --against: nothing lost to itself, something to another, on the same text in the same windows", async () => {
     const other = file("other");
-    await inkling("train", "--recipe", recipe, "--out", other, "--seed", "77");
+    await hornbook("train", "--recipe", recipe, "--out", other, "--seed", "77");
     const text = ["--text", play, "--tokens", "500", "--context", "8", "--json"];
     const same = await json("evaluate", model, "--against", model, ...text);
     expect(same).toMatchObject({ tokens: 499, kl: { mean: 0, max: 0 }, sameTop1: { mean: 1 }, perplexityRatio: { mean: 1 }, deltaP: { rms: 0 } });
@@ -206,12 +206,12 @@ describe("--json", () => {
     expect(there).toMatchObject({ perplexity: back.basePerplexity, basePerplexity: back.perplexity });
     expect(there.kl.mean).toBeGreaterThan(0);
     expect(there.kl.mean).not.toBe(back.kl.mean);
-    const { stdout } = await inkling("evaluate", model, "--against", other, ...text.slice(0, -1));
+    const { stdout } = await hornbook("evaluate", model, "--against", other, ...text.slice(0, -1));
     expect(stdout).toMatch(/^tokens +499\nmean KL\(against \|\| model\) +\d\.\d{6} {2}± \d\.\d{6} nats\n/);
     expect(stdout).toMatch(/\nsame top token +\d+\.\d{3}% {2}± \d+\.\d{3}%\n/);
 
     const foreign = file("foreign");
-    await inkling("train", "--recipe", await recipeWith({ tokenizer: '{ kind: "bpe", vocabSize: 270 }' }), "--out", foreign);
+    await hornbook("train", "--recipe", await recipeWith({ tokenizer: '{ kind: "bpe", vocabSize: 270 }' }), "--out", foreign);
     expect(await failing(2, "evaluate", model, "--against", foreign, "--text", play)).toMatch(/the models read this text differently: token 0 is \d+ to the one and \d+ to the other/);
     expect(await failing(2, "evaluate", model, "--against", foreign, "--ids", "1,2")).toMatch(/the models have \d+ and 270 tokens/);
   });
@@ -227,7 +227,7 @@ describe("--json", () => {
     expect(result.bitsPerByte).toBeCloseTo(nll / 5 / Math.LN2, 3);
     const text = await json("evaluate", model, "--text", play, "--json");
     expect(text).toMatchObject({ tokens: 19_999 });
-    expect((await inkling("evaluate", model, "--text", play)).stdout).toMatch(/perplexity +\d+\.\d{4}\n/);
+    expect((await hornbook("evaluate", model, "--text", play)).stdout).toMatch(/perplexity +\d+\.\d{4}\n/);
   });
 
   it("info: the configuration and where the parameters sit", async () => {
@@ -236,7 +236,7 @@ describe("--json", () => {
     expect(info.tensors.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(info.bytes);
     expect(info.parameters * 4).toBe(info.bytes);
     expect(info.tensors.find(({ name }) => name === "transformer.wpe.weight")).toMatchObject({ shape: [16, 16], bytes: 1024, file: "model.safetensors" });
-    const { stdout } = await inkling("info", model);
+    const { stdout } = await hornbook("info", model);
     expect(stdout).toMatch(/transformer\.wpe\.weight +F32 +\[16, 16\] +256 +1\.02 kB +model\.safetensors/);
   });
 
@@ -246,8 +246,8 @@ describe("--json", () => {
     const { ids, tokens } = (await json("tokenizer", "encode", out, "the citizens", "--json")) as { ids: number[]; tokens: string[] };
     expect(tokens.join("").replaceAll("Ġ", " ")).toBe("the citizens");
     expect(await json("tokenizer", "decode", out, ids.join(","), "--json")).toEqual({ text: "the citizens" });
-    expect((await inkling("tokenizer", "encode", out, "the citizens")).stdout).toBe(`${ids.join(",")}\n`);
-    expect((await inkling("tokenizer", "decode", out, ids.join(","))).stdout).toBe("the citizens\n");
+    expect((await hornbook("tokenizer", "encode", out, "the citizens")).stdout).toBe(`${ids.join(",")}\n`);
+    expect((await hornbook("tokenizer", "decode", out, ids.join(","))).stdout).toBe("the citizens\n");
     expect(await json("tokenizer", "train", "--data", play, "--characters", "--out", file("characters"), "--json")).toHaveProperty("vocabSize", new Set(await readFile(play, "utf8")).size);
   });
 });
@@ -349,7 +349,7 @@ describe("bad input exits with 1 and says what, where, and what to do", () => {
     expect(await train("--data", file("latin1.txt"))).toMatch(/latin1\.txt, at byte 580: the text is not UTF-8 here\. Convert the file/);
     expect(await failing(1, "evaluate", model, "--text", file("latin1.txt"))).toContain("at byte 580: the text is not UTF-8");
     const bpe = await recipeWith({ tokenizer: '{ kind: "bpe", vocabSize: 280 }' });
-    expect((await inkling("train", "--recipe", bpe, "--out", file("bytes"), "--data", file("latin1.txt"), "--steps", "1")).code).toBe(0);
+    expect((await hornbook("train", "--recipe", bpe, "--out", file("bytes"), "--data", file("latin1.txt"), "--steps", "1")).code).toBe(0);
   });
 
   it("characters that the tokenizer does not have, and token ids outside the vocabulary", async () => {
@@ -404,7 +404,7 @@ describe("the executable", () => {
 
   const { FORCE_COLOR: _, ...environment } = process.env;
   beforeAll(async () => {
-    environment["INKLING_CACHE"] = file("cache");
+    environment["HORNBOOK_CACHE"] = file("cache");
     await promisify(execFile)(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"], { cwd: root });
   }, 120_000);
 

@@ -83,12 +83,12 @@ async function trained(model: LanguageModel, { batch, steps, learningRate: rate,
 }
 
 let folder: string;
-beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "inkling-families-"))));
+beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "hornbook-families-"))));
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 it("has a model of every family", async () => {
   const types = await Promise.all(names.map(async (name) => (await readJson<{ model_type: string }>(fixtures, name, "config.json")).model_type));
-  expect(new Set(types)).toEqual(new Set(families.map(({ modelType }) => modelType).filter((type) => type !== "inkling")));
+  expect(new Set(types)).toEqual(new Set(families.map(({ modelType }) => modelType).filter((type) => type !== "hornbook")));
 });
 
 describe.each(names)("%s", (name) => {
@@ -137,7 +137,7 @@ describe.each(names)("%s", (name) => {
       expect(Buffer.compare(await ours.get(tensor).read(), await theirs.get(tensor).read()), tensor).toBe(0);
     }
     const [before, after] = await Promise.all([join(fixtures, name), saved].map((path) => readJson<Record<string, unknown>>(path, "config.json")));
-    expect(after).not.toHaveProperty("inkling");
+    expect(after).not.toHaveProperty("hornbook");
     for (const [field, value] of Object.entries(after)) {
       if ((before[field] ?? null) !== null && field !== "bos_token_id") expect({ [field]: value }).toEqual({ [field]: before[field] });
     }

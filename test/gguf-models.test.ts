@@ -18,7 +18,7 @@ interface Expected {
   greedy: number[];
 }
 
-const folder = process.env["INKLING_MODELS"] ?? join(homedir(), ".cache/inkling-models");
+const folder = process.env["HORNBOOK_MODELS"] ?? join(homedir(), ".cache/hornbook-models");
 const expected = JSON.parse(await readFile(new URL("fixtures/gguf-models.json", import.meta.url), "utf8")) as Record<string, Expected>;
 
 describe.each(Object.entries(expected))("%s", (name, { ids, loss, greedy }) => {

@@ -1,4 +1,4 @@
-/** `inkling pull` as a script meets it: what it says, how it fails, and that a model runs from where it lies in the cache. */
+/** `hornbook pull` as a script meets it: what it says, how it fails, and that a model runs from where it lies in the cache. */
 
 import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ let hub: HubServer;
 let folder: string;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-pull-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-pull-"));
   const model = new LanguageModel({ vocabSize: 31, hiddenSize: 16, numLayers: 2, numHeads: 2, contextLength: 12 }, { seed: 7 });
   await model.save(join(folder, "model"));
   model.dispose();
@@ -23,7 +23,7 @@ beforeAll(async () => {
   hub = await HubServer.start();
   hub.add(repo, files);
   hub.add("org/tiny-GGUF", ["Q4_K_M", "Q8_0"].map((type) => ({ path: `tiny-${type}.gguf`, content: Buffer.from(type), large: true })));
-  vi.stubEnv("INKLING_CACHE", join(folder, "cache"));
+  vi.stubEnv("HORNBOOK_CACHE", join(folder, "cache"));
   vi.stubEnv("HF_ENDPOINT", hub.url);
   for (const name of ["HF_TOKEN", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]) vi.stubEnv(name, "");
 });
@@ -33,7 +33,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function inkling(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+async function hornbook(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   const said = { stdout: "", stderr: "" };
   const into = (stream: "stdout" | "stderr") => (text: unknown) => {
     said[stream] += stripVTControlCharacters(String(text));
@@ -52,31 +52,31 @@ async function inkling(...args: string[]): Promise<{ code: number; stdout: strin
 }
 
 it("says how it goes on stderr, and on stdout where the model is, which runs from there", async () => {
-  const { code, stdout, stderr } = await inkling("pull", repo);
+  const { code, stdout, stderr } = await hornbook("pull", repo);
   const path = join(folder, "cache", "hub", "models--org--tiny", "snapshots", "a".repeat(40));
   expect({ code, stdout }).toEqual({ code: 0, stdout: `${path}\n` });
   expect(stderr).toMatch(/100% {2}.* kB of .* kB {2}.*\/s {2}model\.safetensors\n3 files, .* kB, at aaaaaaaaaaaa\n$/);
-  const logits = (place: string) => inkling("logits", place, "--ids", "1,2,3", "--all");
+  const logits = (place: string) => hornbook("logits", place, "--ids", "1,2,3", "--all");
   const pulled = await logits(path);
   expect(pulled).toMatchObject({ code: 0, stderr: "" });
   expect(pulled.stdout).toBe((await logits(join(folder, "model"))).stdout);
 });
 
 it("--json prints one object; a second time everything is there", async () => {
-  await inkling("pull", repo);
-  const { code, stdout, stderr } = await inkling("pull", repo, "--json", "--out", join(folder, "out"));
+  await hornbook("pull", repo);
+  const { code, stdout, stderr } = await hornbook("pull", repo, "--json", "--out", join(folder, "out"));
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(JSON.parse(stdout)).toMatchObject({ path: join(folder, "out"), repo, commit: "a".repeat(40), downloadedBytes: 0, offline: false, files: [{ path: "config.json" }, { path: "generation_config.json" }, { path: "model.safetensors" }] });
 });
 
 it("is what other verbs name for a path that may be a model on the hub", async () => {
-  expect((await inkling("generate", "org/unknown", "--prompt", "a")).stderr).toMatch(/org\/unknown: there is no such file or folder\. .*`inkling pull org\/unknown` downloads it/);
-  await inkling("pull", repo);
-  expect((await inkling("generate", repo, "--prompt", "a")).stderr).toContain(join(folder, "cache", "hub", "models--org--tiny", "snapshots", "a".repeat(40)));
+  expect((await hornbook("generate", "org/unknown", "--prompt", "a")).stderr).toMatch(/org\/unknown: there is no such file or folder\. .*`hornbook pull org\/unknown` downloads it/);
+  await hornbook("pull", repo);
+  expect((await hornbook("generate", repo, "--prompt", "a")).stderr).toContain(join(folder, "cache", "hub", "models--org--tiny", "snapshots", "a".repeat(40)));
 });
 
 it("takes ORG/NAME:FILE", async () => {
-  const { stdout } = await inkling("pull", "org/tiny-GGUF:Q8_0");
+  const { stdout } = await hornbook("pull", "org/tiny-GGUF:Q8_0");
   expect(await readFile(stdout.trim(), "utf8")).toBe("Q8_0");
 });
 
@@ -84,10 +84,10 @@ it.each<[string, number, string[], RegExp]>([
   ["a model that is not", 1, ["org/absent"], /^error: 127\.0\.0\.1:\d+ has no model org\/absent, or it is private\. Check the name;/],
   ["a revision that is not", 1, [repo, "--revision", "v9"], /no revision "v9"/],
   ["a file that is not", 1, [`${repo}:absent.gguf`], /no file "absent\.gguf"\. There are:\n {2}config\.json/],
-  ["several GGUFs", 1, ["org/tiny-GGUF"], /Name one.*inkling pull org\/tiny-GGUF:tiny-Q4_K_M\.gguf/s],
+  ["several GGUFs", 1, ["org/tiny-GGUF"], /Name one.*hornbook pull org\/tiny-GGUF:tiny-Q4_K_M\.gguf/s],
   ["no name", 2, ["a/b/c"], /no name of a model/],
 ])("fails for %s", async (_, code, args, words) => {
-  const run = await inkling("pull", ...args);
+  const run = await hornbook("pull", ...args);
   expect(run).toMatchObject({ code, stdout: "" });
   expect(run.stderr).toMatch(words);
   expect(run.stderr).not.toMatch(/\n\s+at /);
@@ -101,12 +101,12 @@ it("Ctrl-C ends it with 130", async () => {
     response.write(Buffer.alloc(1000), () => setTimeout(() => process.emit("SIGINT"), 20));
     return true;
   };
-  expect(await inkling("pull", "org/slow")).toMatchObject({ code: 130, stdout: "" });
+  expect(await hornbook("pull", "org/slow")).toMatchObject({ code: 130, stdout: "" });
   hub.intercept = (_, response) => {
     refuse(response, 403, "GatedRepo");
     return true;
   };
-  expect((await inkling("pull", "org/slow")).stderr).toMatch(/org\/slow is gated.*HF_TOKEN/);
+  expect((await hornbook("pull", "org/slow")).stderr).toMatch(/org\/slow is gated.*HF_TOKEN/);
   hub.intercept = () => false;
-  expect(await inkling("pull", "org/slow")).toMatchObject({ code: 0 });
+  expect(await hornbook("pull", "org/slow")).toMatchObject({ code: 0 });
 });

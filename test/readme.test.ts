@@ -12,11 +12,11 @@ let folder: string;
 const home = process.cwd();
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-readme-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-readme-"));
   await mkdir(join(folder, "books"));
   const play = await readFile("data/tinyshakespeare.txt", "utf8");
   await writeFile(join(folder, "books", "play.txt"), play.slice(0, 120_000));
-  vi.stubEnv("INKLING_CACHE", join(folder, "cache"));
+  vi.stubEnv("HORNBOOK_CACHE", join(folder, "cache"));
 });
 afterAll(async () => {
   process.chdir(home);
@@ -26,7 +26,7 @@ afterAll(async () => {
 
 test("every command in the README and the docs is one that there is, with its options", async () => {
   const text = (await Promise.all(["README.md", "docs/quantization.md"].map((path) => readFile(path, "utf8")))).join("\n");
-  const commands = [...text.matchAll(/^inkling .+$/gm), ...text.matchAll(/(?<=`)inkling (?:[^`\\]|\\.)+(?=`)/g)].map(([line]) => line.replace(/ #.*| <.*/, ""));
+  const commands = [...text.matchAll(/^hornbook .+$/gm), ...text.matchAll(/(?<=`)hornbook (?:[^`\\]|\\.)+(?=`)/g)].map(([line]) => line.replace(/ #.*| <.*/, ""));
   expect(commands.length).toBeGreaterThan(15);
   let help = "";
   vi.spyOn(process.stdout, "write").mockImplementation((chunk) => {
@@ -45,13 +45,13 @@ test("every command in the README and the docs is one that there is, with its op
 test("the ten lines of the README train, save, load and generate", async () => {
   const readme = await readFile("README.md", "utf8");
   const program = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
-  expect(program).toContain('from "inkling"');
+  expect(program).toContain('from "hornbook"');
   const small = program.replaceAll("4096", "512").replace("384", "32").replace("numLayers: 6, numHeads: 6, contextLength: 256", "numLayers: 2, numHeads: 2, contextLength: 32").replace("steps: 2000", "steps: 100");
   expect(small).not.toBe(program);
 
   // The library under test stands in for the installed package.
   const library = pathToFileURL(join(home, "src/index.ts")).href;
-  const source = ts.transpile(small.replace('"inkling"', JSON.stringify(library)), { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext });
+  const source = ts.transpile(small.replace('"hornbook"', JSON.stringify(library)), { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext });
   const path = join(folder, "program.mjs");
   await writeFile(path, source);
 

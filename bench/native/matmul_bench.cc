@@ -12,7 +12,7 @@
 #include "../../native/generated/contract.h"
 #include "../../native/test/context.h"
 
-using namespace inkling;
+using namespace hornbook;
 
 namespace {
 

@@ -14,7 +14,7 @@
 #include "../../native/kernels/blocks.h"
 #include "../../native/test/context.h"
 
-using namespace inkling;
+using namespace hornbook;
 
 namespace {
 

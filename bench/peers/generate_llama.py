@@ -1,4 +1,4 @@
-"""llama.cpp's side of the generation benchmark. It speaks the protocol of generate-inkling.ts.
+"""llama.cpp's side of the generation benchmark. It speaks the protocol of generate-hornbook.ts.
 
     generate_llama.py MODEL.gguf THREADS
 

@@ -13,7 +13,7 @@
 #include <sys/sysctl.h>
 #endif
 
-namespace inkling {
+namespace hornbook {
 
 #if defined(__x86_64__)
 
@@ -113,4 +113,4 @@ bool requestTilePermission() {
 #endif
 }
 
-}  // namespace inkling
+}  // namespace hornbook

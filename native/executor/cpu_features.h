@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace inkling {
+namespace hornbook {
 
 // Names as in scripts/build-native.mjs, best first; the last is always "portable".
 std::vector<std::string> supportedIsas();
@@ -12,4 +12,4 @@ std::vector<std::string> supportedIsas();
 // Linux hands out AMX's tile registers only on request. True when they may be used (or the machine has none to ask for).
 bool requestTilePermission();
 
-}  // namespace inkling
+}  // namespace hornbook

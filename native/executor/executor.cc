@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-namespace inkling {
+namespace hornbook {
 
 // Decodes one command; see `CpuDevice.launch` in src/tensor/cpu/device.ts for the other end. An operand is -1 when absent, else: buffer,
 // dtype | rank << 8, offset, shape, strides. What a buffer cannot hold is refused here, so that no kernel reads outside of it.
@@ -304,4 +304,4 @@ void Executor::report(int64_t order, const std::string& message) {
   errorOrder_ = order;
 }
 
-}  // namespace inkling
+}  // namespace hornbook

@@ -17,7 +17,7 @@
 #include "memory.h"
 #include "thread_pool.h"
 
-namespace inkling {
+namespace hornbook {
 
 // Commands that are not kernels; their codes are negative. Their words: code, buffer, and for allocate the bytes (low, high).
 enum class Control : int32_t { allocate = -1, free = -2 };
@@ -114,4 +114,4 @@ class Executor final : private Context {
   std::thread thread_;
 };
 
-}  // namespace inkling
+}  // namespace hornbook

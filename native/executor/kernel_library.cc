@@ -8,7 +8,7 @@
 #include <dlfcn.h>
 #endif
 
-namespace inkling {
+namespace hornbook {
 
 namespace {
 
@@ -36,8 +36,8 @@ void* symbol(void* handle, const char* name) { return dlsym(handle, name); }
 const KernelTable* openKernelLibrary(const std::string& path, std::string& error) {
   void* handle = openLibrary(path.c_str(), error);
   if (handle == nullptr) return nullptr;
-  const auto fingerprint = reinterpret_cast<const char* (*)()>(symbol(handle, "inkling_kernel_fingerprint"));
-  const auto table = reinterpret_cast<const KernelTable* (*)()>(symbol(handle, "inkling_kernel_table"));
+  const auto fingerprint = reinterpret_cast<const char* (*)()>(symbol(handle, "hornbook_kernel_fingerprint"));
+  const auto table = reinterpret_cast<const KernelTable* (*)()>(symbol(handle, "hornbook_kernel_table"));
   if (fingerprint == nullptr || table == nullptr || std::strcmp(fingerprint(), contractFingerprint) != 0) {
     error = path + " was built from another version of the kernel contract";
     return nullptr;
@@ -45,4 +45,4 @@ const KernelTable* openKernelLibrary(const std::string& path, std::string& error
   return table();
 }
 
-}  // namespace inkling
+}  // namespace hornbook

@@ -6,9 +6,9 @@
 
 #include "../generated/contract.h"
 
-namespace inkling {
+namespace hornbook {
 
 // Null with a reason in `error` when the file is missing, or was built from another contract. A library stays open for good.
 const KernelTable* openKernelLibrary(const std::string& path, std::string& error);
 
-}  // namespace inkling
+}  // namespace hornbook

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace inkling {
+namespace hornbook {
 
 namespace {
 
@@ -177,4 +177,4 @@ void Memory::trim() {
 #endif
 }
 
-}  // namespace inkling
+}  // namespace hornbook

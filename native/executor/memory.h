@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace inkling {
+namespace hornbook {
 
 class Memory {
  public:
@@ -45,4 +45,4 @@ class Memory {
   size_t cached_ = 0;
 };
 
-}  // namespace inkling
+}  // namespace hornbook

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #endif
 
-namespace inkling {
+namespace hornbook {
 
 namespace {
 
@@ -106,4 +106,4 @@ void ThreadPool::work(int lane) {
   }
 }
 
-}  // namespace inkling
+}  // namespace hornbook

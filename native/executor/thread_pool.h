@@ -10,7 +10,7 @@
 
 #include "../kernels/kernel.h"
 
-namespace inkling {
+namespace hornbook {
 
 class ThreadPool {
  public:
@@ -50,4 +50,4 @@ class ThreadPool {
   std::vector<std::thread> workers_;
 };
 
-}  // namespace inkling
+}  // namespace hornbook

@@ -3,7 +3,7 @@
 
 #include "../kernels/kernel.h"
 
-namespace inkling {
+namespace hornbook {
 
 constexpr const char* contractFingerprint = "a342e7d2affc0e45";
 
@@ -525,52 +525,52 @@ struct SgdParams {
 
 // Each instruction set's library defines these (native/kernels/*.cc) and hands out one table of them.
 namespace kernels {
-INKLING_KERNEL void copy(const CopyParams&, Context&);
-INKLING_KERNEL void fill(const FillParams&, Context&);
-INKLING_KERNEL void arange(const ArangeParams&, Context&);
-INKLING_KERNEL void randomUniform(const RandomUniformParams&, Context&);
-INKLING_KERNEL void randomNormal(const RandomNormalParams&, Context&);
-INKLING_KERNEL void dropout(const DropoutParams&, Context&);
-INKLING_KERNEL void unary(const UnaryParams&, Context&);
-INKLING_KERNEL void binary(const BinaryParams&, Context&);
-INKLING_KERNEL void accumulate(const AccumulateParams&, Context&);
-INKLING_KERNEL void where_(const WhereParams&, Context&);
-INKLING_KERNEL void swiglu(const SwigluParams&, Context&);
-INKLING_KERNEL void swigluBackward(const SwigluBackwardParams&, Context&);
-INKLING_KERNEL void reduce(const ReduceParams&, Context&);
-INKLING_KERNEL void argReduce(const ArgReduceParams&, Context&);
-INKLING_KERNEL void cumsum(const CumsumParams&, Context&);
-INKLING_KERNEL void topK(const TopKParams&, Context&);
-INKLING_KERNEL void gather(const GatherParams&, Context&);
-INKLING_KERNEL void scatterAdd(const ScatterAddParams&, Context&);
-INKLING_KERNEL void embedding(const EmbeddingParams&, Context&);
-INKLING_KERNEL void embeddingBackward(const EmbeddingBackwardParams&, Context&);
-INKLING_KERNEL void matmul(const MatmulParams&, Context&);
-INKLING_KERNEL void columnSum(const ColumnSumParams&, Context&);
-INKLING_KERNEL void dequantize(const DequantizeParams&, Context&);
-INKLING_KERNEL void quantize(const QuantizeParams&, Context&);
-INKLING_KERNEL void interleave(const InterleaveParams&, Context&);
-INKLING_KERNEL void quantizedMatmul(const QuantizedMatmulParams&, Context&);
-INKLING_KERNEL void quantizedBest(const QuantizedBestParams&, Context&);
-INKLING_KERNEL void quantizedEmbedding(const QuantizedEmbeddingParams&, Context&);
-INKLING_KERNEL void softmax(const SoftmaxParams&, Context&);
-INKLING_KERNEL void softmaxBackward(const SoftmaxBackwardParams&, Context&);
-INKLING_KERNEL void layerNorm(const LayerNormParams&, Context&);
-INKLING_KERNEL void layerNormBackward(const LayerNormBackwardParams&, Context&);
-INKLING_KERNEL void rmsNorm(const RmsNormParams&, Context&);
-INKLING_KERNEL void rmsNormBackward(const RmsNormBackwardParams&, Context&);
-INKLING_KERNEL void rope(const RopeParams&, Context&);
-INKLING_KERNEL void attention(const AttentionParams&, Context&);
-INKLING_KERNEL void attentionBackward(const AttentionBackwardParams&, Context&);
-INKLING_KERNEL void quantizeInt8(const QuantizeInt8Params&, Context&);
-INKLING_KERNEL void attentionInt8(const AttentionInt8Params&, Context&);
-INKLING_KERNEL void conv1d(const Conv1dParams&, Context&);
-INKLING_KERNEL void conv1dBackward(const Conv1dBackwardParams&, Context&);
-INKLING_KERNEL void crossEntropy(const CrossEntropyParams&, Context&);
-INKLING_KERNEL void splitMaster(const SplitMasterParams&, Context&);
-INKLING_KERNEL void joinMaster(const JoinMasterParams&, Context&);
-INKLING_KERNEL void adamw(const AdamwParams&, Context&);
-INKLING_KERNEL void sgd(const SgdParams&, Context&);
+HORNBOOK_KERNEL void copy(const CopyParams&, Context&);
+HORNBOOK_KERNEL void fill(const FillParams&, Context&);
+HORNBOOK_KERNEL void arange(const ArangeParams&, Context&);
+HORNBOOK_KERNEL void randomUniform(const RandomUniformParams&, Context&);
+HORNBOOK_KERNEL void randomNormal(const RandomNormalParams&, Context&);
+HORNBOOK_KERNEL void dropout(const DropoutParams&, Context&);
+HORNBOOK_KERNEL void unary(const UnaryParams&, Context&);
+HORNBOOK_KERNEL void binary(const BinaryParams&, Context&);
+HORNBOOK_KERNEL void accumulate(const AccumulateParams&, Context&);
+HORNBOOK_KERNEL void where_(const WhereParams&, Context&);
+HORNBOOK_KERNEL void swiglu(const SwigluParams&, Context&);
+HORNBOOK_KERNEL void swigluBackward(const SwigluBackwardParams&, Context&);
+HORNBOOK_KERNEL void reduce(const ReduceParams&, Context&);
+HORNBOOK_KERNEL void argReduce(const ArgReduceParams&, Context&);
+HORNBOOK_KERNEL void cumsum(const CumsumParams&, Context&);
+HORNBOOK_KERNEL void topK(const TopKParams&, Context&);
+HORNBOOK_KERNEL void gather(const GatherParams&, Context&);
+HORNBOOK_KERNEL void scatterAdd(const ScatterAddParams&, Context&);
+HORNBOOK_KERNEL void embedding(const EmbeddingParams&, Context&);
+HORNBOOK_KERNEL void embeddingBackward(const EmbeddingBackwardParams&, Context&);
+HORNBOOK_KERNEL void matmul(const MatmulParams&, Context&);
+HORNBOOK_KERNEL void columnSum(const ColumnSumParams&, Context&);
+HORNBOOK_KERNEL void dequantize(const DequantizeParams&, Context&);
+HORNBOOK_KERNEL void quantize(const QuantizeParams&, Context&);
+HORNBOOK_KERNEL void interleave(const InterleaveParams&, Context&);
+HORNBOOK_KERNEL void quantizedMatmul(const QuantizedMatmulParams&, Context&);
+HORNBOOK_KERNEL void quantizedBest(const QuantizedBestParams&, Context&);
+HORNBOOK_KERNEL void quantizedEmbedding(const QuantizedEmbeddingParams&, Context&);
+HORNBOOK_KERNEL void softmax(const SoftmaxParams&, Context&);
+HORNBOOK_KERNEL void softmaxBackward(const SoftmaxBackwardParams&, Context&);
+HORNBOOK_KERNEL void layerNorm(const LayerNormParams&, Context&);
+HORNBOOK_KERNEL void layerNormBackward(const LayerNormBackwardParams&, Context&);
+HORNBOOK_KERNEL void rmsNorm(const RmsNormParams&, Context&);
+HORNBOOK_KERNEL void rmsNormBackward(const RmsNormBackwardParams&, Context&);
+HORNBOOK_KERNEL void rope(const RopeParams&, Context&);
+HORNBOOK_KERNEL void attention(const AttentionParams&, Context&);
+HORNBOOK_KERNEL void attentionBackward(const AttentionBackwardParams&, Context&);
+HORNBOOK_KERNEL void quantizeInt8(const QuantizeInt8Params&, Context&);
+HORNBOOK_KERNEL void attentionInt8(const AttentionInt8Params&, Context&);
+HORNBOOK_KERNEL void conv1d(const Conv1dParams&, Context&);
+HORNBOOK_KERNEL void conv1dBackward(const Conv1dBackwardParams&, Context&);
+HORNBOOK_KERNEL void crossEntropy(const CrossEntropyParams&, Context&);
+HORNBOOK_KERNEL void splitMaster(const SplitMasterParams&, Context&);
+HORNBOOK_KERNEL void joinMaster(const JoinMasterParams&, Context&);
+HORNBOOK_KERNEL void adamw(const AdamwParams&, Context&);
+HORNBOOK_KERNEL void sgd(const SgdParams&, Context&);
 }  // namespace kernels
 
 struct KernelTable {
@@ -1132,4 +1132,4 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
   }
 }
 
-}  // namespace inkling
+}  // namespace hornbook

@@ -5,17 +5,17 @@
 #include "../generated/contract.h"
 #include "simd.h"
 
-namespace inkling::simd {
+namespace hornbook::simd {
 
-INKLING_INLINE Vec relu(Vec x) { return select(x <= zero(), zero(), x); }  // keeps NaN
-INKLING_INLINE Vec reluGrad(Vec x) { return select(x > zero(), set1(1.0f), zero()); }
+HORNBOOK_INLINE Vec relu(Vec x) { return select(x <= zero(), zero(), x); }  // keeps NaN
+HORNBOOK_INLINE Vec reluGrad(Vec x) { return select(x > zero(), set1(1.0f), zero()); }
 
 // The normal distribution: Phi(-t) = e^(-t^2/2) r(t), r rational, t >= 0. That keeps the digits of the far tail, where 1 + erf would lose
 // them; and the density comes along. t^2/2 is large there, so its rounding error is carried into the exponential to first order.
 struct Normal {
   Vec distribution, density;
 };
-INKLING_INLINE Normal normal(Vec x) {
+HORNBOOK_INLINE Normal normal(Vec x) {
   const Vec t = min(set1(14.5f), abs(x));
   const Vec square = t * t;
   const Vec lost = fma(t, t, -square);  // 0 where fma rounds twice
@@ -28,21 +28,21 @@ INKLING_INLINE Normal normal(Vec x) {
 }
 
 // x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016).
-INKLING_INLINE Vec gelu(Vec x) { return x * normal(x).distribution; }
+HORNBOOK_INLINE Vec gelu(Vec x) { return x * normal(x).distribution; }
 // Phi(x) + x phi(x)
-INKLING_INLINE Vec geluGrad(Vec x) {
+HORNBOOK_INLINE Vec geluGrad(Vec x) {
   const Normal n = normal(x);
   return fma(x, n.density, n.distribution);
 }
 
 // The approximation x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3), which is x sigmoid(2u).
 template <class T = float>
-INKLING_INLINE Vec geluTanh(Vec x) {
+HORNBOOK_INLINE Vec geluTanh(Vec x) {
   const Vec twoU = x * fma(set1(1.59576912f * 0.044715f), x * x, set1(1.59576912f));
   return x * sigmoidFor<T>(twoU);
 }
 template <class T = float>
-INKLING_INLINE Vec geluTanhGrad(Vec x) {
+HORNBOOK_INLINE Vec geluTanhGrad(Vec x) {
   x = min(set1(16.0f), max(set1(-16.0f), x));  // beyond, the derivative is 0 or 1, and x^2 might overflow
   const Vec xx = x * x;
   const Vec s = sigmoidFor<T>(x * fma(set1(1.59576912f * 0.044715f), xx, set1(1.59576912f)));
@@ -52,19 +52,19 @@ INKLING_INLINE Vec geluTanhGrad(Vec x) {
 
 // x sigmoid(x)
 template <class T = float>
-INKLING_INLINE Vec silu(Vec x) { return x * sigmoidFor<T>(x); }
+HORNBOOK_INLINE Vec silu(Vec x) { return x * sigmoidFor<T>(x); }
 template <class T = float>
-INKLING_INLINE Vec siluGrad(Vec x) {
+HORNBOOK_INLINE Vec siluGrad(Vec x) {
   const Vec s = sigmoidFor<T>(x);
   return fma(x * s, set1(1.0f) - s, s);
 }
 
 // ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|); its derivative is sigmoid.
-INKLING_INLINE Vec softplus(Vec x) { return max(zero(), x) + log1pPositive(exp(-abs(x))); }
+HORNBOOK_INLINE Vec softplus(Vec x) { return max(zero(), x) + log1pPositive(exp(-abs(x))); }
 
 // Calls use(f) with f the activation as a function of a Vec.
 template <class T, class Use>
-INKLING_INLINE void withActivation(Activation activation, Use use) {
+HORNBOOK_INLINE void withActivation(Activation activation, Use use) {
   switch (activation) {
     case Activation::none: return use([](Vec x) { return x; });
     case Activation::relu: return use([](Vec x) { return relu(x); });
@@ -74,4 +74,4 @@ INKLING_INLINE void withActivation(Activation activation, Use use) {
   }
 }
 
-}  // namespace inkling::simd
+}  // namespace hornbook::simd

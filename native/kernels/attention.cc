@@ -9,7 +9,7 @@
 #include "attention_decode.h"
 #include "place.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 using namespace attention_detail;
 
@@ -96,7 +96,7 @@ struct Forward {
   }
 
   // Rows that are touched soon: of this head's result, and of the inputs of the next one, which mostly is this lane's turn too.
-  INKLING_INLINE void prefetch(int64_t pair, int64_t first, int64_t count) const {
+  HORNBOOK_INLINE void prefetch(int64_t pair, int64_t first, int64_t count) const {
     const int64_t next = pair + 1;
     prefetchRows(Matrix(a.out, pair / heads, pair % heads), first, count);
     if (next == batches * heads) return;
@@ -166,7 +166,7 @@ struct Forward {
 void attention(const AttentionParams& params, Context& context) {
   AttentionParams a = params;
   if ((a.out.elements() == 0 && a.logSumExp.elements() == 0) || !shorten(a.length, {&a.k, &a.v}, context)) return;
-#if defined(INKLING_BF16_PAIRS)
+#if defined(HORNBOOK_BF16_PAIRS)
   if (usePairs({a.q.dtype, a.k.dtype, a.v.dtype})) {
     if (decodes(a)) Decode<Pair>{a}(context);
     else Forward<Pair>{a}(context);
@@ -177,4 +177,4 @@ void attention(const AttentionParams& params, Context& context) {
   else Forward<float>{a}(context);
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

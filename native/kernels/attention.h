@@ -16,7 +16,7 @@
 #include "random.h"
 #include "simd.h"
 
-namespace inkling::kernels::attention_detail {
+namespace hornbook::kernels::attention_detail {
 
 using namespace simd;
 
@@ -55,7 +55,7 @@ struct Visibility {
 
 // Calls body with a pointer of the view's own element type.
 template <class Body>
-INKLING_INLINE void withType(DType dtype, Body body) {
+HORNBOOK_INLINE void withType(DType dtype, Body body) {
   if (dtype == DType::bf16) body(static_cast<bf16*>(nullptr));
   else body(static_cast<float*>(nullptr));
 }
@@ -78,7 +78,7 @@ struct Matrix {
 // Asks for rows [first, first + count), as far as there are, ahead of their use: a head's rows lie a whole token apart, which no processor foresees, and
 // waiting for them took a fifth of both passes. A few rows at a time, or the processor drops what it cannot note down. (Always inline: GCC sees no effect
 // in a function that only prefetches, and removes calls of it.)
-INKLING_INLINE void prefetchRows(const Matrix& x, int64_t first, int64_t count) {
+HORNBOOK_INLINE void prefetchRows(const Matrix& x, int64_t first, int64_t count) {
   const int64_t bytes = bytesPerElement(x.dtype);
   for (int64_t i = first; i < smaller(first + count, x.rows); i++)
     for (int64_t at = 0; at < x.width * bytes; at += 64) __builtin_prefetch(x.data + i * x.stride * bytes + at, 0, 2);
@@ -105,25 +105,25 @@ template <>
 inline constexpr int64_t perWord<Pair> = 2;
 
 template <class Word>
-INKLING_INLINE Vec loadWords(const Word* p) {
+HORNBOOK_INLINE Vec loadWords(const Word* p) {
   Vec r;
   std::memcpy(&r.v, p, sizeof r.v);
   return r;
 }
 template <class Word>
-INKLING_INLINE void storeWords(Word* p, Vec a) {
+HORNBOOK_INLINE void storeWords(Word* p, Vec a) {
   std::memcpy(p, &a.v, sizeof a.v);
 }
 
-INKLING_INLINE Vec broadcast(float a) { return set1(a); }
-INKLING_INLINE Vec broadcast(Pair a) { return fromBits(set1(static_cast<int32_t>(a.bits))); }
-INKLING_INLINE Vec multiplyAdd(float, Vec a, Vec b, Vec c) { return fma(a, b, c); }
-#if defined(INKLING_BF16_PAIRS)
-INKLING_INLINE Vec multiplyAdd(Pair, Vec a, Vec b, Vec c) { return simd::multiplyAddPairs((simd::WordLanes)a.v, (simd::WordLanes)b.v, c); }
+HORNBOOK_INLINE Vec broadcast(float a) { return set1(a); }
+HORNBOOK_INLINE Vec broadcast(Pair a) { return fromBits(set1(static_cast<int32_t>(a.bits))); }
+HORNBOOK_INLINE Vec multiplyAdd(float, Vec a, Vec b, Vec c) { return fma(a, b, c); }
+#if defined(HORNBOOK_BF16_PAIRS)
+HORNBOOK_INLINE Vec multiplyAdd(Pair, Vec a, Vec b, Vec c) { return simd::multiplyAddPairs((simd::WordLanes)a.v, (simd::WordLanes)b.v, c); }
 #endif
 
 constexpr int maxRows = 6;
-#if defined(INKLING_AVX512) || defined(INKLING_NEON)
+#if defined(HORNBOOK_AVX512) || defined(HORNBOOK_NEON)
 constexpr int maxVectors = 4;  // 6 x 4 sums, 4 of B and one of A fit 32 registers
 #else
 constexpr int maxVectors = 2;
@@ -149,7 +149,7 @@ struct Panels {
 
 // The left operand: element (row, step) is at data[row * stride + step], or at data[step * stride + row] when Transposed.
 template <class Word, bool Transposed, int R, int N>
-INKLING_INLINE void multiplyTile(const Word* __restrict a, int64_t stride, const Word* __restrict b, int64_t width, int64_t steps, float* __restrict c,
+HORNBOOK_INLINE void multiplyTile(const Word* __restrict a, int64_t stride, const Word* __restrict b, int64_t width, int64_t steps, float* __restrict c,
                                  int64_t cStride, bool accumulate) {
   Vec sums[R][N];
 #pragma GCC unroll 8
@@ -211,12 +211,12 @@ inline void multiply(int64_t rows, const Word* a, int64_t stride, const Panels<W
 
 // W words of a row from element i on, zeros beyond the row's `width`.
 template <class Word, class T>
-INKLING_INLINE Vec rowWords(const T* row, int64_t i, int64_t width) {
+HORNBOOK_INLINE Vec rowWords(const T* row, int64_t i, int64_t width) {
   const int64_t left = width - i;
   if constexpr (perWord<Word> == 1) {
     return left >= W ? load<T>(row + i) : loadPartial<T>(row + i, static_cast<int>(left));
   } else {
-#if defined(INKLING_AVX512)
+#if defined(HORNBOOK_AVX512)
     const __mmask32 mask = left >= 2 * W ? ~0u : (1u << left) - 1;
     return {_mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, row + i))};
 #else
@@ -243,14 +243,14 @@ inline void packLeft(const Matrix& x, int64_t first, int64_t count, Word* packed
 }
 
 template <int Half, int... Lane>
-INKLING_INLINE void exchange(Vec& a, Vec& b, std::integer_sequence<int, Lane...>) {
+HORNBOOK_INLINE void exchange(Vec& a, Vec& b, std::integer_sequence<int, Lane...>) {
   const FloatLanes lower = __builtin_shufflevector(a.v, b.v, ((Lane & Half) ? W + Lane - Half : Lane)...);
   b.v = __builtin_shufflevector(a.v, b.v, ((Lane & Half) ? W + Lane : Lane + Half)...);
   a.v = lower;
 }
 // Exchanges blocks of Half x Half off the diagonal; once for each power of two makes the transpose (Eklundh 1972).
 template <int Half>
-INKLING_INLINE void transpose(Vec (&rows)[W]) {
+HORNBOOK_INLINE void transpose(Vec (&rows)[W]) {
 #pragma GCC unroll 16
   for (int i = 0; i < W; i++)
     if (!(i & Half)) exchange<Half>(rows[i], rows[i + Half], std::make_integer_sequence<int, W>{});
@@ -309,15 +309,15 @@ constexpr float ln2 = 0.693147180559945309f;
 constexpr float infinity = __builtin_inff();
 
 // 2^x for x of at most some tens; 0 far below, minus infinity included. A NaN stays one. Minimax polynomial on [-1/2, 1/2], within 1e-7.
-INKLING_INLINE Vec exp2(Vec x) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec exp2(Vec x) {
+#if defined(HORNBOOK_AVX512)
   x = max(set1(-160.0f), x);
 #else
   x = max(set1(-127.0f), x);
 #endif
   const Vec n = roundSmall(x);
   const Vec p = polynomial(x - n, {1.0f, 0.693146978f, 0.240222421f, 0.0555073374f, 0.00967151268f, 0.00132647267f});
-#if defined(INKLING_AVX512)
+#if defined(HORNBOOK_AVX512)
   return scaleByPowerOf2(p, n);
 #else
   return p * fromBits((toInt(n) + set1(127)) << 23);  // n = -127 gives the bits of zero
@@ -399,7 +399,7 @@ struct Scores {
 
 // Whether the operands can be packed as pairs of bf16.
 inline bool usePairs([[maybe_unused]] std::initializer_list<DType> dtypes) {
-#if defined(INKLING_BF16_PAIRS)
+#if defined(HORNBOOK_BF16_PAIRS)
   for (const DType dtype : dtypes)
     if (dtype != DType::bf16) return false;
   return true;
@@ -408,4 +408,4 @@ inline bool usePairs([[maybe_unused]] std::initializer_list<DType> dtypes) {
 #endif
 }
 
-}  // namespace inkling::kernels::attention_detail
+}  // namespace hornbook::kernels::attention_detail

@@ -11,7 +11,7 @@
 // P^T dout and dS^T Q.
 #include "attention.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 using namespace attention_detail;
 
@@ -76,7 +76,7 @@ struct Backward {
   }
 
   // Rows that are touched soon: those of the gradients of this head, and of the inputs of the next one, which mostly is this lane's turn too.
-  INKLING_INLINE void prefetch(int64_t pair, int64_t first, int64_t count) const {
+  HORNBOOK_INLINE void prefetch(int64_t pair, int64_t first, int64_t count) const {
     const int64_t next = pair + 1;
     prefetchRows(Matrix(a.dq, pair / heads, pair % heads), first, count);
     for (const TensorView* x : {&a.dk, &a.dv}) prefetchRows(Matrix(*x, pair / heads, pair % heads / group), first, count);
@@ -179,7 +179,7 @@ struct Backward {
     for (int64_t j = 0; j < to - from; j += W) {
       Vec weight, gradient;
       row(0, j, weight, gradient);
-#if defined(INKLING_BF16_PAIRS)
+#if defined(HORNBOOK_BF16_PAIRS)
       if constexpr (perWord<Word> == 2) {
         Vec weight1 = zero(), gradient1 = zero();
         if (count > 1) row(1, j, weight1, gradient1);
@@ -261,10 +261,10 @@ void attentionBackward(const AttentionBackwardParams& a, Context& context) {
     for (const TensorView* x : {&a.dq, &a.dk, &a.dv}) clear(*x);
     return;
   }
-#if defined(INKLING_BF16_PAIRS)
+#if defined(HORNBOOK_BF16_PAIRS)
   if (usePairs({a.q.dtype, a.k.dtype, a.v.dtype, a.dout.dtype})) return Backward<Pair>{a}(context);
 #endif
   Backward<float>{a}(context);
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -6,7 +6,7 @@
 
 #include "attention.h"
 
-namespace inkling::kernels::attention_detail {
+namespace hornbook::kernels::attention_detail {
 
 constexpr int64_t decodeRows = 8;
 constexpr int64_t decodeChunk = 128;
@@ -15,7 +15,7 @@ inline bool decodes(const AttentionParams& a) { return a.q.shape[1] * (a.q.shape
 
 // Lane i of the result is the sum of the lanes of sums[i]: halves of a transpose, with the sum taken at once.
 template <int Half = W / 2>
-INKLING_INLINE Vec sumEach(Vec (&sums)[W]) {
+HORNBOOK_INLINE Vec sumEach(Vec (&sums)[W]) {
 #pragma GCC unroll 8
   for (int i = 0; i < Half; i++) {
     exchange<Half>(sums[i], sums[i + Half], std::make_integer_sequence<int, W>{});
@@ -28,7 +28,7 @@ INKLING_INLINE Vec sumEach(Vec (&sums)[W]) {
 // Rows are asked for a phase ahead of their use: a chunk's values while its keys are read, the keys of the next chunk while its values are. So memory has
 // work while the sums are made, and nothing waits where the processor does not foresee (heads of a token that lie together, the ends of pages).
 template <int64_t count, class T>
-INKLING_INLINE void prefetch(const T* x) {
+HORNBOOK_INLINE void prefetch(const T* x) {
   constexpr int64_t line = 64, bytes = count * static_cast<int64_t>(sizeof(T));
   // Of several pieces of a line the first one asks.
   if (bytes < line && reinterpret_cast<uintptr_t>(x) % line >= bytes) return;
@@ -37,7 +37,7 @@ INKLING_INLINE void prefetch(const T* x) {
 
 // W words of a row.
 template <class Word, class T>
-INKLING_INLINE Vec wholeWords(const T* row) {
+HORNBOOK_INLINE Vec wholeWords(const T* row) {
   if constexpr (perWord<Word> == 1) {
     return load<T>(row);
   } else {
@@ -254,4 +254,4 @@ struct Decode {
   }
 };
 
-}  // namespace inkling::kernels::attention_detail
+}  // namespace hornbook::kernels::attention_detail

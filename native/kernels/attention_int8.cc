@@ -4,7 +4,7 @@
 #include "attention_decode.h"
 #include "place.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 using namespace attention_detail;
 
@@ -100,4 +100,4 @@ void attentionInt8(const AttentionInt8Params& params, Context& context) {
   attention(all, context);
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

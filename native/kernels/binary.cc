@@ -5,7 +5,7 @@
 #include "convert.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 using namespace simd;
@@ -13,8 +13,8 @@ using namespace simd;
 bool isComparison(BinaryOp op) { return op >= BinaryOp::equal && op <= BinaryOp::greaterEqual; }
 
 // max(-0, 0) is 0 and min(0, -0) is -0, whatever the order.
-INKLING_INLINE Vec maximum(Vec a, Vec b) { return select(a == b, fromBits(bitsOf(a) & bitsOf(b)), maxNaN(a, b)); }
-INKLING_INLINE Vec minimum(Vec a, Vec b) { return select(a == b, fromBits(bitsOf(a) | bitsOf(b)), minNaN(a, b)); }
+HORNBOOK_INLINE Vec maximum(Vec a, Vec b) { return select(a == b, fromBits(bitsOf(a) & bitsOf(b)), maxNaN(a, b)); }
+HORNBOOK_INLINE Vec minimum(Vec a, Vec b) { return select(a == b, fromBits(bitsOf(a) | bitsOf(b)), minNaN(a, b)); }
 
 template <class T, class F>
 void mapRun(const T* a, const T* b, T* y, int64_t n, F f) {
@@ -47,7 +47,7 @@ void floatRun(BinaryOp op, const T* a, const T* b, T* y, int64_t n) {
 }
 
 template <class T>
-INKLING_INLINE auto comparable(T x) {
+HORNBOOK_INLINE auto comparable(T x) {
   if constexpr (isFloat<T>) return toFloat(x);
   else return x;
 }
@@ -172,4 +172,4 @@ void accumulate(const AccumulateParams& p, Context& context) {
   });
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -17,7 +17,7 @@
 #include "../generated/contract.h"
 #include "simd.h"
 
-namespace inkling::blocks {
+namespace hornbook::blocks {
 
 using simd::HalfLanes;
 using simd::IntLanes;
@@ -44,22 +44,22 @@ struct Run {
 
 // ---- reading a panel: `at` counts bytes of the block before interleaving ---------------------------------------------------------------
 
-INKLING_INLINE WordLanes words(const uint8_t* block, int at, int first) {
+HORNBOOK_INLINE WordLanes words(const uint8_t* block, int at, int first) {
   WordLanes r;
   std::memcpy(&r, block + at * panelRows + first * 4, sizeof r);
   return r;
 }
-INKLING_INLINE HalfLanes halfLanes(const uint8_t* block, int at, int first) {
+HORNBOOK_INLINE HalfLanes halfLanes(const uint8_t* block, int at, int first) {
   HalfLanes r;
   std::memcpy(&r, block + at * panelRows + first * 2, sizeof r);
   return r;
 }
-INKLING_INLINE Vec halves(const uint8_t* block, int at, int first) { return simd::widenF16(halfLanes(block, at, first)); }
-INKLING_INLINE Ints byteLanes(const uint8_t* block, int at, int first) {
+HORNBOOK_INLINE Vec halves(const uint8_t* block, int at, int first) { return simd::widenF16(halfLanes(block, at, first)); }
+HORNBOOK_INLINE Ints byteLanes(const uint8_t* block, int at, int first) {
   typedef uint8_t Bytes __attribute__((vector_size(W)));
   Bytes r;
   std::memcpy(&r, block + at * panelRows + first, sizeof r);
-#if defined(INKLING_AVX512)
+#if defined(HORNBOOK_AVX512)
   return {(IntLanes)_mm512_cvtepu8_epi32((__m128i)r)};
 #else
   return {__builtin_convertvector(r, IntLanes)};
@@ -70,7 +70,7 @@ constexpr uint32_t nibbles = 0x0f0f0f0f;
 constexpr uint32_t fifthBits = 0x10101010;
 
 // Four words of bytes that hold code j in their lower four bits and j + 16 in their upper.
-INKLING_INLINE void unpackNibbles(const uint8_t* block, int at, int first, WordLanes (&codes)[8]) {
+HORNBOOK_INLINE void unpackNibbles(const uint8_t* block, int at, int first, WordLanes (&codes)[8]) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; i++) {
     const WordLanes both = words(block, at + 4 * i, first);
@@ -78,21 +78,21 @@ INKLING_INLINE void unpackNibbles(const uint8_t* block, int at, int first, WordL
     codes[4 + i] = both >> 4 & nibbles;
   }
 }
-INKLING_INLINE void addFifths(const uint8_t* block, int at, int first, WordLanes (&codes)[8]) {
+HORNBOOK_INLINE void addFifths(const uint8_t* block, int at, int first, WordLanes (&codes)[8]) {
   const WordLanes bits = words(block, at, first);
 #pragma GCC unroll 8
   for (int i = 0; i < 8; i++) codes[i] |= (i < 4 ? bits << (4 - i) : bits >> (i - 4)) & fifthBits;
 }
 
 // Each byte of codes (below 16) becomes that entry of the table.
-INKLING_INLINE WordLanes lookUp(const uint8_t (&table)[16], WordLanes codes) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE WordLanes lookUp(const uint8_t (&table)[16], WordLanes codes) {
+#if defined(HORNBOOK_AVX512)
   const __m512i entries = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
   return (WordLanes)_mm512_shuffle_epi8(entries, (__m512i)codes);
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   const __m256i entries = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
   return (WordLanes)_mm256_shuffle_epi8(entries, (__m256i)codes);
-#elif defined(INKLING_NEON)
+#elif defined(HORNBOOK_NEON)
   return (WordLanes)vqtbl1q_u8(vld1q_u8(table), (uint8x16_t)codes);
 #else
   uint8_t bytes[4 * W];
@@ -112,7 +112,7 @@ struct Nibbles32 {
   static constexpr bool hasMin = affine;
   static constexpr Field fields[] = {{2, scaleBytes / 2}, {4, hasFifths ? 1 : 0, true}, {4, 4}};
 
-  static INKLING_INLINE void unpack(const uint8_t* block, int, int first, Run& r) {
+  static HORNBOOK_INLINE void unpack(const uint8_t* block, int, int first, Run& r) {
     r.scale[0] = halves(block, 0, first);
     if constexpr (affine) r.min[0] = halves(block, 2, first);
     unpackNibbles(block, codesAt, first, r.codes);
@@ -129,7 +129,7 @@ struct Q8_0 {
   static constexpr bool hasMin = false;
   static constexpr Field fields[] = {{2, 1}, {4, 8}};
 
-  static INKLING_INLINE void unpack(const uint8_t* block, int, int first, Run& r) {
+  static HORNBOOK_INLINE void unpack(const uint8_t* block, int, int first, Run& r) {
     r.scale[0] = halves(block, 0, first);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) r.codes[i] = words(block, 2 + 4 * i, first) ^ 0x80808080u;
@@ -144,7 +144,7 @@ struct SplitQ8_0 {
   static constexpr int upperBytes = Q5_0::bytes, lowerBytes = bytes - upperBytes;
 
   // As Q5_0::unpack, with the upper bits moved to their places at once: what stands beside them is replaced.
-  static INKLING_INLINE void unpack(const uint8_t* upper, const uint8_t* lower, int first, Run& r) {
+  static HORNBOOK_INLINE void unpack(const uint8_t* upper, const uint8_t* lower, int first, Run& r) {
     r.scale[0] = halves(upper, 0, first);
     const WordLanes fifths = words(upper, 2, first);
     const WordLanes a = words(lower, 0, first), b = words(lower, 4, first), c = words(lower, 8, first);
@@ -157,8 +157,8 @@ struct SplitQ8_0 {
     }
   }
   // a, with those bits of b.
-  static INKLING_INLINE WordLanes replaced(WordLanes a, WordLanes b, uint32_t bits) {
-#if defined(INKLING_AVX512)
+  static HORNBOOK_INLINE WordLanes replaced(WordLanes a, WordLanes b, uint32_t bits) {
+#if defined(HORNBOOK_AVX512)
     return (WordLanes)_mm512_ternarylogic_epi32(_mm512_set1_epi32(static_cast<int>(bits)), (__m512i)b, (__m512i)a, 0xca);
 #else
     return (a & ~bits) | (b & bits);
@@ -176,7 +176,7 @@ struct Iq4Nl {
   static constexpr bool hasMin = false;
   static constexpr Field fields[] = {{2, 1}, {4, 4}};
 
-  static INKLING_INLINE void unpack(const uint8_t* block, int, int first, Run& r) {
+  static HORNBOOK_INLINE void unpack(const uint8_t* block, int, int first, Run& r) {
     r.scale[0] = halves(block, 0, first);
     unpackNibbles(block, 2, first, r.codes);
 #pragma GCC unroll 8
@@ -189,7 +189,7 @@ struct Mxfp4 {
   static constexpr bool hasMin = false;
   static constexpr Field fields[] = {{1, 1}, {4, 4}};
 
-  static INKLING_INLINE void unpack(const uint8_t* block, int, int first, Run& r) {
+  static HORNBOOK_INLINE void unpack(const uint8_t* block, int, int first, Run& r) {
     // 2^(e - 128), of which the two smallest are denormal.
     const Ints e = byteLanes(block, 0, first);
     const Vec small = simd::toFloat(e + simd::set1(1)) * simd::set1(0x1p-128f);
@@ -203,7 +203,7 @@ struct Mxfp4 {
 // ---- blocks of 256 ---------------------------------------------------------------------------------------------------------------------
 
 // Scales and mins of six bits (Q4_K, Q5_K): the last four groups have their upper two bits in those of the first eight bytes.
-INKLING_INLINE void sixBits(const uint8_t* block, int at, int group, int first, Vec& scale, Vec& min) {
+HORNBOOK_INLINE void sixBits(const uint8_t* block, int at, int group, int first, Vec& scale, Vec& min) {
   const auto byte = [&](int i) __attribute__((always_inline)) { return byteLanes(block, at + i, first); };
   Ints s, m;
   if (group < 4) {
@@ -225,7 +225,7 @@ struct Affine256 {
   static constexpr bool hasMin = true;
   static constexpr Field fields[] = {{2, 2}, {1, 12}, {4, hasFifths ? 40 : 32}};
 
-  static INKLING_INLINE void unpack(const uint8_t* block, int part, int first, Run& r) {
+  static HORNBOOK_INLINE void unpack(const uint8_t* block, int part, int first, Run& r) {
     sixBits(block, 4, part, first, r.scale[0], r.min[0]);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) {
@@ -243,7 +243,7 @@ struct Q6_K {
   static constexpr bool hasMin = false;
   static constexpr Field fields[] = {{4, 48}, {1, 16}, {2, 1}};
 
-  static INKLING_INLINE void unpack(const uint8_t* block, int part, int first, Run& r) {
+  static HORNBOOK_INLINE void unpack(const uint8_t* block, int part, int first, Run& r) {
     const int half = part >> 2, quarter = part & 3;
     const Vec unit = halves(block, 208, first);
 #pragma GCC unroll 2
@@ -262,7 +262,7 @@ struct Q2_K {
   static constexpr bool hasMin = true;
   static constexpr Field fields[] = {{1, 16}, {4, 16}, {2, 2}};
 
-  static INKLING_INLINE void unpack(const uint8_t* block, int part, int first, Run& r) {
+  static HORNBOOK_INLINE void unpack(const uint8_t* block, int part, int first, Run& r) {
 #pragma GCC unroll 2
     for (int g = 0; g < 2; g++) {
       const Ints both = byteLanes(block, 2 * part + g, first);
@@ -279,7 +279,7 @@ struct Q3_K {
   static constexpr bool hasMin = false;
   static constexpr Field fields[] = {{4, 24}, {1, 12}, {2, 1}};
 
-  static INKLING_INLINE void unpack(const uint8_t* block, int part, int first, Run& r) {
+  static HORNBOOK_INLINE void unpack(const uint8_t* block, int part, int first, Run& r) {
 #pragma GCC unroll 2
     for (int g = 0; g < 2; g++) {
       const int i = 2 * part + g;
@@ -300,7 +300,7 @@ struct Iq4Xs {
   static constexpr bool hasMin = false;
   static constexpr Field fields[] = {{2, 2}, {1, 4}, {4, 32}};
 
-  static INKLING_INLINE void unpack(const uint8_t* block, int part, int first, Run& r) {
+  static HORNBOOK_INLINE void unpack(const uint8_t* block, int part, int first, Run& r) {
     const Ints low = byteLanes(block, 4 + (part >> 1), first) >> (4 * (part & 1)) & simd::set1(15);
     const Ints high = {(IntLanes)(__builtin_convertvector(halfLanes(block, 2, first), WordLanes) >> (2 * part) & 3u)};
     r.scale[0] = halves(block, 0, first) * simd::toFloat((low | high << 4) - simd::set1(32));
@@ -354,7 +354,7 @@ struct Panel {
 
 // The run `part` of a block of the panel, for the rows from `first` on.
 template <class Format>
-INKLING_INLINE void unpackRun(const Panel& panel, int64_t block, int part, int first, Run& r) {
+HORNBOOK_INLINE void unpackRun(const Panel& panel, int64_t block, int part, int first, Run& r) {
   if constexpr (std::is_same_v<Format, SplitQ8_0>) {
     Format::unpack(panel.blocks + block * Format::upperBytes * panelRows, panel.lower + block * Format::lowerBytes * panelRows, first, r);
   } else {
@@ -397,4 +397,4 @@ inline Panel panelAt(BlockFormat format, const TensorView& w, BlockLayout layout
   return {rows};
 }
 
-}  // namespace inkling::blocks
+}  // namespace hornbook::blocks

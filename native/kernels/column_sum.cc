@@ -3,14 +3,14 @@
 #include "../generated/contract.h"
 #include "simd.h"
 
-namespace inkling {
+namespace hornbook {
 namespace {
 
 constexpr int64_t stripe = 8 * simd::W;
 constexpr int64_t blockRows = 64;
 
 template <class T, class Lanes>
-INKLING_INLINE void sumColumns(const T* x, int64_t rows, int64_t rowStride, float* y, bool accumulate, Lanes lanes) {
+HORNBOOK_INLINE void sumColumns(const T* x, int64_t rows, int64_t rowStride, float* y, bool accumulate, Lanes lanes) {
   simd::Vec total = accumulate ? simd::load<float>(y, lanes) : simd::zero();
   for (int64_t block = 0; block < rows; block += blockRows) {
     const int64_t end = block + blockRows < rows ? block + blockRows : rows;
@@ -49,4 +49,4 @@ void kernels::columnSum(const ColumnSumParams& p, Context& context) {
   }
 }
 
-}  // namespace inkling
+}  // namespace hornbook

@@ -5,7 +5,7 @@
 #include "../generated/contract.h"
 #include "simd.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 using namespace simd;
 
@@ -15,7 +15,7 @@ constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr int64_t roundUp(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-#if defined(INKLING_AVX512) || defined(INKLING_NEON)
+#if defined(HORNBOOK_AVX512) || defined(HORNBOOK_NEON)
 constexpr int tileVectors = 4;
 #else
 constexpr int tileVectors = 2;
@@ -214,4 +214,4 @@ void conv1dBackward(const Conv1dBackwardParams& a, Context& context) {
   if (a.dweight) weightGradient({kernel, a.stride, a.padding, a.dilation, 1}, a, context);
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

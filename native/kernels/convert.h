@@ -6,13 +6,13 @@
 
 #include "simd.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 template <class T>
 constexpr bool isFloat = std::is_same_v<T, float> || std::is_same_v<T, bf16>;
 
 template <class D, class S>
-INKLING_INLINE D convert(S x) {
+HORNBOOK_INLINE D convert(S x) {
   if constexpr (std::is_same_v<D, S>) {
     return x;
   } else if constexpr (std::is_same_v<S, bf16>) {
@@ -41,4 +41,4 @@ inline void convertRun(const S* x, D* y, int64_t n) {
   }
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -7,7 +7,7 @@
 #include "place.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 int64_t magnitude(int64_t stride) { return stride < 0 ? -stride : stride; }
@@ -165,4 +165,4 @@ void arange(const ArangeParams& p, Context& context) {
   });
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -8,7 +8,7 @@
 #include "../generated/contract.h"
 #include "simd.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 using namespace simd;
 
@@ -93,4 +93,4 @@ void crossEntropy(const CrossEntropyParams& a, Context& context) {
   return halfGradient ? rows<float, bf16>(a, context) : rows<float, float>(a, context);
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

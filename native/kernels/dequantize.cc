@@ -3,7 +3,7 @@
 #include "convert.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 using namespace blocks;
@@ -105,4 +105,4 @@ void quantizedEmbedding(const QuantizedEmbeddingParams& p, Context& context) {
   });
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -4,12 +4,12 @@
 
 #include "simd.h"
 
-#if defined(INKLING_NEON)
-namespace inkling::blocks {
+#if defined(HORNBOOK_NEON)
+namespace hornbook::blocks {
 
 // In each of the four lanes, acc + the product of four codes (unsigned, at most `largest`) and four numbers of a (signed, not -128).
 template <int largest>
-INKLING_INLINE int32x4_t dotNeon(int32x4_t acc, uint8x16_t codes, int8x16_t a) {
+HORNBOOK_INLINE int32x4_t dotNeon(int32x4_t acc, uint8x16_t codes, int8x16_t a) {
 #if defined(__ARM_FEATURE_MATMUL_INT8)
   return vusdotq_s32(acc, codes, a);
 #else
@@ -31,5 +31,5 @@ INKLING_INLINE int32x4_t dotNeon(int32x4_t acc, uint8x16_t codes, int8x16_t a) {
 #endif
 }
 
-}  // namespace inkling::blocks
+}  // namespace hornbook::blocks
 #endif

@@ -7,7 +7,7 @@
 #include "simd.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 using namespace simd;
@@ -137,4 +137,4 @@ void embeddingBackward(const EmbeddingBackwardParams& p, Context& context) {
   });
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

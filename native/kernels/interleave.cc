@@ -1,7 +1,7 @@
 // The interleaved layout of quantised weights and back; src/tensor/reference/interleave.ts says what it is.
 #include "blocks.h"
 
-namespace inkling::blocks {
+namespace hornbook::blocks {
 namespace {
 
 // Bit 4 i + j to bit 8 j + i, and back.
@@ -157,10 +157,10 @@ void joinPanel(const uint8_t* upper, const uint8_t* lower, int64_t rowBytes, uin
   });
 }
 
-}  // namespace inkling::blocks
+}  // namespace hornbook::blocks
 
-void inkling::kernels::interleave(const InterleaveParams& p, Context& context) {
-  using namespace inkling::blocks;
+void hornbook::kernels::interleave(const InterleaveParams& p, Context& context) {
+  using namespace hornbook::blocks;
   const int64_t rowBytes = p.w.shape[1], panelBytes = panelRows * rowBytes, panels = p.w.shape[0] / panelRows;
   if (isPlain(p.format) || p.layout == BlockLayout::rows || rowBytes == 0) return;
   const int64_t upperBytes = rowBytes / SplitQ8_0::bytes * SplitQ8_0::upperBytes * panelRows, lowerBytes = panelBytes - upperBytes;

@@ -6,13 +6,13 @@
 #include <cstdint>
 
 // While a kernel is missing its table entry is null, and launching it is an error; release builds refuse to link instead.
-#if defined(INKLING_ALLOW_MISSING_KERNELS)
-#define INKLING_KERNEL __attribute__((weak))
+#if defined(HORNBOOK_ALLOW_MISSING_KERNELS)
+#define HORNBOOK_KERNEL __attribute__((weak))
 #else
-#define INKLING_KERNEL
+#define HORNBOOK_KERNEL
 #endif
 
-namespace inkling {
+namespace hornbook {
 
 constexpr int maxRank = 8;
 
@@ -95,4 +95,4 @@ class Context {
   ~Context() = default;
 };
 
-}  // namespace inkling
+}  // namespace hornbook

@@ -8,7 +8,7 @@
 
 #include "simd.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 struct WholeMaster {
   float* w;
@@ -35,4 +35,4 @@ struct HalvedMaster {
   static void store(bf16* p, simd::HalfLanes half, simd::First first) { simd::storeHalvesPartial(p, half, first.n); }
 };
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

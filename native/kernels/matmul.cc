@@ -5,7 +5,7 @@
 #include "matmul_driver.h"
 #include "matmul_tile.h"
 
-namespace inkling::gemm {
+namespace hornbook::gemm {
 
 Product Batch::entry(const Product& base, int64_t index) const {
   Product p = base;
@@ -100,10 +100,10 @@ void swapOperands(Product& p) {
 }
 
 }  // namespace
-}  // namespace inkling::gemm
+}  // namespace hornbook::gemm
 
-void inkling::kernels::matmul(const MatmulParams& params, Context& context) {
-  using namespace inkling::gemm;
+void hornbook::kernels::matmul(const MatmulParams& params, Context& context) {
+  using namespace hornbook::gemm;
   const TensorView &a = params.a, &b = params.b, &c = params.c, &pre = params.preActivation;
   if (c.elements() == 0) return;
   const int rank = c.rank;
@@ -137,7 +137,7 @@ void inkling::kernels::matmul(const MatmulParams& params, Context& context) {
   if (p.m() <= skinnyRows && (p.b.kStride == 1 || p.b.lineStride == 1)) return multiplySkinny(p, batch, context);
   if (batch.count == 1) swapOperands(p);
   if (a.dtype == DType::f32) return multiplyBatch<VectorEngine<Words::floats>>(p, batch, context);
-#if defined(INKLING_AMX)
+#if defined(HORNBOOK_AMX)
   multiplyBatch<AmxEngine>(p, batch, context);
 #else
   multiplyBatch<VectorEngine<bf16Words>>(p, batch, context);

@@ -13,7 +13,7 @@
 #include "tiles.h"
 
 
-namespace inkling::gemm {
+namespace hornbook::gemm {
 
 using simd::First;
 using simd::Vec;
@@ -36,7 +36,7 @@ struct ElementOf<Words::floats> {
 template <Words words>
 using Element = typename ElementOf<words>::Type;
 
-#if defined(INKLING_BF16_PAIRS) || defined(INKLING_AMX)
+#if defined(HORNBOOK_BF16_PAIRS) || defined(HORNBOOK_AMX)
 constexpr Words bf16Words = Words::pairs;
 #else
 constexpr Words bf16Words = Words::widened;
@@ -103,4 +103,4 @@ struct Batch {
 // m <= skinnyRows; b is contiguous along k or along n.
 void multiplySkinny(const Product&, const Batch&, Context&);
 
-}  // namespace inkling::gemm
+}  // namespace hornbook::gemm

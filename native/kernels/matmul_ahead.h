@@ -4,7 +4,7 @@
 
 #include "matmul.h"
 
-namespace inkling::gemm {
+namespace hornbook::gemm {
 
 constexpr int64_t cacheLine = 64;
 constexpr int64_t stretchSteps = 16;     // of a tile's sum, between two looks ahead: a cache line of a row of pairs
@@ -21,7 +21,7 @@ struct Rows {
 struct Destination {
   Rows results[2];
 
-  INKLING_INLINE void prefetch(int rows) const {
+  HORNBOOK_INLINE void prefetch(int rows) const {
     for (const Rows& result : results) {
       if (result.first == nullptr) return;
       const char* row = result.first;
@@ -42,7 +42,7 @@ class Coming {
     atOnce_ = ceilDiv(count * ceilDiv(rows.bytes, cacheLine), most(stretches, 1));
   }
 
-  INKLING_INLINE void prefetch() {
+  HORNBOOK_INLINE void prefetch() {
     for (int64_t i = 0; i < atOnce_ && left_ > 0; i++) {
       __builtin_prefetch(rows_.first + at_, 0, 2);
       at_ += cacheLine;
@@ -60,4 +60,4 @@ class Coming {
   int64_t atOnce_ = 0;
 };
 
-}  // namespace inkling::gemm
+}  // namespace hornbook::gemm

@@ -6,8 +6,8 @@
 #include "matmul_pack.h"
 #include "tiles.h"
 
-#if defined(INKLING_AMX)
-namespace inkling::gemm {
+#if defined(HORNBOOK_AMX)
+namespace hornbook::gemm {
 
 struct AmxEngine {
   static constexpr Words words = Words::pairs;
@@ -106,5 +106,5 @@ struct AmxEngine {
   }
 };
 
-}  // namespace inkling::gemm
+}  // namespace hornbook::gemm
 #endif

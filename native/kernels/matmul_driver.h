@@ -11,7 +11,7 @@
 #include "matmul_finish.h"
 #include "matmul_pack.h"
 
-namespace inkling::gemm {
+namespace hornbook::gemm {
 
 constexpr int64_t longestPart = 2048;       // of k, in steps
 constexpr int64_t blockWords = 96 << 10;    // of b, in the second-level cache while rows pass
@@ -92,7 +92,7 @@ struct Plan {
 // Packs `lines` lines of an operand, `width` at a time, from `first` on: pack(i, step, length) writes one such set. Where steps are rows of memory
 // they are read a few at a time across all sets, so that a row is read in one go; where lines are, one set after the other.
 template <class Pack>
-INKLING_INLINE void packSets(bool alongK, int64_t sets, int64_t begin, int64_t end, int64_t stepMultiple, Pack pack) {
+HORNBOOK_INLINE void packSets(bool alongK, int64_t sets, int64_t begin, int64_t end, int64_t stepMultiple, Pack pack) {
   const int64_t stride = alongK ? end - begin : roundUp(cachedSteps, stepMultiple);
   for (int64_t s = begin; s < end; s += stride) {
     for (int64_t i = 0; i < sets; i++) pack(i, s, least(stride, end - s));
@@ -210,4 +210,4 @@ void multiply(const Plan<Engine>& plan, const Product& p, uint32_t* memory, Para
   }
 }
 
-}  // namespace inkling::gemm
+}  // namespace hornbook::gemm

@@ -5,7 +5,7 @@
 #include "activations.h"
 #include "matmul_ahead.h"
 
-namespace inkling::gemm {
+namespace hornbook::gemm {
 
 // A sum over k that comes in several parts, and where it waits: in `partial` (f32, one row after the other), or in c itself where c is f32 and
 // nothing but addition follows.
@@ -25,7 +25,7 @@ using Finish = void (*)(const Output&, const Part&, const float* tile, int64_t t
 enum class Ending { store, bias, add, full };
 
 template <class C, Ending ending, class Function>
-INKLING_INLINE void finishWith(const Output& out, const Part& part, const float* tile, int64_t tileStride, int64_t row, int64_t column, int64_t rows,
+HORNBOOK_INLINE void finishWith(const Output& out, const Part& part, const float* tile, int64_t tileStride, int64_t row, int64_t column, int64_t rows,
                                int64_t columns, Function activation) {
   const float* bias = out.bias == nullptr ? nullptr : out.bias + column;
 #pragma GCC unroll 8
@@ -118,4 +118,4 @@ inline Destination destinationOf(const Output& out, const Part& part, int64_t ro
   return to;
 }
 
-}  // namespace inkling::gemm
+}  // namespace hornbook::gemm

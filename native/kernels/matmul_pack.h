@@ -4,7 +4,7 @@
 
 #include "matmul_words.h"
 
-namespace inkling::gemm {
+namespace hornbook::gemm {
 
 constexpr int64_t cachedSteps = 8;  // packed at a time, across all sets of lines, where steps are rows of memory
 
@@ -62,4 +62,4 @@ void packLines(const Lines& from, int64_t first, int64_t firstK, int64_t width, 
   }
 }
 
-}  // namespace inkling::gemm
+}  // namespace hornbook::gemm

@@ -5,7 +5,7 @@
 #include "matmul_finish.h"
 #include "matmul_words.h"
 
-namespace inkling::gemm {
+namespace hornbook::gemm {
 namespace {
 
 constexpr Part whole = {true, true, nullptr, 0};
@@ -155,4 +155,4 @@ void multiplySkinny(const Product& p, const Batch& batch, Context& context) {
   skinny<bf16Words>(p, batch, context);
 }
 
-}  // namespace inkling::gemm
+}  // namespace hornbook::gemm

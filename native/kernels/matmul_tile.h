@@ -7,7 +7,7 @@
 #include "matmul_ahead.h"
 #include "matmul_words.h"
 
-namespace inkling::gemm {
+namespace hornbook::gemm {
 
 template <Words words, int rows, int vectors>
 void computeTile(const char* a, int64_t rowStride, int64_t stepStride, const uint32_t* b, int64_t steps, float* tile, int64_t tileStride,
@@ -48,9 +48,9 @@ void computeTile(const char* a, int64_t rowStride, int64_t stepStride, const uin
 template <Words wordsOf>
 struct VectorEngine {
   static constexpr Words words = wordsOf;
-#if defined(INKLING_AVX512) || defined(INKLING_NEON)
+#if defined(HORNBOOK_AVX512) || defined(HORNBOOK_NEON)
   static constexpr int rows = 8, vectors = 3;
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   static constexpr int rows = 4, vectors = 3;
 #else
   static constexpr int rows = 4, vectors = 2;
@@ -85,4 +85,4 @@ struct VectorEngine {
   }
 };
 
-}  // namespace inkling::gemm
+}  // namespace hornbook::gemm

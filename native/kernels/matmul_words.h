@@ -5,7 +5,7 @@
 
 #include "matmul.h"
 
-namespace inkling::gemm {
+namespace hornbook::gemm {
 
 using simd::FloatLanes;
 using simd::HalfLanes;
@@ -13,7 +13,7 @@ using simd::WordLanes;
 
 // Word s of a line, 0 where k has ended.
 template <Words words>
-INKLING_INLINE uint32_t wordAt(const Element<words>* p, int64_t kStride, int64_t left) {
+HORNBOOK_INLINE uint32_t wordAt(const Element<words>* p, int64_t kStride, int64_t left) {
   if (left <= 0) return 0;
   if constexpr (words == Words::floats) {
     uint32_t r;
@@ -29,7 +29,7 @@ INKLING_INLINE uint32_t wordAt(const Element<words>* p, int64_t kStride, int64_t
 
 // W words that follow each other along a line whose k is contiguous.
 template <Words words>
-INKLING_INLINE WordLanes wordsAlong(const Element<words>* p) {
+HORNBOOK_INLINE WordLanes wordsAlong(const Element<words>* p) {
   WordLanes r;
   if constexpr (words == Words::widened) {
     r = (WordLanes)simd::load<bf16>(p).v;
@@ -40,8 +40,8 @@ INKLING_INLINE WordLanes wordsAlong(const Element<words>* p) {
 }
 // The same where only `left` < W * perWord elements are left.
 template <Words words>
-INKLING_INLINE WordLanes wordsAlong(const Element<words>* p, int64_t left) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE WordLanes wordsAlong(const Element<words>* p, int64_t left) {
+#if defined(HORNBOOK_AVX512)
   if constexpr (words == Words::pairs) return (WordLanes)_mm512_maskz_loadu_epi16((1u << left) - 1, p);
 #endif
   if constexpr (words == Words::pairs) {
@@ -55,7 +55,7 @@ INKLING_INLINE WordLanes wordsAlong(const Element<words>* p, int64_t left) {
 
 // The words at one step of W neighbouring lines (or as many as `lanes` says), where lines are contiguous.
 template <Words words, class Lanes>
-INKLING_INLINE WordLanes wordsAcross(const Element<words>* p, int64_t kStride, int64_t left, Lanes lanes) {
+HORNBOOK_INLINE WordLanes wordsAcross(const Element<words>* p, int64_t kStride, int64_t left, Lanes lanes) {
   const WordLanes first = (WordLanes)simd::load<Element<words>>(p, lanes).v;
   if constexpr (words != Words::pairs) {
     (void)kStride, (void)left;
@@ -68,11 +68,11 @@ INKLING_INLINE WordLanes wordsAcross(const Element<words>* p, int64_t kStride, i
 
 // acc + a b, lane by lane; a pair of products counts as one.
 template <Words words>
-INKLING_INLINE Vec multiplyAdd(WordLanes a, WordLanes b, Vec acc) {
+HORNBOOK_INLINE Vec multiplyAdd(WordLanes a, WordLanes b, Vec acc) {
   if constexpr (words != Words::pairs) {
     return simd::fma({(FloatLanes)a}, {(FloatLanes)b}, acc);
   } else {
-#if defined(INKLING_BF16_PAIRS)
+#if defined(HORNBOOK_BF16_PAIRS)
     return simd::multiplyAddPairs(a, b, acc);
 #else
     const Vec low = simd::fma({(FloatLanes)(a << 16)}, {(FloatLanes)(b << 16)}, acc);
@@ -82,7 +82,7 @@ INKLING_INLINE Vec multiplyAdd(WordLanes a, WordLanes b, Vec acc) {
 }
 
 template <int... i>
-INKLING_INLINE WordLanes interleave(WordLanes a, WordLanes b, std::integer_sequence<int, i...>, int half) {
+HORNBOOK_INLINE WordLanes interleave(WordLanes a, WordLanes b, std::integer_sequence<int, i...>, int half) {
 #if defined(__clang__) || __GNUC__ >= 12
   return half == 0 ? __builtin_shufflevector(a, b, (i / 2 + (i % 2) * W)...) : __builtin_shufflevector(a, b, (W / 2 + i / 2 + (i % 2) * W)...);
 #else
@@ -92,7 +92,7 @@ INKLING_INLINE WordLanes interleave(WordLanes a, WordLanes b, std::integer_seque
 
 // Transposes W x W words. Read the row and column of a word as one number in binary: interleaving row i with row i + W/2 rotates that number
 // by one bit, so that after log2 W rounds row and column have changed places.
-INKLING_INLINE void transpose(WordLanes (&m)[W]) {
+HORNBOOK_INLINE void transpose(WordLanes (&m)[W]) {
   constexpr auto lanes = std::make_integer_sequence<int, W>();
 #pragma GCC unroll 4
   for (int round = 1; round < W; round *= 2) {
@@ -107,11 +107,11 @@ INKLING_INLINE void transpose(WordLanes (&m)[W]) {
   }
 }
 
-INKLING_INLINE void storeWords(uint32_t* p, WordLanes v) { std::memcpy(p, &v, sizeof v); }
-INKLING_INLINE WordLanes loadWords(const uint32_t* p) {
+HORNBOOK_INLINE void storeWords(uint32_t* p, WordLanes v) { std::memcpy(p, &v, sizeof v); }
+HORNBOOK_INLINE WordLanes loadWords(const uint32_t* p) {
   WordLanes r;
   std::memcpy(&r, p, sizeof r);
   return r;
 }
 
-}  // namespace inkling::gemm
+}  // namespace hornbook::gemm

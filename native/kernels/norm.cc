@@ -10,7 +10,7 @@
 #include "uniform.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 using namespace simd;
@@ -215,4 +215,4 @@ void rmsNormBackward(const RmsNormBackwardParams& params, Context& context) {
   uniform.finish();
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

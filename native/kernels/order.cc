@@ -5,11 +5,11 @@
 #include "sort_key.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 template <class T>
-INKLING_INLINE auto number(T x) {
+HORNBOOK_INLINE auto number(T x) {
   if constexpr (isFloat<T>) return simd::toFloat(x);
   else return x;
 }
@@ -120,4 +120,4 @@ void topK(const TopKParams& p, Context& context) {
   });
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

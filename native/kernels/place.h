@@ -5,7 +5,7 @@
 
 #include "kernel.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 // Narrows y, which is longer than `count` along its second axis, to the places from `at` on. False where they are not all there; the queue has failed then.
 inline bool placeAt(const TensorView& at, int64_t count, TensorView& y, Context& context) {
@@ -34,4 +34,4 @@ inline bool shorten(const TensorView& length, std::initializer_list<TensorView*>
   return true;
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

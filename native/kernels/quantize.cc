@@ -6,7 +6,7 @@
 #include "convert.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 constexpr double largestHalf = 65504;
@@ -19,14 +19,14 @@ typedef double Lanes __attribute__((vector_size(64)));
 typedef int32_t IntLanes __attribute__((vector_size(32)));
 constexpr int lanes = 8;
 
-INKLING_INLINE Lanes load(const double* p) {
+HORNBOOK_INLINE Lanes load(const double* p) {
   Lanes r;
   std::memcpy(&r, p, sizeof r);
   return r;
 }
 
 // To the nearest whole number, ties upward, within [low, high].
-INKLING_INLINE Lanes rounded(Lanes value, double low, double high) {
+HORNBOOK_INLINE Lanes rounded(Lanes value, double low, double high) {
   Lanes v = value + 0.5;
   v = v > low ? v : Lanes{} + low;
   v = v < high ? v : Lanes{} + high;
@@ -35,7 +35,7 @@ INKLING_INLINE Lanes rounded(Lanes value, double low, double high) {
 }
 double rounded(double value, double low, double high) { return rounded(Lanes{} + value, low, high)[0]; }
 
-INKLING_INLINE double sum(const Lanes& v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
+HORNBOOK_INLINE double sum(const Lanes& v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
 
 // The scale d for which d * code, code in [low, high], comes closest to n numbers of x; 0 where all are 0.
 double fitScale(const double* x, int n, double low, double high) {
@@ -327,4 +327,4 @@ void quantize(const QuantizeParams& p, Context& context) {
   });
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

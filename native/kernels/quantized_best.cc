@@ -21,7 +21,7 @@
 #include "sort_key.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 // The best of what was offered, as words whose order is that of scores, and among equals from the highest id to the lowest; a heap with the worst on top.
@@ -263,4 +263,4 @@ void quantizedBest(const QuantizedBestParams& p, Context& context) {
   }
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -11,7 +11,7 @@
 #include "matmul_finish.h"
 #include "quantized_product.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 using gemm::ceilDiv;
@@ -60,7 +60,7 @@ void multiplyUnpacked(const Panel& unpacked, const Activations* a, int64_t block
   }
 }
 
-#if defined(INKLING_AMX)
+#if defined(HORNBOOK_AMX)
 constexpr int tileRows = 16;
 
 // multiplyUnpacked with the products of whole numbers on tiles: a group of a run is one tile of a, one of w and one of products, all read where
@@ -106,7 +106,7 @@ void multiplyTiles(const Panel& unpacked, const Activations* a, int64_t blocks, 
   tiles::release();
   storeTile<tileRows>(tile, 0, acc);
 }
-#elif defined(INKLING_AVX512)
+#elif defined(HORNBOOK_AVX512)
 constexpr int tileRows = 12;
 #else
 constexpr int tileRows = 4;
@@ -128,7 +128,7 @@ Multiply multiplyFor(bool unpacked, int64_t rows) {
     case 2: return unpacked ? multiplyUnpacked<Format, 2> : multiplyPanel<Format, 2>;
     case 4: return unpacked ? multiplyUnpacked<Format, 4> : multiplyPanel<Format, 4>;
     case 8: return unpacked ? multiplyUnpacked<Format, 8> : multiplyPanel<Format, 8>;
-#if defined(INKLING_AMX)
+#if defined(HORNBOOK_AMX)
     default: return multiplyTiles<Format>;
 #else
     default: return multiplyUnpacked<Format, tileRows>;
@@ -254,4 +254,4 @@ void quantizedMatmul(const QuantizedMatmulParams& p, Context& context) {
   forTiles(p.a, p.w, p.format, p.layout, n, store, context);
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -7,14 +7,14 @@
 #include "blocks.h"
 #include "dot_neon.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 using namespace blocks;
 
 constexpr int64_t fewRows = 8;  // of a: up to here a panel is read as it lies
 
 // The rows of a that are taken together: tiles of the largest height, and what is left by halves.
-INKLING_INLINE int64_t tileHeight(int64_t left, int64_t largest) {
+HORNBOOK_INLINE int64_t tileHeight(int64_t left, int64_t largest) {
   if (left >= largest) return largest;
   return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
@@ -54,7 +54,7 @@ inline void quantizeRun(const T* x, int offset, int groups, Activations& to) {
   int32_t sums[2] = {0, 0};
   for (int i = 0; i < run; i += W) {
     const Ints q = simd::toInt(simd::roundSmall(simd::load<float>(values + i) * inverse));
-#if defined(INKLING_AVX512)
+#if defined(HORNBOOK_AVX512)
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to.q + i), _mm512_cvtepi32_epi8((__m512i)q.v));
     sums[i * 2 / run] += _mm512_reduce_add_epi32((__m512i)q.v);
 #else
@@ -75,10 +75,10 @@ inline void quantizeRun(const T* x, int offset, int groups, Activations& to) {
 
 // acc + the product of four codes (unsigned, at most `largest`) and four bytes of a (signed), in each lane.
 template <int largest>
-INKLING_INLINE Ints dot(Ints acc, WordLanes codes, uint32_t a) {
+HORNBOOK_INLINE Ints dot(Ints acc, WordLanes codes, uint32_t a) {
 #if defined(__AVX512VNNI__)
   return {(IntLanes)_mm512_dpbusd_epi32((__m512i)acc.v, (__m512i)codes, _mm512_set1_epi32(static_cast<int>(a)))};
-#elif defined(INKLING_AVX512)
+#elif defined(HORNBOOK_AVX512)
   const __m512i as = _mm512_set1_epi32(static_cast<int>(a));
   if constexpr (largest * 2 * 127 <= INT16_MAX) {
     const __m512i pairs = _mm512_maddubs_epi16((__m512i)codes, as);
@@ -88,7 +88,7 @@ INKLING_INLINE Ints dot(Ints acc, WordLanes codes, uint32_t a) {
     const __m512i odd = _mm512_madd_epi16((__m512i)(codes >> 8 & 0x00ff00ffu), _mm512_srai_epi16(as, 8));
     return {(IntLanes)_mm512_add_epi32((__m512i)acc.v, _mm512_add_epi32(even, odd))};
   }
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   const __m256i as = _mm256_set1_epi32(static_cast<int>(a));
   if constexpr (largest * 2 * 127 <= INT16_MAX) {
     const __m256i pairs = _mm256_maddubs_epi16((__m256i)codes, as);
@@ -103,7 +103,7 @@ INKLING_INLINE Ints dot(Ints acc, WordLanes codes, uint32_t a) {
   const __m128i even = _mm_madd_epi16((__m128i)(codes & 0x00ff00ffu), _mm_srai_epi16(_mm_slli_epi16(as, 8), 8));
   const __m128i odd = _mm_madd_epi16((__m128i)(codes >> 8 & 0x00ff00ffu), _mm_srai_epi16(as, 8));
   return {(IntLanes)_mm_add_epi32((__m128i)acc.v, _mm_add_epi32(even, odd))};
-#elif defined(INKLING_NEON)
+#elif defined(HORNBOOK_NEON)
   return {(IntLanes)dotNeon<largest>((int32x4_t)acc.v, (uint8x16_t)codes, vreinterpretq_s8_u32(vdupq_n_u32(a)))};
 #else
   IntLanes sum = acc.v;
@@ -114,7 +114,7 @@ INKLING_INLINE Ints dot(Ints acc, WordLanes codes, uint32_t a) {
 
 // Adds one run of `rows` rows of a and W rows of w: products(i, g) are the whole numbers of row i in group g.
 template <class Format, int rows, class Products>
-INKLING_INLINE void addScaled(const Run& w, const Activations* a, Vec (&acc)[rows], Products products) {
+HORNBOOK_INLINE void addScaled(const Run& w, const Activations* a, Vec (&acc)[rows], Products products) {
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++) {
     Vec sum = simd::zero();
@@ -132,7 +132,7 @@ INKLING_INLINE void addScaled(const Run& w, const Activations* a, Vec (&acc)[row
 }
 
 template <class Format, int rows>
-INKLING_INLINE void addRun(const Run& w, const Activations* a, Vec (&acc)[rows]) {
+HORNBOOK_INLINE void addRun(const Run& w, const Activations* a, Vec (&acc)[rows]) {
   constexpr int wordsInGroup = 8 / Format::groups;
   addScaled<Format, rows>(w, a, acc, [&](int i, int g) __attribute__((always_inline)) {
     Ints products = simd::set1(a[i].start[g]);
@@ -147,7 +147,7 @@ INKLING_INLINE void addRun(const Run& w, const Activations* a, Vec (&acc)[rows])
 }
 
 template <int rows>
-INKLING_INLINE void storeTile(float* tile, int first, const Vec (&acc)[rows]) {
+HORNBOOK_INLINE void storeTile(float* tile, int first, const Vec (&acc)[rows]) {
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++) simd::store<float>(tile + i * panelRows + first, acc[i]);
 }
@@ -155,7 +155,7 @@ INKLING_INLINE void storeTile(float* tile, int first, const Vec (&acc)[rows]) {
 // Brings what comes after the next block to the second-level cache. A block of 256 is read here and there, which the processor does not foresee by
 // itself (Q6_K: 8 GB/s without this, 23 with it).
 template <class Format>
-INKLING_INLINE void prefetch(const uint8_t* block) {
+HORNBOOK_INLINE void prefetch(const uint8_t* block) {
   constexpr int bytes = Format::bytes * panelRows;
   for (int i = 0; i < bytes; i += 64) __builtin_prefetch(block + 2 * bytes + i, 0, 2);
 }
@@ -163,7 +163,7 @@ INKLING_INLINE void prefetch(const uint8_t* block) {
 // The same of a plane of the split layout where several rows of a keep the processor so busy that it looks ahead too little (8 rows of a, estimates of 262,144 rows
 // of w: 9 ms without this, 6 with it).
 template <int bytes>
-INKLING_INLINE void prefetchPlane(const uint8_t* plane, int64_t block) {
+HORNBOOK_INLINE void prefetchPlane(const uint8_t* plane, int64_t block) {
   for (int i = 0; i < bytes * panelRows; i += 64) __builtin_prefetch(plane + (block + 8) * bytes * panelRows + i);
 }
 
@@ -198,4 +198,4 @@ void multiplyPanel(const Panel& panel, const Activations* a, int64_t blocks, flo
 using UseTile = FunctionRef<void(const float* sums, int64_t row, int64_t rows, int64_t column, int lane)>;
 void forTiles(const TensorView& a, const TensorView& w, BlockFormat format, BlockLayout layout, int64_t n, UseTile use, Context& context);
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -5,7 +5,7 @@
 #include "simd.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 using namespace simd;
 
@@ -52,4 +52,4 @@ void dropout(const DropoutParams& p, Context& context) {
   });
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -8,7 +8,7 @@
 
 #include "simd.h"
 
-namespace inkling::rng {
+namespace hornbook::rng {
 
 struct RandomKey {
   uint32_t seedLow, seedHigh, stream;
@@ -23,15 +23,15 @@ constexpr int wideLanes = simd::W / 2;
 typedef uint64_t WideLanes __attribute__((vector_size(8 * wideLanes)));
 
 // The products of the lower halves.
-INKLING_INLINE WideLanes multiply32(WideLanes a, uint64_t b) {
+HORNBOOK_INLINE WideLanes multiply32(WideLanes a, uint64_t b) {
   const WideLanes all = WideLanes{} + b;
-#if defined(INKLING_AVX512)
+#if defined(HORNBOOK_AVX512)
   return (WideLanes)_mm512_mul_epu32((__m512i)a, (__m512i)all);
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   return (WideLanes)_mm256_mul_epu32((__m256i)a, (__m256i)all);
 #elif defined(__SSE2__)
   return (WideLanes)_mm_mul_epu32((__m128i)a, (__m128i)all);
-#elif defined(INKLING_NEON)
+#elif defined(HORNBOOK_NEON)
   return (WideLanes)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)all));
 #else
   return (a & 0xffffffff) * all;
@@ -39,7 +39,7 @@ INKLING_INLINE WideLanes multiply32(WideLanes a, uint64_t b) {
 }
 
 // Philox 4x32-10 on wideLanes consecutive blocks; pairs[b] are words 0, 1 and words 2, 3 of a block.
-INKLING_INLINE void philox(const RandomKey& key, uint64_t first, uint64_t (*pairs)[2]) {
+HORNBOOK_INLINE void philox(const RandomKey& key, uint64_t first, uint64_t (*pairs)[2]) {
   WideLanes c0, c1, c2 = WideLanes{} + key.stream, c3 = {};
   for (int b = 0; b < wideLanes; b++) c0[b] = first + static_cast<uint64_t>(b);
   c1 = c0 >> 32;
@@ -83,13 +83,13 @@ inline float uniform(uint32_t word) { return static_cast<float>(static_cast<int3
 
 // The polynomial in r with these coefficients, the highest power first; each step is rounded twice.
 template <class... Rest>
-INKLING_INLINE double horner(double r, double first, Rest... rest) {
+HORNBOOK_INLINE double horner(double r, double first, Rest... rest) {
   double p = first;
   ((p = p * r + rest), ...);
   return p;
 }
 
-INKLING_INLINE double naturalLog(double x) {
+HORNBOOK_INLINE double naturalLog(double x) {
   uint64_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   const int exponent = static_cast<int>((bits >> 52) & 0x7ff) - 1023;
@@ -106,7 +106,7 @@ INKLING_INLINE double naturalLog(double x) {
 }
 
 // The three parts of the inverse of the normal distribution function, by how far out p lies.
-INKLING_INLINE double inverseNormalCentre(double q) {
+HORNBOOK_INLINE double inverseNormalCentre(double q) {
   const double r = 0.180625 - q * q;
   return q *
          horner(r, 2509.0809287301226727, 33430.575583588128105, 67265.770927008700853, 45921.953931549871457, 13731.693765509461125,
@@ -114,7 +114,7 @@ INKLING_INLINE double inverseNormalCentre(double q) {
          horner(r, 5226.495278852545925, 28729.085735721942674, 39307.89580009271061, 21213.794301586595867, 5394.1960214247511077,
                     687.1870074920579083, 42.313330701600911252, 1.0);
 }
-INKLING_INLINE double inverseNormalTail(double r) {
+HORNBOOK_INLINE double inverseNormalTail(double r) {
   r -= 1.6;
   return horner(r, 7.7454501427834140764e-4, 0.0227238449892691845833, 0.24178072517745061177, 1.27045825245236838258,
                     3.64784832476320460504, 5.7694972214606914055, 4.6303378461565452959, 1.42343711074968357734) /
@@ -140,4 +140,4 @@ inline void normals(const uint32_t* words, int n, double* y) {
   for (int k = 0; k < count; k++) y[outside[k]] = words[outside[k]] < 0x80000000u ? -r[k] : r[k];
 }
 
-}  // namespace inkling::rng
+}  // namespace hornbook::rng

@@ -10,7 +10,7 @@
 #include "simd.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 using namespace simd;
@@ -22,32 +22,32 @@ constexpr int64_t chunkLength = 65536; // of a reduction that is cut among tasks
 // step takes an element (less `shift`, for squared deviations) into an accumulator; combine joins two of them.
 struct Sum {
   static constexpr double neutral = 0;
-  static INKLING_INLINE Vec step(Vec a, Vec x, Vec) { return a + x; }
-  static INKLING_INLINE Vec combine(Vec a, Vec b) { return a + b; }
+  static HORNBOOK_INLINE Vec step(Vec a, Vec x, Vec) { return a + x; }
+  static HORNBOOK_INLINE Vec combine(Vec a, Vec b) { return a + b; }
   static double combine(double a, double b) { return a + b; }
 };
 struct SquaredDeviations {
   static constexpr double neutral = 0;
-  static INKLING_INLINE Vec step(Vec a, Vec x, Vec shift) { return fma(x - shift, x - shift, a); }
-  static INKLING_INLINE Vec combine(Vec a, Vec b) { return a + b; }
+  static HORNBOOK_INLINE Vec step(Vec a, Vec x, Vec shift) { return fma(x - shift, x - shift, a); }
+  static HORNBOOK_INLINE Vec combine(Vec a, Vec b) { return a + b; }
   static double combine(double a, double b) { return a + b; }
 };
 struct Product {
   static constexpr double neutral = 1;
-  static INKLING_INLINE Vec step(Vec a, Vec x, Vec) { return a * x; }
-  static INKLING_INLINE Vec combine(Vec a, Vec b) { return a * b; }
+  static HORNBOOK_INLINE Vec step(Vec a, Vec x, Vec) { return a * x; }
+  static HORNBOOK_INLINE Vec combine(Vec a, Vec b) { return a * b; }
   static double combine(double a, double b) { return a * b; }
 };
 struct Max {
   static constexpr double neutral = -__builtin_inf();
-  static INKLING_INLINE Vec step(Vec a, Vec x, Vec) { return maxNaN(x, a); }
-  static INKLING_INLINE Vec combine(Vec a, Vec b) { return maxNaN(a, b); }
+  static HORNBOOK_INLINE Vec step(Vec a, Vec x, Vec) { return maxNaN(x, a); }
+  static HORNBOOK_INLINE Vec combine(Vec a, Vec b) { return maxNaN(a, b); }
   static double combine(double a, double b) { return a != a || a > b ? a : b; }
 };
 struct Min {
   static constexpr double neutral = __builtin_inf();
-  static INKLING_INLINE Vec step(Vec a, Vec x, Vec) { return minNaN(x, a); }
-  static INKLING_INLINE Vec combine(Vec a, Vec b) { return minNaN(a, b); }
+  static HORNBOOK_INLINE Vec step(Vec a, Vec x, Vec) { return minNaN(x, a); }
+  static HORNBOOK_INLINE Vec combine(Vec a, Vec b) { return minNaN(a, b); }
   static double combine(double a, double b) { return a != a || a < b ? a : b; }
 };
 
@@ -306,4 +306,4 @@ void reduce(const ReduceParams& p, Context& context) {
   }
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -5,25 +5,25 @@
 #include "../generated/contract.h"
 #include "simd.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 using namespace simd;
 
 namespace {
 
 template <int... Lane>
-INKLING_INLINE Vec everyOther(Vec a, Vec b, int which, std::integer_sequence<int, Lane...>) {
+HORNBOOK_INLINE Vec everyOther(Vec a, Vec b, int which, std::integer_sequence<int, Lane...>) {
   return {which == 0 ? __builtin_shufflevector(a.v, b.v, (2 * Lane)...) : __builtin_shufflevector(a.v, b.v, (2 * Lane + 1)...)};
 }
 template <int... Lane>
-INKLING_INLINE Vec interleaved(Vec a, Vec b, int half, std::integer_sequence<int, Lane...>) {
+HORNBOOK_INLINE Vec interleaved(Vec a, Vec b, int half, std::integer_sequence<int, Lane...>) {
   return {half == 0 ? __builtin_shufflevector(a.v, b.v, ((Lane & 1) * W + Lane / 2)...) : __builtin_shufflevector(a.v, b.v, ((Lane & 1) * W + (W + Lane) / 2)...)};
 }
 
 struct Turned {
   Vec u, v;
 };
-INKLING_INLINE Turned turn(Vec u, Vec v, Vec cosine, Vec sine) { return {u * cosine - v * sine, u * sine + v * cosine}; }
+HORNBOOK_INLINE Turned turn(Vec u, Vec v, Vec cosine, Vec sine) { return {u * cosine - v * sine, u * sine + v * cosine}; }
 
 template <class T>
 void turnHalves(const T* x, const float* cosine, const float* sine, Vec sign, int64_t r, T* y) {
@@ -87,4 +87,4 @@ void rope(const RopeParams& a, Context& context) {
   else turnAll<float>(a, context);
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -20,28 +20,28 @@
 #include <immintrin.h>
 #endif
 // Portable kernels have a library of their own on every machine, and there nothing but the compiler's vectors.
-#if defined(__ARM_NEON) && defined(__aarch64__) && !defined(INKLING_ISA_PORTABLE)
+#if defined(__ARM_NEON) && defined(__aarch64__) && !defined(HORNBOOK_ISA_PORTABLE)
 #include <arm_neon.h>
-#define INKLING_NEON 1
+#define HORNBOOK_NEON 1
 #endif
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
-#define INKLING_AVX512 1
+#define HORNBOOK_AVX512 1
 #elif defined(__AVX2__) && defined(__FMA__)
-#define INKLING_AVX2 1
+#define HORNBOOK_AVX2 1
 #endif
 
 // Whether the processor multiplies bf16 in pairs.
-#if defined(__AVX512BF16__) || (defined(INKLING_NEON) && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC))
-#define INKLING_BF16_PAIRS 1
+#if defined(__AVX512BF16__) || (defined(HORNBOOK_NEON) && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC))
+#define HORNBOOK_BF16_PAIRS 1
 #endif
 
-#define INKLING_INLINE inline __attribute__((always_inline))
+#define HORNBOOK_INLINE inline __attribute__((always_inline))
 
-namespace inkling::simd {
+namespace hornbook::simd {
 
-#if defined(INKLING_AVX512)
+#if defined(HORNBOOK_AVX512)
 constexpr int W = 16;
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
 constexpr int W = 8;
 #else
 constexpr int W = 4;
@@ -64,7 +64,7 @@ struct Ints {
 
 // One truth value a lane.
 struct Mask {
-#if defined(INKLING_AVX512)
+#if defined(HORNBOOK_AVX512)
   __mmask16 v;
 #else
   IntLanes v;  // all ones or zero
@@ -73,82 +73,82 @@ struct Mask {
 
 // ---- making, casting -----------------------------------------------------------------------------------------------------------------
 
-INKLING_INLINE Vec set1(float x) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec set1(float x) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_set1_ps(x)};
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   return {_mm256_set1_ps(x)};
 #else
   return {FloatLanes{x, x, x, x}};  // not 0 + x, which would lose the sign of -0
 #endif
 }
-INKLING_INLINE Vec zero() { return {FloatLanes{}}; }
-INKLING_INLINE Ints set1(int32_t x) { return {IntLanes{} + x}; }
+HORNBOOK_INLINE Vec zero() { return {FloatLanes{}}; }
+HORNBOOK_INLINE Ints set1(int32_t x) { return {IntLanes{} + x}; }
 // 0, 1, 2, ...
-INKLING_INLINE Ints iota() {
+HORNBOOK_INLINE Ints iota() {
   Ints r;
   for (int i = 0; i < W; i++) r.v[i] = i;
   return r;
 }
 
-INKLING_INLINE Ints bitsOf(Vec a) { return {(IntLanes)a.v}; }
-INKLING_INLINE Vec fromBits(Ints a) { return {(FloatLanes)a.v}; }
-INKLING_INLINE Vec toFloat(Ints a) { return {__builtin_convertvector(a.v, FloatLanes)}; }
+HORNBOOK_INLINE Ints bitsOf(Vec a) { return {(IntLanes)a.v}; }
+HORNBOOK_INLINE Vec fromBits(Ints a) { return {(FloatLanes)a.v}; }
+HORNBOOK_INLINE Vec toFloat(Ints a) { return {__builtin_convertvector(a.v, FloatLanes)}; }
 // Truncates toward zero; the value must fit.
-INKLING_INLINE Ints toInt(Vec a) { return {__builtin_convertvector(a.v, IntLanes)}; }
+HORNBOOK_INLINE Ints toInt(Vec a) { return {__builtin_convertvector(a.v, IntLanes)}; }
 
-INKLING_INLINE Ints operator+(Ints a, Ints b) { return {(IntLanes)((WordLanes)a.v + (WordLanes)b.v)}; }
-INKLING_INLINE Ints operator-(Ints a, Ints b) { return {(IntLanes)((WordLanes)a.v - (WordLanes)b.v)}; }
-INKLING_INLINE Ints operator&(Ints a, Ints b) { return {a.v & b.v}; }
-INKLING_INLINE Ints operator|(Ints a, Ints b) { return {a.v | b.v}; }
-INKLING_INLINE Ints operator^(Ints a, Ints b) { return {a.v ^ b.v}; }
-INKLING_INLINE Ints operator<<(Ints a, int n) { return {(IntLanes)((WordLanes)a.v << n)}; }
-INKLING_INLINE Ints operator>>(Ints a, int n) { return {a.v >> n}; }  // keeps the sign
-INKLING_INLINE Ints shiftRightLogical(Ints a, int n) { return {(IntLanes)((WordLanes)a.v >> n)}; }
+HORNBOOK_INLINE Ints operator+(Ints a, Ints b) { return {(IntLanes)((WordLanes)a.v + (WordLanes)b.v)}; }
+HORNBOOK_INLINE Ints operator-(Ints a, Ints b) { return {(IntLanes)((WordLanes)a.v - (WordLanes)b.v)}; }
+HORNBOOK_INLINE Ints operator&(Ints a, Ints b) { return {a.v & b.v}; }
+HORNBOOK_INLINE Ints operator|(Ints a, Ints b) { return {a.v | b.v}; }
+HORNBOOK_INLINE Ints operator^(Ints a, Ints b) { return {a.v ^ b.v}; }
+HORNBOOK_INLINE Ints operator<<(Ints a, int n) { return {(IntLanes)((WordLanes)a.v << n)}; }
+HORNBOOK_INLINE Ints operator>>(Ints a, int n) { return {a.v >> n}; }  // keeps the sign
+HORNBOOK_INLINE Ints shiftRightLogical(Ints a, int n) { return {(IntLanes)((WordLanes)a.v >> n)}; }
 
 // ---- arithmetic ----------------------------------------------------------------------------------------------------------------------
 
-INKLING_INLINE Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
-INKLING_INLINE Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
-INKLING_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
-INKLING_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
-INKLING_INLINE Vec& operator+=(Vec& a, Vec b) { return a = a + b; }
-INKLING_INLINE Vec& operator-=(Vec& a, Vec b) { return a = a - b; }
-INKLING_INLINE Vec& operator*=(Vec& a, Vec b) { return a = a * b; }
-INKLING_INLINE Vec operator-(Vec a) { return fromBits(bitsOf(a) ^ set1(INT32_MIN)); }
-INKLING_INLINE Vec abs(Vec a) { return fromBits(bitsOf(a) & set1(INT32_MAX)); }
+HORNBOOK_INLINE Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
+HORNBOOK_INLINE Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
+HORNBOOK_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
+HORNBOOK_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+HORNBOOK_INLINE Vec& operator+=(Vec& a, Vec b) { return a = a + b; }
+HORNBOOK_INLINE Vec& operator-=(Vec& a, Vec b) { return a = a - b; }
+HORNBOOK_INLINE Vec& operator*=(Vec& a, Vec b) { return a = a * b; }
+HORNBOOK_INLINE Vec operator-(Vec a) { return fromBits(bitsOf(a) ^ set1(INT32_MIN)); }
+HORNBOOK_INLINE Vec abs(Vec a) { return fromBits(bitsOf(a) & set1(INT32_MAX)); }
 // The magnitude of a (which must not be negative) with the sign of b.
-INKLING_INLINE Vec withSignOf(Vec a, Vec b) { return fromBits(bitsOf(a) | (bitsOf(b) & set1(INT32_MIN))); }
+HORNBOOK_INLINE Vec withSignOf(Vec a, Vec b) { return fromBits(bitsOf(a) | (bitsOf(b) & set1(INT32_MIN))); }
 
 // a b + c: rounded once where the instruction set can, else twice.
-INKLING_INLINE Vec fma(Vec a, Vec b, Vec c) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec fma(Vec a, Vec b, Vec c) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_fmadd_ps(a.v, b.v, c.v)};
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   return {_mm256_fmadd_ps(a.v, b.v, c.v)};
-#elif defined(INKLING_NEON)
+#elif defined(HORNBOOK_NEON)
   return {vfmaq_f32(c.v, a.v, b.v)};
 #else
   return {a.v * b.v + c.v};
 #endif
 }
 // c - a b
-INKLING_INLINE Vec fnma(Vec a, Vec b, Vec c) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec fnma(Vec a, Vec b, Vec c) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_fnmadd_ps(a.v, b.v, c.v)};
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   return {_mm256_fnmadd_ps(a.v, b.v, c.v)};
-#elif defined(INKLING_NEON)
+#elif defined(HORNBOOK_NEON)
   return {vfmsq_f32(c.v, a.v, b.v)};
 #else
   return {c.v - a.v * b.v};
 #endif
 }
 
-#if defined(INKLING_BF16_PAIRS)
+#if defined(HORNBOOK_BF16_PAIRS)
 // c + a b, where a lane of a and b is a pair of bf16 whose products are added.
-INKLING_INLINE Vec multiplyAddPairs(WordLanes a, WordLanes b, Vec c) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec multiplyAddPairs(WordLanes a, WordLanes b, Vec c) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_dpbf16_ps(c.v, (__m512bh)a, (__m512bh)b)};
 #else
   return {vbfdotq_f32(c.v, (bfloat16x8_t)a, (bfloat16x8_t)b)};
@@ -157,22 +157,22 @@ INKLING_INLINE Vec multiplyAddPairs(WordLanes a, WordLanes b, Vec c) {
 #endif
 
 // 1 / a within 2^-14, relatively.
-INKLING_INLINE Vec reciprocalNear(Vec a) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec reciprocalNear(Vec a) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_rcp14_ps(a.v)};
 #else
   return set1(1.0f) / a;
 #endif
 }
 
-INKLING_INLINE Vec sqrt(Vec a) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec sqrt(Vec a) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_sqrt_ps(a.v)};
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   return {_mm256_sqrt_ps(a.v)};
 #elif defined(__SSE2__)
   return {_mm_sqrt_ps(a.v)};
-#elif defined(INKLING_NEON)
+#elif defined(HORNBOOK_NEON)
   return {vsqrtq_f32(a.v)};
 #else
   Vec r;
@@ -183,42 +183,42 @@ INKLING_INLINE Vec sqrt(Vec a) {
 
 // ---- comparing, choosing -------------------------------------------------------------------------------------------------------------
 
-#if defined(INKLING_AVX512)
-INKLING_INLINE Mask operator<(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
-INKLING_INLINE Mask operator<=(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
-INKLING_INLINE Mask operator==(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
-INKLING_INLINE Mask operator!=(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_NEQ_UQ)}; }
-INKLING_INLINE Mask operator==(Ints a, Ints b) { return {_mm512_cmpeq_epi32_mask((__m512i)a.v, (__m512i)b.v)}; }
-INKLING_INLINE Mask operator<(Ints a, Ints b) { return {_mm512_cmplt_epi32_mask((__m512i)a.v, (__m512i)b.v)}; }
-INKLING_INLINE Mask operator&(Mask a, Mask b) { return {static_cast<__mmask16>(a.v & b.v)}; }
-INKLING_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.v | b.v)}; }
-INKLING_INLINE Mask operator!(Mask a) { return {static_cast<__mmask16>(~a.v)}; }
-INKLING_INLINE Vec select(Mask m, Vec a, Vec b) { return {_mm512_mask_blend_ps(m.v, b.v, a.v)}; }
-INKLING_INLINE Ints select(Mask m, Ints a, Ints b) { return {(IntLanes)_mm512_mask_blend_epi32(m.v, (__m512i)b.v, (__m512i)a.v)}; }
-INKLING_INLINE bool any(Mask m) { return m.v != 0; }
-INKLING_INLINE bool lane(Mask m, int i) { return (m.v >> i) & 1; }
+#if defined(HORNBOOK_AVX512)
+HORNBOOK_INLINE Mask operator<(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+HORNBOOK_INLINE Mask operator<=(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
+HORNBOOK_INLINE Mask operator==(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+HORNBOOK_INLINE Mask operator!=(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_NEQ_UQ)}; }
+HORNBOOK_INLINE Mask operator==(Ints a, Ints b) { return {_mm512_cmpeq_epi32_mask((__m512i)a.v, (__m512i)b.v)}; }
+HORNBOOK_INLINE Mask operator<(Ints a, Ints b) { return {_mm512_cmplt_epi32_mask((__m512i)a.v, (__m512i)b.v)}; }
+HORNBOOK_INLINE Mask operator&(Mask a, Mask b) { return {static_cast<__mmask16>(a.v & b.v)}; }
+HORNBOOK_INLINE Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.v | b.v)}; }
+HORNBOOK_INLINE Mask operator!(Mask a) { return {static_cast<__mmask16>(~a.v)}; }
+HORNBOOK_INLINE Vec select(Mask m, Vec a, Vec b) { return {_mm512_mask_blend_ps(m.v, b.v, a.v)}; }
+HORNBOOK_INLINE Ints select(Mask m, Ints a, Ints b) { return {(IntLanes)_mm512_mask_blend_epi32(m.v, (__m512i)b.v, (__m512i)a.v)}; }
+HORNBOOK_INLINE bool any(Mask m) { return m.v != 0; }
+HORNBOOK_INLINE bool lane(Mask m, int i) { return (m.v >> i) & 1; }
 // The first n lanes.
-INKLING_INLINE Mask firstLanes(int n) { return {static_cast<__mmask16>((1u << n) - 1)}; }
+HORNBOOK_INLINE Mask firstLanes(int n) { return {static_cast<__mmask16>((1u << n) - 1)}; }
 #else
-INKLING_INLINE Mask operator<(Vec a, Vec b) { return {a.v < b.v}; }
-INKLING_INLINE Mask operator<=(Vec a, Vec b) { return {a.v <= b.v}; }
-INKLING_INLINE Mask operator==(Vec a, Vec b) { return {a.v == b.v}; }
-INKLING_INLINE Mask operator!=(Vec a, Vec b) { return {a.v != b.v}; }
-INKLING_INLINE Mask operator==(Ints a, Ints b) { return {a.v == b.v}; }
-INKLING_INLINE Mask operator<(Ints a, Ints b) { return {a.v < b.v}; }
-INKLING_INLINE Mask operator&(Mask a, Mask b) { return {a.v & b.v}; }
-INKLING_INLINE Mask operator|(Mask a, Mask b) { return {a.v | b.v}; }
-INKLING_INLINE Mask operator!(Mask a) { return {~a.v}; }
-INKLING_INLINE Vec select(Mask m, Vec a, Vec b) {
-#if defined(INKLING_AVX2)
+HORNBOOK_INLINE Mask operator<(Vec a, Vec b) { return {a.v < b.v}; }
+HORNBOOK_INLINE Mask operator<=(Vec a, Vec b) { return {a.v <= b.v}; }
+HORNBOOK_INLINE Mask operator==(Vec a, Vec b) { return {a.v == b.v}; }
+HORNBOOK_INLINE Mask operator!=(Vec a, Vec b) { return {a.v != b.v}; }
+HORNBOOK_INLINE Mask operator==(Ints a, Ints b) { return {a.v == b.v}; }
+HORNBOOK_INLINE Mask operator<(Ints a, Ints b) { return {a.v < b.v}; }
+HORNBOOK_INLINE Mask operator&(Mask a, Mask b) { return {a.v & b.v}; }
+HORNBOOK_INLINE Mask operator|(Mask a, Mask b) { return {a.v | b.v}; }
+HORNBOOK_INLINE Mask operator!(Mask a) { return {~a.v}; }
+HORNBOOK_INLINE Vec select(Mask m, Vec a, Vec b) {
+#if defined(HORNBOOK_AVX2)
   return {_mm256_blendv_ps(b.v, a.v, (__m256)m.v)};
 #else
   return {(FloatLanes)(((IntLanes)a.v & m.v) | ((IntLanes)b.v & ~m.v))};
 #endif
 }
-INKLING_INLINE Ints select(Mask m, Ints a, Ints b) { return {(a.v & m.v) | (b.v & ~m.v)}; }
-INKLING_INLINE bool any(Mask m) {
-#if defined(INKLING_AVX2)
+HORNBOOK_INLINE Ints select(Mask m, Ints a, Ints b) { return {(a.v & m.v) | (b.v & ~m.v)}; }
+HORNBOOK_INLINE bool any(Mask m) {
+#if defined(HORNBOOK_AVX2)
   return _mm256_movemask_ps((__m256)m.v) != 0;
 #elif defined(__SSE2__)
   return _mm_movemask_ps((__m128)m.v) != 0;
@@ -226,19 +226,19 @@ INKLING_INLINE bool any(Mask m) {
   return (m.v[0] | m.v[1] | m.v[2] | m.v[3]) != 0;
 #endif
 }
-INKLING_INLINE bool lane(Mask m, int i) { return m.v[i] != 0; }
-INKLING_INLINE Mask firstLanes(int n) { return iota() < set1(static_cast<int32_t>(n)); }
+HORNBOOK_INLINE bool lane(Mask m, int i) { return m.v[i] != 0; }
+HORNBOOK_INLINE Mask firstLanes(int n) { return iota() < set1(static_cast<int32_t>(n)); }
 #endif
-INKLING_INLINE Mask operator>(Vec a, Vec b) { return b < a; }
-INKLING_INLINE Mask operator>=(Vec a, Vec b) { return b <= a; }
-INKLING_INLINE bool all(Mask m) { return !any(!m); }
-INKLING_INLINE Mask isNaN(Vec a) { return a != a; }
+HORNBOOK_INLINE Mask operator>(Vec a, Vec b) { return b < a; }
+HORNBOOK_INLINE Mask operator>=(Vec a, Vec b) { return b <= a; }
+HORNBOOK_INLINE bool all(Mask m) { return !any(!m); }
+HORNBOOK_INLINE Mask isNaN(Vec a) { return a != a; }
 
 // The larger or smaller; where a or b is NaN, b. So max(bound, x) keeps a NaN in x.
-INKLING_INLINE Vec max(Vec a, Vec b) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec max(Vec a, Vec b) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_max_ps(a.v, b.v)};
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   return {_mm256_max_ps(a.v, b.v)};
 #elif defined(__SSE2__)
   return {_mm_max_ps(a.v, b.v)};
@@ -246,10 +246,10 @@ INKLING_INLINE Vec max(Vec a, Vec b) {
   return select(a > b, a, b);
 #endif
 }
-INKLING_INLINE Vec min(Vec a, Vec b) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec min(Vec a, Vec b) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_min_ps(a.v, b.v)};
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   return {_mm256_min_ps(a.v, b.v)};
 #elif defined(__SSE2__)
   return {_mm_min_ps(a.v, b.v)};
@@ -258,16 +258,16 @@ INKLING_INLINE Vec min(Vec a, Vec b) {
 #endif
 }
 // The same, but NaN where either is NaN.
-INKLING_INLINE Vec maxNaN(Vec a, Vec b) { return select(isNaN(a), a, max(a, b)); }
-INKLING_INLINE Vec minNaN(Vec a, Vec b) { return select(isNaN(a), a, min(a, b)); }
+HORNBOOK_INLINE Vec maxNaN(Vec a, Vec b) { return select(isNaN(a), a, max(a, b)); }
+HORNBOOK_INLINE Vec minNaN(Vec a, Vec b) { return select(isNaN(a), a, min(a, b)); }
 
 // To the nearest whole number, ties to even; |a| < 2^22.
-INKLING_INLINE Vec roundSmall(Vec a) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec roundSmall(Vec a) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-#elif defined(INKLING_NEON)
+#elif defined(HORNBOOK_NEON)
   return {vrndnq_f32(a.v)};
 #else
   const Vec magic = set1(12582912.0f);  // 1.5 * 2^23: adding it pushes the fraction out
@@ -275,12 +275,12 @@ INKLING_INLINE Vec roundSmall(Vec a) {
 #endif
 }
 
-INKLING_INLINE Vec floor(Vec a) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec floor(Vec a) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   return {_mm256_floor_ps(a.v)};
-#elif defined(INKLING_NEON)
+#elif defined(HORNBOOK_NEON)
   return {vrndmq_f32(a.v)};
 #else
   const Mask whole = !(abs(a) < set1(8388608.0f));  // 2^23 and beyond, infinities and NaN
@@ -293,7 +293,7 @@ INKLING_INLINE Vec floor(Vec a) {
 // ---- across lanes, always by halves: lane i with lane i + W/2, and so on. maxOf and minOf want lanes that are not NaN. ---------------------------------------------------------------
 
 template <class Combine>
-INKLING_INLINE float fold(Vec a, Combine combine) {
+HORNBOOK_INLINE float fold(Vec a, Combine combine) {
   float lanes[W];
   std::memcpy(lanes, &a.v, sizeof lanes);
   for (int half = W / 2; half > 0; half /= 2)
@@ -301,45 +301,45 @@ INKLING_INLINE float fold(Vec a, Combine combine) {
   return lanes[0];
 }
 
-#if defined(INKLING_AVX512) || defined(INKLING_AVX2)
-#define INKLING_FOLD(a, op)                                                                      \
+#if defined(HORNBOOK_AVX512) || defined(HORNBOOK_AVX2)
+#define HORNBOOK_FOLD(a, op)                                                                      \
   const __m128 quarter = op(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));             \
   const __m128 eighth = op(quarter, _mm_movehl_ps(quarter, quarter));                            \
   return _mm_cvtss_f32(op(eighth, _mm_shuffle_ps(eighth, eighth, 1)));
-INKLING_INLINE float sum8(__m256 a) { INKLING_FOLD(a, _mm_add_ps) }
-INKLING_INLINE float max8(__m256 a) { INKLING_FOLD(a, _mm_max_ps) }
-INKLING_INLINE float min8(__m256 a) { INKLING_FOLD(a, _mm_min_ps) }
-#undef INKLING_FOLD
+HORNBOOK_INLINE float sum8(__m256 a) { HORNBOOK_FOLD(a, _mm_add_ps) }
+HORNBOOK_INLINE float max8(__m256 a) { HORNBOOK_FOLD(a, _mm_max_ps) }
+HORNBOOK_INLINE float min8(__m256 a) { HORNBOOK_FOLD(a, _mm_min_ps) }
+#undef HORNBOOK_FOLD
 #endif
 
-#if defined(INKLING_AVX512)
-INKLING_INLINE __m256 lowerHalf(Vec a) { return _mm512_castps512_ps256(a.v); }
-INKLING_INLINE __m256 upperHalf(Vec a) { return _mm512_extractf32x8_ps(a.v, 1); }
-INKLING_INLINE float sum(Vec a) { return sum8(_mm256_add_ps(lowerHalf(a), upperHalf(a))); }
-INKLING_INLINE float maxOf(Vec a) { return max8(_mm256_max_ps(lowerHalf(a), upperHalf(a))); }
-INKLING_INLINE float minOf(Vec a) { return min8(_mm256_min_ps(lowerHalf(a), upperHalf(a))); }
-#elif defined(INKLING_AVX2)
-INKLING_INLINE float sum(Vec a) { return sum8(a.v); }
-INKLING_INLINE float maxOf(Vec a) { return max8(a.v); }
-INKLING_INLINE float minOf(Vec a) { return min8(a.v); }
+#if defined(HORNBOOK_AVX512)
+HORNBOOK_INLINE __m256 lowerHalf(Vec a) { return _mm512_castps512_ps256(a.v); }
+HORNBOOK_INLINE __m256 upperHalf(Vec a) { return _mm512_extractf32x8_ps(a.v, 1); }
+HORNBOOK_INLINE float sum(Vec a) { return sum8(_mm256_add_ps(lowerHalf(a), upperHalf(a))); }
+HORNBOOK_INLINE float maxOf(Vec a) { return max8(_mm256_max_ps(lowerHalf(a), upperHalf(a))); }
+HORNBOOK_INLINE float minOf(Vec a) { return min8(_mm256_min_ps(lowerHalf(a), upperHalf(a))); }
+#elif defined(HORNBOOK_AVX2)
+HORNBOOK_INLINE float sum(Vec a) { return sum8(a.v); }
+HORNBOOK_INLINE float maxOf(Vec a) { return max8(a.v); }
+HORNBOOK_INLINE float minOf(Vec a) { return min8(a.v); }
 #else
-INKLING_INLINE float sum(Vec a) { return fold(a, [](float x, float y) { return x + y; }); }
-INKLING_INLINE float maxOf(Vec a) { return fold(a, [](float x, float y) { return x > y ? x : y; }); }
-INKLING_INLINE float minOf(Vec a) { return fold(a, [](float x, float y) { return x < y ? x : y; }); }
+HORNBOOK_INLINE float sum(Vec a) { return fold(a, [](float x, float y) { return x + y; }); }
+HORNBOOK_INLINE float maxOf(Vec a) { return fold(a, [](float x, float y) { return x > y ? x : y; }); }
+HORNBOOK_INLINE float minOf(Vec a) { return fold(a, [](float x, float y) { return x < y ? x : y; }); }
 #endif
 
 // ---- memory ----------------------------------------------------------------------------------------------------------------------------
 // Addresses need only the alignment of an element. Partial loads fill the lanes beyond n with 0 and touch no memory beyond n; 0 <= n <= W.
 
 // The upper halves of floats, rounded to nearest even. NaN stays NaN.
-INKLING_INLINE HalfLanes roundToBf16Exact(Vec a) {
+HORNBOOK_INLINE HalfLanes roundToBf16Exact(Vec a) {
   const Ints bits = bitsOf(a);
   const Ints rounded = shiftRightLogical(bits + set1(0x7fff) + (shiftRightLogical(bits, 16) & set1(1)), 16);
   const Ints quiet = shiftRightLogical(bits, 16) | set1(0x40);
   const Ints half = select(isNaN(a), quiet, rounded);
-#if defined(INKLING_AVX512)
+#if defined(HORNBOOK_AVX512)
   return (HalfLanes)_mm512_cvtepi32_epi16((__m512i)half.v);
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   const __m256i packed = _mm256_packus_epi32((__m256i)half.v, (__m256i)half.v);
   return (HalfLanes)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
 #else
@@ -348,19 +348,19 @@ INKLING_INLINE HalfLanes roundToBf16Exact(Vec a) {
 }
 // The same by the processor's own instruction where it has one, which makes zero of denormals. So results of arithmetic are stored; what
 // moves or shadows weights uses storeExact.
-INKLING_INLINE HalfLanes roundToBf16(Vec a) {
-#if defined(INKLING_AVX512) && defined(__AVX512BF16__)
+HORNBOOK_INLINE HalfLanes roundToBf16(Vec a) {
+#if defined(HORNBOOK_AVX512) && defined(__AVX512BF16__)
   return (HalfLanes)_mm512_cvtneps_pbh(a.v);
-#elif defined(INKLING_NEON) && defined(INKLING_BF16_PAIRS)
+#elif defined(HORNBOOK_NEON) && defined(HORNBOOK_BF16_PAIRS)
   return (HalfLanes)vcvt_bf16_f32(a.v);
 #else
   return roundToBf16Exact(a);
 #endif
 }
-#if defined(INKLING_BF16_PAIRS)
+#if defined(HORNBOOK_BF16_PAIRS)
 // Pairs as multiplyAddPairs reads them, rounded: `first` in the lower halves.
-INKLING_INLINE Vec pairsOf(Vec first, Vec second) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec pairsOf(Vec first, Vec second) {
+#if defined(HORNBOOK_AVX512)
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   return {_mm512_castsi512_ps(_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(second.v, first.v)))};
 #else
@@ -369,10 +369,10 @@ INKLING_INLINE Vec pairsOf(Vec first, Vec second) {
 #endif
 }
 #endif
-INKLING_INLINE Vec widenBf16(HalfLanes a) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec widenBf16(HalfLanes a) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)a), 16))};
-#elif defined(INKLING_AVX2)
+#elif defined(HORNBOOK_AVX2)
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)a), 16))};
 #else
   return {(FloatLanes)(__builtin_convertvector(a, WordLanes) << 16)};
@@ -380,12 +380,12 @@ INKLING_INLINE Vec widenBf16(HalfLanes a) {
 }
 
 // Halves of IEEE 754, exactly: denormals, infinities and NaN included.
-INKLING_INLINE Vec widenF16(HalfLanes a) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec widenF16(HalfLanes a) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_cvtph_ps((__m256i)a)};
-#elif defined(INKLING_AVX2) && defined(__F16C__)
+#elif defined(HORNBOOK_AVX2) && defined(__F16C__)
   return {_mm256_cvtph_ps((__m128i)a)};
-#elif defined(INKLING_NEON)
+#elif defined(HORNBOOK_NEON)
   return {vcvt_f32_f16((float16x4_t)a)};
 #else
   const WordLanes word = __builtin_convertvector(a, WordLanes);
@@ -402,7 +402,7 @@ INKLING_INLINE Vec widenF16(HalfLanes a) {
 }
 
 // To nearest even; what is too large becomes infinite, and a NaN stays one.
-INKLING_INLINE uint16_t toF16(float x) {
+HORNBOOK_INLINE uint16_t toF16(float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
@@ -418,17 +418,17 @@ INKLING_INLINE uint16_t toF16(float x) {
   }
   return static_cast<uint16_t>(sign | (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13);
 }
-INKLING_INLINE float fromF16(uint16_t half) {
+HORNBOOK_INLINE float fromF16(uint16_t half) {
   HalfLanes lanes = {};
   lanes[0] = half;
   return widenF16(lanes).v[0];
 }
-INKLING_INLINE HalfLanes roundToF16(Vec a) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE HalfLanes roundToF16(Vec a) {
+#if defined(HORNBOOK_AVX512)
   return (HalfLanes)_mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT);
-#elif defined(INKLING_AVX2) && defined(__F16C__)
+#elif defined(HORNBOOK_AVX2) && defined(__F16C__)
   return (HalfLanes)_mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT);
-#elif defined(INKLING_NEON)
+#elif defined(HORNBOOK_NEON)
   return (HalfLanes)vcvt_f16_f32(a.v);
 #else
   HalfLanes half;
@@ -444,15 +444,15 @@ struct First {
 };
 
 template <class T>
-INKLING_INLINE Vec load(const T* p);
+HORNBOOK_INLINE Vec load(const T* p);
 template <>
-INKLING_INLINE Vec load(const float* p) {
+HORNBOOK_INLINE Vec load(const float* p) {
   Vec r;
   std::memcpy(&r.v, p, sizeof r.v);
   return r;
 }
 template <>
-INKLING_INLINE Vec load(const bf16* p) {
+HORNBOOK_INLINE Vec load(const bf16* p) {
   HalfLanes half;
   std::memcpy(&half, p, sizeof half);
   return widenBf16(half);
@@ -464,8 +464,8 @@ struct centered8 {
 };
 typedef uint8_t ByteLanes __attribute__((vector_size(W)));
 template <>
-INKLING_INLINE Vec load(const centered8* p) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec load(const centered8* p) {
+#if defined(HORNBOOK_AVX512)
   return toFloat(Ints{(IntLanes)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))} - set1(128));
 #else
   ByteLanes bytes;
@@ -475,94 +475,94 @@ INKLING_INLINE Vec load(const centered8* p) {
 }
 
 template <class T>
-INKLING_INLINE void store(T* p, Vec a);
+HORNBOOK_INLINE void store(T* p, Vec a);
 template <>
-INKLING_INLINE void store(float* p, Vec a) {
+HORNBOOK_INLINE void store(float* p, Vec a) {
   std::memcpy(p, &a.v, sizeof a.v);
 }
-INKLING_INLINE void storeHalves(bf16* p, HalfLanes half) { std::memcpy(p, &half, sizeof half); }
+HORNBOOK_INLINE void storeHalves(bf16* p, HalfLanes half) { std::memcpy(p, &half, sizeof half); }
 template <>
-INKLING_INLINE void store(bf16* p, Vec a) {
+HORNBOOK_INLINE void store(bf16* p, Vec a) {
   storeHalves(p, roundToBf16(a));
 }
 
 template <class T>
-INKLING_INLINE Vec loadPartial(const T* p, int n);
+HORNBOOK_INLINE Vec loadPartial(const T* p, int n);
 template <class T>
-INKLING_INLINE void storePartial(T* p, Vec a, int n);
+HORNBOOK_INLINE void storePartial(T* p, Vec a, int n);
 template <>
-INKLING_INLINE Vec loadPartial(const centered8* p, int n) {
+HORNBOOK_INLINE Vec loadPartial(const centered8* p, int n) {
   centered8 lanes[W];
   for (int i = 0; i < W; i++) lanes[i].bits = i < n ? p[i].bits : 128;
   return load<centered8>(lanes);
 }
 
-#if defined(INKLING_AVX512)
+#if defined(HORNBOOK_AVX512)
 template <>
-INKLING_INLINE Vec loadPartial(const float* p, int n) {
+HORNBOOK_INLINE Vec loadPartial(const float* p, int n) {
   return {_mm512_maskz_loadu_ps(firstLanes(n).v, p)};
 }
 template <>
-INKLING_INLINE Vec loadPartial(const bf16* p, int n) {
+HORNBOOK_INLINE Vec loadPartial(const bf16* p, int n) {
   return widenBf16((HalfLanes)_mm256_maskz_loadu_epi16(firstLanes(n).v, p));
 }
 template <>
-INKLING_INLINE void storePartial(float* p, Vec a, int n) {
+HORNBOOK_INLINE void storePartial(float* p, Vec a, int n) {
   _mm512_mask_storeu_ps(p, firstLanes(n).v, a.v);
 }
-INKLING_INLINE void storeHalvesPartial(bf16* p, HalfLanes half, int n) { _mm256_mask_storeu_epi16(p, firstLanes(n).v, (__m256i)half); }
+HORNBOOK_INLINE void storeHalvesPartial(bf16* p, HalfLanes half, int n) { _mm256_mask_storeu_epi16(p, firstLanes(n).v, (__m256i)half); }
 #else
 template <>
-INKLING_INLINE Vec loadPartial(const float* p, int n) {
+HORNBOOK_INLINE Vec loadPartial(const float* p, int n) {
   float lanes[W] = {};
   for (int i = 0; i < n; i++) lanes[i] = p[i];
   return load<float>(lanes);
 }
 template <>
-INKLING_INLINE Vec loadPartial(const bf16* p, int n) {
+HORNBOOK_INLINE Vec loadPartial(const bf16* p, int n) {
   bf16 lanes[W] = {};
   for (int i = 0; i < n; i++) lanes[i] = p[i];
   return load<bf16>(lanes);
 }
 template <>
-INKLING_INLINE void storePartial(float* p, Vec a, int n) {
+HORNBOOK_INLINE void storePartial(float* p, Vec a, int n) {
   float lanes[W];
   store<float>(lanes, a);
   for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
-INKLING_INLINE void storeHalvesPartial(bf16* p, HalfLanes half, int n) {
+HORNBOOK_INLINE void storeHalvesPartial(bf16* p, HalfLanes half, int n) {
   for (int i = 0; i < n; i++) p[i].bits = half[i];
 }
 #endif
 template <>
-INKLING_INLINE void storePartial(bf16* p, Vec a, int n) {
+HORNBOOK_INLINE void storePartial(bf16* p, Vec a, int n) {
   storeHalvesPartial(p, roundToBf16(a), n);
 }
 
 template <class T>
-INKLING_INLINE Vec load(const T* p, All) { return load<T>(p); }
+HORNBOOK_INLINE Vec load(const T* p, All) { return load<T>(p); }
 template <class T>
-INKLING_INLINE Vec load(const T* p, First first) { return loadPartial<T>(p, first.n); }
+HORNBOOK_INLINE Vec load(const T* p, First first) { return loadPartial<T>(p, first.n); }
 template <class T>
-INKLING_INLINE void store(T* p, Vec a, All) { store<T>(p, a); }
+HORNBOOK_INLINE void store(T* p, Vec a, All) { store<T>(p, a); }
 template <class T>
-INKLING_INLINE void store(T* p, Vec a, First first) { storePartial<T>(p, a, first.n); }
+HORNBOOK_INLINE void store(T* p, Vec a, First first) { storePartial<T>(p, a, first.n); }
 
-INKLING_INLINE void storeExact(float* p, Vec a, All) { store<float>(p, a); }
-INKLING_INLINE void storeExact(float* p, Vec a, First first) { storePartial<float>(p, a, first.n); }
-INKLING_INLINE void storeExact(bf16* p, Vec a, All) { storeHalves(p, roundToBf16Exact(a)); }
-INKLING_INLINE void storeExact(bf16* p, Vec a, First first) { storeHalvesPartial(p, roundToBf16Exact(a), first.n); }
+HORNBOOK_INLINE void storeExact(float* p, Vec a, All) { store<float>(p, a); }
+HORNBOOK_INLINE void storeExact(float* p, Vec a, First first) { storePartial<float>(p, a, first.n); }
+HORNBOOK_INLINE void storeExact(bf16* p, Vec a, All) { storeHalves(p, roundToBf16Exact(a)); }
+HORNBOOK_INLINE void storeExact(bf16* p, Vec a, First first) { storeHalvesPartial(p, roundToBf16Exact(a), first.n); }
 
-INKLING_INLINE Vec loadBf16(const bf16* p) { return load<bf16>(p); }
-INKLING_INLINE void storeBf16(bf16* p, Vec a) { store<bf16>(p, a); }
+HORNBOOK_INLINE Vec loadBf16(const bf16* p) { return load<bf16>(p); }
+HORNBOOK_INLINE void storeBf16(bf16* p, Vec a) { store<bf16>(p, a); }
 
 // a in the lanes that `part` covers, `other` in those beyond: for reductions whose neutral element is not 0.
-INKLING_INLINE Vec inside(All, Vec a, Vec) { return a; }
-INKLING_INLINE Vec inside(First first, Vec a, Vec other) { return select(firstLanes(first.n), a, other); }
+HORNBOOK_INLINE Vec inside(All, Vec a, Vec) { return a; }
+HORNBOOK_INLINE Vec inside(First first, Vec a, Vec other) { return select(firstLanes(first.n), a, other); }
 
 // Calls body(i, part) for each vector of [0, n), the last one perhaps partial.
 template <class Body>
-INKLING_INLINE void forLanes(int64_t n, Body body) {
+HORNBOOK_INLINE void forLanes(int64_t n, Body body) {
   int64_t i = 0;
   for (; i + W <= n; i += W) body(i, All{});
   if (i < n) body(i, First{static_cast<int>(n - i)});
@@ -571,7 +571,7 @@ INKLING_INLINE void forLanes(int64_t n, Body body) {
 // Folds [0, n) into one vector by a = step(a, i, part), in four interleaved sums that start from 0, so that additions need not wait for
 // each other. Where `part` is not All, step must add 0 to the lanes beyond (as partial loads make products and sums do).
 template <class Step>
-INKLING_INLINE Vec sumLanes(int64_t n, Step step) {
+HORNBOOK_INLINE Vec sumLanes(int64_t n, Step step) {
   Vec a[4] = {zero(), zero(), zero(), zero()};
   int64_t i = 0;
   for (; i + 4 * W <= n; i += 4 * W)
@@ -581,24 +581,24 @@ INKLING_INLINE Vec sumLanes(int64_t n, Step step) {
 }
 
 // One element.
-INKLING_INLINE float toFloat(float x) { return x; }
-INKLING_INLINE float toFloat(bf16 x) {
+HORNBOOK_INLINE float toFloat(float x) { return x; }
+HORNBOOK_INLINE float toFloat(bf16 x) {
   const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
   float r;
   std::memcpy(&r, &bits, sizeof r);
   return r;
 }
 template <class T>
-INKLING_INLINE T fromFloat(float x);
+HORNBOOK_INLINE T fromFloat(float x);
 template <>
-INKLING_INLINE float fromFloat(float x) { return x; }
+HORNBOOK_INLINE float fromFloat(float x) { return x; }
 template <>
-INKLING_INLINE bf16 fromFloat(float x) {
+HORNBOOK_INLINE bf16 fromFloat(float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   return {static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
 
-}  // namespace inkling::simd
+}  // namespace hornbook::simd
 
 #include "simd_math.h"

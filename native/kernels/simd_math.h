@@ -4,19 +4,19 @@
 // Included by simd.h.
 #pragma once
 
-namespace inkling::simd {
+namespace hornbook::simd {
 
 // c[0] + c[1] x + ... by Horner's rule.
 template <int N>
-INKLING_INLINE Vec polynomial(Vec x, const float (&c)[N]) {
+HORNBOOK_INLINE Vec polynomial(Vec x, const float (&c)[N]) {
   Vec r = set1(c[N - 1]);
   for (int i = N - 2; i >= 0; i--) r = fma(r, x, set1(c[i]));
   return r;
 }
 
 // a 2^n for whole n in [-300, 300], also where the result is denormal or overflows.
-INKLING_INLINE Vec scaleByPowerOf2(Vec a, Vec n) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec scaleByPowerOf2(Vec a, Vec n) {
+#if defined(HORNBOOK_AVX512)
   return {_mm512_scalef_ps(a.v, n.v)};
 #else
   const Ints whole = toInt(n);
@@ -27,7 +27,7 @@ INKLING_INLINE Vec scaleByPowerOf2(Vec a, Vec n) {
 }
 
 // e^x = 2^n e^r, n whole, |r| <= ln(2) / 2.
-INKLING_INLINE Vec exp(Vec x) {
+HORNBOOK_INLINE Vec exp(Vec x) {
   x = min(set1(89.0f), max(set1(-104.0f), x));  // beyond lie infinity and zero
   const Vec n = roundSmall(x * set1(1.44269504f));
   Vec r = fnma(n, set1(0.693359375f), x);  // ln 2 in two parts, the first of so few bits that n times it is exact
@@ -38,7 +38,7 @@ INKLING_INLINE Vec exp(Vec x) {
 }
 
 // ln x = e ln 2 + ln m, m in [1/sqrt 2, sqrt 2).
-INKLING_INLINE Vec log(Vec x) {
+HORNBOOK_INLINE Vec log(Vec x) {
   const Mask tiny = x < set1(1.17549435e-38f);  // denormal numbers are scaled up first
   const Vec scaled = select(tiny, x * set1(8388608.0f), x);
   // Moving the bits by those of 1/sqrt 2 carries the mantissa's upper part into the exponent, which then is e for m in the wanted interval.
@@ -57,22 +57,22 @@ INKLING_INLINE Vec log(Vec x) {
 }
 
 // ln(1 + x) for x >= 0, precise for small x too: the rounding of 1 + x is corrected to first order (after Kahan).
-INKLING_INLINE Vec log1pPositive(Vec x) {
+HORNBOOK_INLINE Vec log1pPositive(Vec x) {
   const Vec u = set1(1.0f) + x;
   const Vec lost = x - (u - set1(1.0f));
   return select(x < set1(__builtin_inff()), log(u) + lost / u, x);
 }
 
 // 1 / (1 + e^-x), from e^-|x|, which does not overflow. Within 3 units in the last place.
-INKLING_INLINE Vec sigmoid(Vec x) {
+HORNBOOK_INLINE Vec sigmoid(Vec x) {
   const Vec one = set1(1.0f);
   const Vec e = exp(-abs(x));
   return select(x < zero(), e, one) / (one + e);
 }
 
 // 2^t within 2^-13, relatively, and exact for whole t; 0 (or 2^-127) and infinity where floats end.
-INKLING_INLINE Vec exp2Near(Vec t) {
-#if defined(INKLING_AVX512)
+HORNBOOK_INLINE Vec exp2Near(Vec t) {
+#if defined(HORNBOOK_AVX512)
   const Vec fraction = {_mm512_reduce_ps(t.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};  // t - floor(t), and 0 for an infinity
   return {_mm512_scalef_ps(polynomial(fraction, {1.0f, 0.695424318f, 0.226307675f, 0.0782679692f}).v, t.v)};
 #else
@@ -83,16 +83,16 @@ INKLING_INLINE Vec exp2Near(Vec t) {
 }
 
 // 1 / (1 + e^-x) for results that are rounded to bf16 anyway, in half the instructions: within 2^-12, relatively; where x is below some -88, 0 or nearly.
-INKLING_INLINE Vec sigmoidNear(Vec x) { return reciprocalNear(set1(1.0f) + exp2Near(x * set1(-1.44269504f))); }
+HORNBOOK_INLINE Vec sigmoidNear(Vec x) { return reciprocalNear(set1(1.0f) + exp2Near(x * set1(-1.44269504f))); }
 
 template <class T>
-INKLING_INLINE Vec sigmoidFor(Vec x) {
+HORNBOOK_INLINE Vec sigmoidFor(Vec x) {
   if constexpr (sizeof(T) == 2) return sigmoidNear(x);
   else return sigmoid(x);
 }
 
 // An odd rational function of x; beyond |x| = 9.02 the float result is 1. Within 6 units in the last place.
-INKLING_INLINE Vec tanh(Vec x) {
+HORNBOOK_INLINE Vec tanh(Vec x) {
   const Vec c = min(set1(9.02f), max(set1(-9.02f), x));
   const Vec z = c * c;
   const Vec p = polynomial(z, {1.0f, 0.136799037f, 0.00386831281f, 2.80071527e-05f, 3.05842711e-08f, -1.2202901e-11f});
@@ -102,7 +102,7 @@ INKLING_INLINE Vec tanh(Vec x) {
 }
 
 // The same, for |x| up to 3.93. Within 7 units in the last place.
-INKLING_INLINE Vec erf(Vec x) {
+HORNBOOK_INLINE Vec erf(Vec x) {
   const Vec c = min(set1(3.93f), max(set1(-3.93f), x));
   const Vec z = c * c;
   const Vec p = polynomial(z, {1.12837911f, 0.19078365f, 0.0527901351f, 0.00377956964f, 0.000284802256f, 2.04189905e-06f});
@@ -114,7 +114,7 @@ INKLING_INLINE Vec erf(Vec x) {
 // Which = 0 for sine, 1 for cosine: x = n pi/2 + r, |r| <= pi/4; the quarter turn n chooses the function and the sign. Beyond |x| = 8192,
 // where the reduction would lose precision, a lane goes through the C library in double.
 template <int Which>
-INKLING_INLINE Vec sinOrCos(Vec x) {
+HORNBOOK_INLINE Vec sinOrCos(Vec x) {
   const Mask far = !(abs(x) <= set1(8192.0f));
   const Vec n = roundSmall(select(far, zero(), x) * set1(0.636619772f));
   // pi/2 in four parts, the first three of 11 bits, so that n times them is exact.
@@ -135,7 +135,7 @@ INKLING_INLINE Vec sinOrCos(Vec x) {
   }
   return result;
 }
-INKLING_INLINE Vec sin(Vec x) { return select(x == zero(), x, sinOrCos<0>(x)); }  // keeps -0
-INKLING_INLINE Vec cos(Vec x) { return sinOrCos<1>(x); }
+HORNBOOK_INLINE Vec sin(Vec x) { return select(x == zero(), x, sinOrCos<0>(x)); }  // keeps -0
+HORNBOOK_INLINE Vec cos(Vec x) { return sinOrCos<1>(x); }
 
-}  // namespace inkling::simd
+}  // namespace hornbook::simd

@@ -3,7 +3,7 @@
 #include "simd.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 using namespace simd;
@@ -110,4 +110,4 @@ void softmaxBackward(const SoftmaxBackwardParams& params, Context& context) {
   uniform.finish();
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -5,7 +5,7 @@
 
 #include "convert.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 // A key whose unsigned order is the order of values: NaN, of which there is one kind, above all; -0 equal to 0.
 template <class T>
@@ -30,4 +30,4 @@ inline float floatOfKey(uint32_t key) {
   return value;
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

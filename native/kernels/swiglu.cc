@@ -3,7 +3,7 @@
 #include "uniform.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 using namespace simd;
 
@@ -63,4 +63,4 @@ void swigluBackward(const SwigluBackwardParams& params, Context& context) {
   uniform.finish();
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

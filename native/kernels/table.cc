@@ -2,14 +2,14 @@
 #include "../generated/contract.h"
 
 #if defined(_WIN32)
-#define INKLING_EXPORT extern "C" __declspec(dllexport)
+#define HORNBOOK_EXPORT extern "C" __declspec(dllexport)
 #else
-#define INKLING_EXPORT extern "C" __attribute__((visibility("default")))
+#define HORNBOOK_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-INKLING_EXPORT const inkling::KernelTable* inkling_kernel_table() {
-  static const inkling::KernelTable table = inkling::kernelTable();
+HORNBOOK_EXPORT const hornbook::KernelTable* hornbook_kernel_table() {
+  static const hornbook::KernelTable table = hornbook::kernelTable();
   return &table;
 }
 
-INKLING_EXPORT const char* inkling_kernel_fingerprint() { return inkling::contractFingerprint; }
+HORNBOOK_EXPORT const char* hornbook_kernel_fingerprint() { return hornbook::contractFingerprint; }

@@ -2,17 +2,17 @@
 // many rows and columns each has (configure), which also zeroes them, and lets go when done (release), so that the system need not keep them. The permission
 // to use the unit at all is a matter of the process, and has been asked for before.
 //
-// With INKLING_EMULATE_AMX the same calls are done in plain C++ (native/test/emulated_tiles.h), which is how this code is tested on processors without
+// With HORNBOOK_EMULATE_AMX the same calls are done in plain C++ (native/test/emulated_tiles.h), which is how this code is tested on processors without
 // the unit.
 #pragma once
 
 #include "simd.h"
 
-#if defined(__AMX_BF16__) || defined(INKLING_EMULATE_AMX)
-#define INKLING_AMX 1
+#if defined(__AMX_BF16__) || defined(HORNBOOK_EMULATE_AMX)
+#define HORNBOOK_AMX 1
 #endif
 
-namespace inkling::tiles {
+namespace hornbook::tiles {
 
 // The memory layout that ldtilecfg reads.
 struct alignas(64) Configuration {
@@ -23,27 +23,27 @@ struct alignas(64) Configuration {
   uint8_t rows[16];
 };
 
-}  // namespace inkling::tiles
+}  // namespace hornbook::tiles
 
-#if defined(INKLING_EMULATE_AMX)
+#if defined(HORNBOOK_EMULATE_AMX)
 #include "../test/emulated_tiles.h"
-#elif defined(INKLING_AMX)
-namespace inkling::tiles {
+#elif defined(HORNBOOK_AMX)
+namespace hornbook::tiles {
 
-INKLING_INLINE void configure(const Configuration& c) { _tile_loadconfig(&c); }
-INKLING_INLINE void release() { _tile_release(); }
+HORNBOOK_INLINE void configure(const Configuration& c) { _tile_loadconfig(&c); }
+HORNBOOK_INLINE void release() { _tile_release(); }
 template <int t>
-INKLING_INLINE void zero() { _tile_zero(t); }
+HORNBOOK_INLINE void zero() { _tile_zero(t); }
 template <int t>
-INKLING_INLINE void load(const void* p, int64_t stride) { _tile_loadd(t, p, stride); }
+HORNBOOK_INLINE void load(const void* p, int64_t stride) { _tile_loadd(t, p, stride); }
 template <int t>
-INKLING_INLINE void store(void* p, int64_t stride) { _tile_stored(t, p, stride); }
+HORNBOOK_INLINE void store(void* p, int64_t stride) { _tile_stored(t, p, stride); }
 // c += a b for bf16 pairs
 template <int c, int a, int b>
-INKLING_INLINE void multiplyAdd() { _tile_dpbf16ps(c, a, b); }
+HORNBOOK_INLINE void multiplyAdd() { _tile_dpbf16ps(c, a, b); }
 // c += a b for bytes in fours, those of a signed and those of b unsigned
 template <int c, int a, int b>
-INKLING_INLINE void multiplyAddBytes() { _tile_dpbsud(c, a, b); }
+HORNBOOK_INLINE void multiplyAddBytes() { _tile_dpbsud(c, a, b); }
 
-}  // namespace inkling::tiles
+}  // namespace hornbook::tiles
 #endif

@@ -2,7 +2,7 @@
 #include "activations.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 namespace {
 
 using namespace simd;
@@ -88,4 +88,4 @@ void unary(const UnaryParams& p, Context& context) {
   }
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

@@ -8,7 +8,7 @@
 #include "../generated/contract.h"
 #include "walk.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 class Uniform {
  public:
@@ -62,4 +62,4 @@ class Uniform {
   TensorView* dense_[4];
 };
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

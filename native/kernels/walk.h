@@ -4,7 +4,7 @@
 
 #include "kernel.h"
 
-namespace inkling::kernels {
+namespace hornbook::kernels {
 
 // About how many elements make a task: enough to pay for waking a thread, few enough to share a matrix of 768 x 128 evenly.
 constexpr int64_t taskElements = 16384;
@@ -173,4 +173,4 @@ inline void withBits(DType dtype, const Use& use) {
   }
 }
 
-}  // namespace inkling::kernels
+}  // namespace hornbook::kernels

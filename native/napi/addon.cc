@@ -8,8 +8,8 @@
 
 NAPI_MODULE_INIT() {
   try {
-    inkling::napi::registerDevice(env, exports);
-    inkling::napi::registerTokenizer(env, exports);
+    hornbook::napi::registerDevice(env, exports);
+    hornbook::napi::registerTokenizer(env, exports);
   } catch (const std::exception& error) {
     napi_throw_error(env, nullptr, error.what());
   }

@@ -13,7 +13,7 @@
 #include "file_source.h"
 #include "napi_helpers.h"
 
-namespace inkling::napi {
+namespace hornbook::napi {
 
 namespace {
 
@@ -70,7 +70,7 @@ napi_value createDevice(napi_env env, napi_callback_info info) {
   const KernelTable* kernels = openKernelLibrary(toString(env, arguments[0]), error);
   if (kernels == nullptr) throw std::runtime_error(error);
   auto* device = new Device{std::make_unique<Executor>(*kernels, toInt32(env, arguments[1]))};
-  check(env, napi_create_threadsafe_function(env, nullptr, nullptr, fromString(env, "inkling"), 0, 1, nullptr, nullptr, device, settle, &device->settle));
+  check(env, napi_create_threadsafe_function(env, nullptr, nullptr, fromString(env, "hornbook"), 0, 1, nullptr, nullptr, device, settle, &device->settle));
   check(env, napi_unref_threadsafe_function(env, device->settle));
   // Before the environment goes, the queue must have stopped, or it would post to nobody.
   check(env, napi_add_env_cleanup_hook(env, [](void* data) { static_cast<Device*>(data)->executor.reset(); }, device));
@@ -173,4 +173,4 @@ void registerDevice(napi_env env, napi_value exports) {
   define<trim>(env, exports, "trim");
 }
 
-}  // namespace inkling::napi
+}  // namespace hornbook::napi

@@ -2,8 +2,8 @@
 
 #include <node_api.h>
 
-namespace inkling::napi {
+namespace hornbook::napi {
 
 void registerDevice(napi_env env, napi_value exports);
 
-}  // namespace inkling::napi
+}  // namespace hornbook::napi

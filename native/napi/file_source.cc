@@ -10,7 +10,7 @@
 #include <unistd.h>
 #endif
 
-namespace inkling::napi {
+namespace hornbook::napi {
 
 #if defined(_WIN32)
 
@@ -77,4 +77,4 @@ Executor::Source fileSource(int descriptor, int64_t position, int64_t length, st
 
 #endif
 
-}  // namespace inkling::napi
+}  // namespace hornbook::napi

@@ -7,10 +7,10 @@
 
 #include "../executor/executor.h"
 
-namespace inkling::napi {
+namespace hornbook::napi {
 
 // `length` bytes from `position` on, as rows of `rowBytes` of which row i is the file's row `order[i]`; in the file's order where that is empty.
 // The file stays open until the source is gone. Throws where the descriptor cannot be held.
 Executor::Source fileSource(int descriptor, int64_t position, int64_t length, std::vector<uint32_t> order, int64_t rowBytes);
 
-}  // namespace inkling::napi
+}  // namespace hornbook::napi

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace inkling::napi {
+namespace hornbook::napi {
 
 inline void check(napi_env env, napi_status status) {
   if (status == napi_ok) return;
@@ -109,4 +109,4 @@ void define(napi_env env, napi_value exports, const char* name) {
   check(env, napi_set_named_property(env, exports, name, value));
 }
 
-}  // namespace inkling::napi
+}  // namespace hornbook::napi

@@ -14,7 +14,7 @@
 #include "../tokenizer/train.h"
 #include "napi_helpers.h"
 
-namespace inkling::napi {
+namespace hornbook::napi {
 
 namespace {
 
@@ -99,7 +99,7 @@ class Job {
 
   // Starts it. The values in `keep` hold the memory that it reads.
   static napi_value start(napi_env env, std::unique_ptr<Job> job, std::initializer_list<napi_value> keep) {
-    napi_value promise, name = fromString(env, "inkling.tokenizer");
+    napi_value promise, name = fromString(env, "hornbook.tokenizer");
     for (const napi_value value : keep) {
       napi_ref reference;
       check(env, napi_create_reference(env, value, 1, &reference));
@@ -328,4 +328,4 @@ void registerTokenizer(napi_env env, napi_value exports) {
   check(env, napi_set_named_property(env, exports, "tokenizer", functions));
 }
 
-}  // namespace inkling::napi
+}  // namespace hornbook::napi

@@ -4,8 +4,8 @@
 #include "tensors.h"
 #include "thread_context.h"
 
-using namespace inkling;
-using namespace inkling::testing;
+using namespace hornbook;
+using namespace hornbook::testing;
 
 namespace {
 

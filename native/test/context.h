@@ -11,7 +11,7 @@
 
 #include "../kernels/kernel.h"
 
-namespace inkling {
+namespace hornbook {
 
 class TestContext final : public Context {
  public:
@@ -97,4 +97,4 @@ class TestContext final : public Context {
   size_t used_ = 0;
 };
 
-}  // namespace inkling
+}  // namespace hornbook

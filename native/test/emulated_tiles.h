@@ -8,7 +8,7 @@
 
 #include "../kernels/simd.h"
 
-namespace inkling::tiles {
+namespace hornbook::tiles {
 
 struct Unit {
   bool configured;
@@ -93,4 +93,4 @@ void multiplyAddBytes() {
   }
 }
 
-}  // namespace inkling::tiles
+}  // namespace hornbook::tiles

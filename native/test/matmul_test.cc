@@ -11,7 +11,7 @@
 #include "context.h"
 #include "../generated/contract.h"
 
-using namespace inkling;
+using namespace hornbook;
 
 namespace {
 

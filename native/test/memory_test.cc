@@ -10,7 +10,7 @@
 #include <random>
 #include <vector>
 
-using namespace inkling;
+using namespace hornbook;
 
 namespace {
 

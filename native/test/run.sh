@@ -46,7 +46,7 @@ case "$(uname -m)" in
     # shellcheck disable=SC2086
     try avx512bf16 avx512_bf16 $avx512 -mavx512bf16 -mavx512vnni
     # shellcheck disable=SC2086
-    try "amx (emulated)" avx512_bf16 $avx512 -mavx512bf16 -mavx512vnni -DINKLING_EMULATE_AMX
+    try "amx (emulated)" avx512_bf16 $avx512 -mavx512bf16 -mavx512vnni -DHORNBOOK_EMULATE_AMX
     ;;
   *) try native "" ;;
 esac

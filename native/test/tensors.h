@@ -10,7 +10,7 @@
 
 #include "../kernels/kernel.h"
 
-namespace inkling::testing {
+namespace hornbook::testing {
 
 // SplitMix64: enough for test data.
 class Numbers {
@@ -162,4 +162,4 @@ inline int finish(const char* name) {
   return failures == 0 ? 0 : 1;
 }
 
-}  // namespace inkling::testing
+}  // namespace hornbook::testing

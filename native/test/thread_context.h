@@ -15,7 +15,7 @@
 
 #include "../kernels/kernel.h"
 
-namespace inkling {
+namespace hornbook {
 
 class ThreadContext final : public Context {
  public:
@@ -72,4 +72,4 @@ class ThreadContext final : public Context {
   std::vector<void*> blocks_;
 };
 
-}  // namespace inkling
+}  // namespace hornbook

@@ -4,7 +4,7 @@
 #include <iterator>
 #include <stdexcept>
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 // Bits of an index of slots, at most half of which `merges` fill.
 static int slotBits(size_t merges) { return std::max<int>(4, std::bit_width(merges * 2)); }
@@ -131,4 +131,4 @@ void BpeModel::encodeLong(const uint8_t* piece, size_t length, MergeScratch& scr
   }
 }
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

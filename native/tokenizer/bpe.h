@@ -14,7 +14,7 @@
 #include "large_pages.h"
 #include "token_ids.h"
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 // Ids fit 24 bits, so that the piece cache packs five into two words.
 constexpr TokenId maxTokenId = (1u << 24) - 1;
@@ -126,4 +126,4 @@ class BpeModel {
   TokenIds wholePieces_;
 };
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 static_assert(std::endian::native == std::endian::little, "words of text are compared as loaded, and the masks assume little-endian");
 
@@ -62,4 +62,4 @@ inline uint64_t hashBytes(const uint8_t* bytes, size_t length) {
   return mix(h, rest);
 }
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

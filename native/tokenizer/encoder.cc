@@ -1,6 +1,6 @@
 #include "encoder.h"
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 // Borrows a worker for the length of a scope.
 class Encoder::Lease {
@@ -207,4 +207,4 @@ EncodedDocuments Encoder::encodeDocuments(const std::vector<Document>& documents
   return collector.take(chunksBefore);
 }
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

@@ -11,7 +11,7 @@
 #include "piece_cache.h"
 #include "pretokenize.h"
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 struct Document {
   const uint8_t* data;
@@ -59,4 +59,4 @@ class Encoder {
   std::vector<std::unique_ptr<Worker>> idle_;
 };
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

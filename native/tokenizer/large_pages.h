@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 constexpr size_t largePage = size_t{1} << 21;
 
@@ -57,4 +57,4 @@ class ZeroedArray {
   T* data_;
 };
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

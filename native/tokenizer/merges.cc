@@ -4,7 +4,7 @@
 
 #include "token_ids.h"
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 std::vector<Merge> resolveMerges(const std::vector<std::string_view>& merges, const std::vector<std::string_view>& tokens) {
   const TokenIds ids(tokens);
@@ -22,4 +22,4 @@ std::vector<Merge> resolveMerges(const std::vector<std::string_view>& merges, co
   return result;
 }
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

@@ -13,7 +13,7 @@
 #include <sched.h>
 #endif
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 // Moves the calling thread off the processor of another. A new thread begins where its parent runs, and the system may leave the two there for as long as
 // many a job takes, though another processor idles.
@@ -80,4 +80,4 @@ struct Cancelled : std::exception {
   const char* what() const noexcept override { return "cancelled"; }
 };
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

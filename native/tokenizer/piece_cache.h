@@ -8,7 +8,7 @@
 #include "bpe.h"
 #include "large_pages.h"
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 // Pieces of up to 8 * Words - 1 bytes and up to (8 * Words - 1) / 3 tokens: a slot is the key and as many bytes of tokens, 24 bits each,
 // with their number in the last.
@@ -105,4 +105,4 @@ class PieceCache {
   int shift_;
 };
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 void PieceCounts::add(const uint8_t* piece, size_t length, const uint8_t* limit, uint64_t times) {
   const uint64_t hash = length <= ShortKey<2>::capacity ? ShortKey<2>(piece, length, limit).hash() : hashBytes(piece, length);
@@ -69,4 +69,4 @@ const PieceCounts& PieceCounter::total() {
   return lanes_[0];
 }
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

@@ -7,7 +7,7 @@
 #include "bytes.h"
 #include "encoder.h"
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 // Byte strings and their counts: open addressing over entries whose bytes lie in one arena.
 class PieceCounts {
@@ -51,4 +51,4 @@ class PieceCounter {
   std::vector<PieceCounts> lanes_{1};
 };
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

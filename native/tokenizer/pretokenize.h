@@ -15,7 +15,7 @@
 
 #include "unicode.h"
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 // Which expression; the numbers are known to src/tokenizer/native.ts.
 enum class Pattern : int32_t { gpt2 = 0, cl100k = 1, qwen2 = 2, smollm = 3 };
@@ -258,4 +258,4 @@ inline const uint8_t* safeCut(const uint8_t* from, const uint8_t* end) {
   return end;
 }
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

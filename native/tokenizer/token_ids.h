@@ -7,7 +7,7 @@
 
 #include "bytes.h"
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 using TokenId = uint32_t;
 constexpr TokenId noToken = 0xffffffff;
@@ -50,4 +50,4 @@ class TokenIds {
   std::vector<Slot> slots_;
 };
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

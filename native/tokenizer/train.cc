@@ -11,7 +11,7 @@
 #include <string>
 #include <unordered_map>
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 namespace {
 
@@ -215,4 +215,4 @@ std::vector<Merge> train(const PieceCounts& pieces, const std::vector<std::strin
   return Trainer(pieces, initialTokens).run(options, control);
 }
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

@@ -8,7 +8,7 @@
 #include "parallel.h"
 #include "piece_counter.h"
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 struct TrainingOptions {
   size_t vocabSize;      // stops when so many tokens exist
@@ -20,4 +20,4 @@ struct TrainingOptions {
 // and the same pair may then occur again. Progress is the number of merges.
 std::vector<Merge> train(const PieceCounts& pieces, const std::vector<std::string>& initialTokens, const TrainingOptions& options, const JobControl& control);
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

@@ -5,7 +5,7 @@
 
 #include "unicode_ranges.h"
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 namespace {
 
@@ -49,4 +49,4 @@ const CodePointClasses& CodePointClasses::instance() {
   return classes;
 }
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 // \p{L}, \p{N}, \s and all the rest; no code point is in two.
 enum class CharClass : uint8_t { other, letter, number, space };
@@ -74,4 +74,4 @@ inline Char charAt(const uint8_t* p, const uint8_t* end) {
   return {CodePointClasses::instance().of(codePoint), length};
 }
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace inkling::tokenizer {
+namespace hornbook::tokenizer {
 
 struct CodePointRange {
   uint32_t first;
@@ -144,4 +144,4 @@ inline constexpr CodePointRange spaces[] = {
     {0x205f, 0x205f}, {0x3000, 0x3000},
 };
 
-}  // namespace inkling::tokenizer
+}  // namespace hornbook::tokenizer

@@ -23,7 +23,7 @@ const oracle = (args, input) => {
   return stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
 };
 
-const folder = mkdtempSync(join(tmpdir(), "inkling-check-"));
+const folder = mkdtempSync(join(tmpdir(), "hornbook-check-"));
 const tokenizers = [];
 if (positionals.length > 0) {
   for (const path of positionals) tokenizers.push([path, JSON.parse(readFileSync(path, "utf8"))]);

@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 
 const { Tokenizer, readSentencePiece } = await import("../../dist/src/tokenizer/index.js");
 const { values } = parseArgs({ options: { count: { type: "string", default: "10000" }, python: { type: "string", default: "python3" }, only: { type: "string" } } });
-const folder = mkdtempSync(join(tmpdir(), "inkling-check-"));
+const folder = mkdtempSync(join(tmpdir(), "hornbook-check-"));
 const python = (args, input) => {
   const { status, stdout, stderr } = spawnSync(values.python, [fileURLToPath(new URL("tokenizer_kinds.py", import.meta.url)), ...args], { input, maxBuffer: 2 ** 30, encoding: "utf8" });
   if (status !== 0) throw new Error(stderr || `${values.python} failed`);

@@ -1,6 +1,6 @@
 """
-Opens model folders that Inkling saved with Hugging Face transformers and compares the logits of random token ids with Inkling's own
-(`inkling logits`), for every architecture we save as. Prints the largest absolute difference of each; fails above 1e-4, and where
+Opens model folders that Hornbook saved with Hugging Face transformers and compares the logits of random token ids with Hornbook's own
+(`hornbook logits`), for every architecture we save as. Prints the largest absolute difference of each; fails above 1e-4, and where
 transformers finds a tensor missing or one too many.
 
 Run from the repository root after `npm run build`, with torch 2 and transformers 5 (bench/peers/requirements.txt):

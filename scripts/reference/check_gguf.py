@@ -1,5 +1,5 @@
 """
-Opens GGUF files that Inkling wrote with llama.cpp and compares: for a random model of every family that GGUF has, the logits of every position
+Opens GGUF files that Hornbook wrote with llama.cpp and compares: for a random model of every family that GGUF has, the logits of every position
 (float32), and, for models given on the command line, greedy text in F16, Q8_0 and Q4_K_M.
 
 Run from the repository root after `npm run build`, with numpy and llama-cpp-python:

@@ -1,4 +1,4 @@
-"""How far a GGUF is from another by llama.cpp's own logits: what `inkling evaluate MODEL --against BASE --json` must say.
+"""How far a GGUF is from another by llama.cpp's own logits: what `hornbook evaluate MODEL --against BASE --json` must say.
 
     python scripts/reference/divergence.py model-Q4_K_M.gguf model-f32.gguf text.txt --tokens 2000 --context 256 [--bos]
 

@@ -1,5 +1,5 @@
 """
-Makes test/fixtures/families/NAME for every family of models that Inkling reads: a tiny random model as Hugging Face transformers writes it
+Makes test/fixtures/families/NAME for every family of models that Hornbook reads: a tiny random model as Hugging Face transformers writes it
 (weights in bf16), with `expected.json`, what transformers and PyTorch compute from these weights in float32:
 
     ids [2, 19], logits [2, 19, vocab] (base64 of little-endian float32), prompts (the first row, and the beginning of the second), greedy [2, 24]

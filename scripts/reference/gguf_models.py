@@ -1,6 +1,6 @@
 """
 What Hugging Face transformers makes of real GGUF files, de-quantised by the `gguf` package to float32: the mean loss on 400 tokens of a book, and
-a greedy continuation. Writes test/fixtures/gguf-models.json, which test/gguf-models.test.ts holds Inkling to.
+a greedy continuation. Writes test/fixtures/gguf-models.json, which test/gguf-models.test.ts holds Hornbook to.
 
 Run from the repository root with torch, transformers and gguf:
 

@@ -10,7 +10,7 @@ import { lockFolder, readableFolder, writeFileAtomically, writeFolderAtomically 
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-atomic-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-atomic-"));
 });
 afterEach(async () => {
   vi.restoreAllMocks();
@@ -146,11 +146,11 @@ describe("lockFolder", () => {
     await expect(lockFolder(folder)).rejects.toThrow("this process");
     await lock.release();
     await using _second = await lockFolder(folder);
-    expect(await readdir(folder)).toEqual([".inkling.lock"]);
+    expect(await readdir(folder)).toEqual([".hornbook.lock"]);
   });
 
   it("names another living process, and takes over from a dead one, a reused id and a torn file", async () => {
-    const path = join(folder, ".inkling.lock");
+    const path = join(folder, ".hornbook.lock");
     const other = spawn(process.execPath, ["-e", "setTimeout(() => {}, 60000)"]);
     const pid = other.pid!;
     const started = (await readFile(`/proc/${pid}/stat`, "utf8").catch(() => ")")).split(") ")[1]?.split(" ")[19] ?? "";
@@ -170,23 +170,23 @@ describe("lockFolder", () => {
   });
 
   it("leaves the lock of another machine alone and says how to remove it", async () => {
-    await writeFile(join(folder, ".inkling.lock"), JSON.stringify({ pid: 1, host: "elsewhere", started: "", id: "a" }));
-    await expect(lockFolder(folder)).rejects.toThrow(/process 1 on elsewhere.*delete .*\.inkling\.lock/);
+    await writeFile(join(folder, ".hornbook.lock"), JSON.stringify({ pid: 1, host: "elsewhere", started: "", id: "a" }));
+    await expect(lockFolder(folder)).rejects.toThrow(/process 1 on elsewhere.*delete .*\.hornbook\.lock/);
   });
 
   it("lets one of many in", async () => {
-    await writeFile(join(folder, ".inkling.lock"), JSON.stringify({ pid: 999999999, host: hostname(), started: "1", id: "a" }));
-    await writeFile(join(folder, ".inkling.lock.takeover"), '{"torn');
+    await writeFile(join(folder, ".hornbook.lock"), JSON.stringify({ pid: 999999999, host: hostname(), started: "1", id: "a" }));
+    await writeFile(join(folder, ".hornbook.lock.takeover"), '{"torn');
     const results = await Promise.allSettled(Array.from({ length: 20 }, () => lockFolder(folder)));
     expect(results.filter((result) => result.status === "fulfilled")).toHaveLength(1);
-    expect(await readdir(folder)).toEqual([".inkling.lock"]);
+    expect(await readdir(folder)).toEqual([".hornbook.lock"]);
   });
 });
 
 describe("kill -9", () => {
   let compiled: string;
   beforeAll(async () => {
-    compiled = await mkdtemp(join(tmpdir(), "inkling-kill-"));
+    compiled = await mkdtemp(join(tmpdir(), "hornbook-kill-"));
     for (const file of ["errors.ts", "checkpoint/atomic.ts"]) {
       const source = await readFile(fileURLToPath(new URL(`../${file}`, import.meta.url)), "utf8");
       const { outputText } = ts.transpileModule(source, { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 } });

@@ -18,7 +18,7 @@ import { copyFile, cp, link, mkdir, open, readdir, readFile, realpath, rename, r
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { CheckpointError, InklingError, systemErrorCode } from "../errors.js";
+import { CheckpointError, HornbookError, systemErrorCode } from "../errors.js";
 
 /**
  * Writes a file so that `path` holds either its old content or all of the new, and makes the folder it is in. A function as content
@@ -113,12 +113,12 @@ const lockSchema = z.object({ pid: z.int().positive(), host: z.string(), started
 type LockHolder = z.infer<typeof lockSchema>;
 
 /**
- * Takes the lock of a run folder (`.inkling.lock` in it; the folder is made if need be). The lock of a process that is gone is taken over.
+ * Takes the lock of a run folder (`.hornbook.lock` in it; the folder is made if need be). The lock of a process that is gone is taken over.
  *
  * @throws CheckpointError `folder-in-use`, saying which process holds it.
  */
 export async function lockFolder(folder: string): Promise<FolderLock> {
-  const path = join(folder, ".inkling.lock");
+  const path = join(folder, ".hornbook.lock");
   const claim = await temporaryName(path);
   const mine: LockHolder = { pid: process.pid, host: hostname(), started: await processStart(process.pid), id: randomUUID() };
   try {
@@ -287,7 +287,7 @@ async function syncFolder(folder: string): Promise<void> {
 /** What the system said, as an error that says what to do; our own errors pass. */
 export function writeError(path: string, error: unknown): unknown {
   const code = systemErrorCode(error);
-  if (error instanceof InklingError || code === undefined) return error;
+  if (error instanceof HornbookError || code === undefined) return error;
   if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") {
     return new CheckpointError({ file: path }, "the disk is full; what was saved before still stands.", {
       code: "disk-full",

@@ -2,7 +2,7 @@
  * @file The element types a safetensors file may hold, and their way to float32 and back.
  *
  * Files are little-endian, as is every machine Node runs on, so numbers are read in place through typed arrays. Rounding down is to
- * nearest, ties to even, as everywhere in Inkling.
+ * nearest, ties to even, as everywhere in Hornbook.
  */
 import { toBfloat16 } from "../tensor/dtype.js";
 

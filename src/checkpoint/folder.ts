@@ -10,6 +10,7 @@ import { CheckpointError, ConfigError, systemErrorCode } from "../errors.js";
 import { modelConfig, type ModelConfig, type ModelOptions } from "../model/index.js";
 import { readableFolder } from "./atomic.js";
 import { ConfigFile, families, type Family } from "./families/index.js";
+import { isOldConfig, oldNameError } from "./old-name.js";
 import { Safetensors } from "./safetensors.js";
 
 /** How a model is meant to be sampled from: `generation_config.json`. */
@@ -52,17 +53,18 @@ export async function readModelConfig(folder: string): Promise<StoredModelConfig
   await checkFolder(place);
   const path = join(place, "config.json");
   const file = new ConfigFile(path, await readJson(path));
+  if (isOldConfig(file.json)) throw oldNameError(path, "inkling" in file.json ? "inkling" : "architectures");
   const modelType = file.text("model_type", "");
   const family = families.find((family) => family.modelType === modelType);
   if (family === undefined) {
     throw new CheckpointError({ file: path, field: "model_type" }, `the architecture ${JSON.stringify(modelType)} is not one of those known here: ${families.map((f) => f.modelType).join(", ")}.`, {
       code: "unknown-architecture",
-      ...(file.has("text_config") && { hint: "It is a model of more than text (`text_config` is its part for text), and Inkling reads models of text alone." }),
+      ...(file.has("text_config") && { hint: "It is a model of more than text (`text_config` is its part for text), and Hornbook reads models of text alone." }),
     });
   }
-  const config = checkedConfig(path, { ...family.read(file), ...(file.object("inkling").json as Partial<ModelOptions>) });
+  const config = checkedConfig(path, { ...family.read(file), ...(file.object("hornbook").json as Partial<ModelOptions>) });
   if (!family.describes(config)) {
-    throw new CheckpointError({ file: path, field: "inkling" }, `it says what a model of the architecture ${modelType} cannot be.`, { code: "bad-config" });
+    throw new CheckpointError({ file: path, field: "hornbook" }, `it says what a model of the architecture ${modelType} cannot be.`, { code: "bad-config" });
   }
   return { config, family, generation: await readGenerationDefaults(place, file) };
 }
@@ -100,7 +102,7 @@ async function checkFolder(path: string): Promise<void> {
 export const isPickle = (name: string): boolean => /\.(bin|pt|pth|ckpt|pkl)$/.test(name);
 
 export function pickleError(path: string): CheckpointError {
-  return new CheckpointError({ file: path }, "this is a pickle, whose opening can run any program that its author put into it; Inkling opens none.", {
+  return new CheckpointError({ file: path }, "this is a pickle, whose opening can run any program that its author put into it; Hornbook opens none.", {
     code: "pickle",
     hint: "Convert it to safetensors where you trust it: transformers' save_pretrained writes that.",
   });

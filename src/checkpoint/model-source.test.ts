@@ -10,7 +10,7 @@ import { openModel } from "./model-source.js";
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-source-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-source-"));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 

@@ -51,7 +51,7 @@ const formats = { folder: "a model's folder", safetensors: "safetensors", gguf: 
 export type ModelFormat = Exclude<keyof typeof formats, "safetensors">;
 
 /**
- * Opens a model: a folder that transformers or Inkling saved, a training run (its best checkpoint, else its last), a `.safetensors` file with its
+ * Opens a model: a folder that transformers or Hornbook saved, a training run (its best checkpoint, else its last), a `.safetensors` file with its
  * `config.json` beside it, a GGUF file, a llama2.c `.bin` with its tokenizer beside it. Close it (or `await using`).
  *
  * @throws CheckpointError `no-such-file`, `not-a-model`; `pickle`; `not-what-it-says` for a name that says another format than the content;

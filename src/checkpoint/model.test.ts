@@ -14,7 +14,7 @@ import { Safetensors, writeSafetensors, type TensorToStore } from "./safetensors
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-model-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-model-"));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
@@ -59,10 +59,10 @@ const shapes: [string, string, Partial<ModelOptions>][] = [
   ["gpt2", "GPT-2 without biases", { bias: false, dropout: 0.2 }],
   ["llama", "Llama", { ...llama, numKeyValueHeads: 1, tieEmbeddings: false }],
   ["llama", "Llama with biases, tied, with dropout and wide heads", { ...llama, bias: true, headSize: 8, dropout: 0.1, ropeTheta: 500_000 }],
-  ["inkling", "ALiBi", { position: "alibi", slidingWindow: 3 }],
-  ["inkling", "post-norm", { normPlacement: "post", position: "sinusoidal" }],
-  ["inkling", "qk-norm", { ...llama, qkNorm: true, rotaryFraction: 0.5 }],
-  ["inkling", "LayerNorm without biases", { position: "none", bias: false, tieEmbeddings: false }],
+  ["hornbook", "ALiBi", { position: "alibi", slidingWindow: 3 }],
+  ["hornbook", "post-norm", { normPlacement: "post", position: "sinusoidal" }],
+  ["hornbook", "qk-norm", { ...llama, qkNorm: true, rotaryFraction: 0.5 }],
+  ["hornbook", "LayerNorm without biases", { position: "none", bias: false, tieEmbeddings: false }],
 ];
 
 describe.each(shapes)("as %s: %s", (modelType, _, options) => {
@@ -176,7 +176,7 @@ describe("what cannot be loaded is said", () => {
     await expectError("bad-config", "hidden_size", '"twelve"');
     await changeConfig(target(), { hidden_size: 12, num_key_value_heads: 5 });
     await expectError("bad-config", "numKeyValueHeads");
-    await changeConfig(target(), { num_key_value_heads: 1, inkling: { qkNorm: true } });
+    await changeConfig(target(), { num_key_value_heads: 1, hornbook: { qkNorm: true } });
     await expectError("bad-config", "llama");
     await truncate(join(target(), "config.json"), 30);
     await expectError("bad-config", "config.json", "JSON");
@@ -218,8 +218,18 @@ describe("what cannot be loaded is said", () => {
     await randomModel({ bias: false }).save(target());
     await changeTensors(target(), (tensor) => (tensor.name === "transformer.ln_f.bias" ? { ...tensor, data: new Uint8Array(48).fill(63) } : tensor));
     await expectError("bad-config", "transformer.ln_f.bias", "not zero");
-    await changeConfig(target(), { inkling: undefined });
+    await changeConfig(target(), { hornbook: undefined });
     expect((await attempt()).config.bias).toBe(true);
+  });
+
+  it("a model in its own form from before the project had this name", async () => {
+    await randomModel({ bias: false }).save(target());
+    await changeConfig(target(), { hornbook: undefined, inkling: { bias: false } });
+    await expectError("old-form", "inkling", "before the project became Hornbook");
+    await changeConfig(target(), { inkling: undefined, model_type: "inkling", architectures: ["InklingDecoder"] });
+    await expectError("old-form", "architectures");
+    await changeConfig(target(), { architectures: ["SomebodyElses"] });
+    await expectError("unknown-architecture", "model_type", "inkling");
   });
 
   it("another model than the one to load into, and a job that was aborted", async () => {

@@ -2,8 +2,8 @@
  * @file A model as a folder that Hugging Face transformers opens: `config.json`, `model.safetensors`, `generation_config.json`,
  * and the tokenizer's files. Which architecture it is saved as follows from its configuration (`families/`).
  *
- * What an architecture cannot say stands in config.json under `"inkling"`, as fields of our configuration that override what the rest says.
- * A GPT-2 without biases, for one, is saved with biases of zero, which every program computes right, and `"inkling": {"bias": false}`.
+ * What an architecture cannot say stands in config.json under `"hornbook"`, as fields of our configuration that override what the rest says.
+ * A GPT-2 without biases, for one, is saved with biases of zero, which every program computes right, and `"hornbook": {"bias": false}`.
  *
  * `weights.ts` moves the weights.
  */
@@ -64,7 +64,7 @@ export async function writeModel(folder: string, { model, tokenizer, chatTemplat
     // transformers has one for some architectures where nothing is said, and it may lie beyond the vocabulary.
     pad_token_id: null,
     dtype: dtype === "bf16" ? "bfloat16" : "float32",
-    ...(Object.keys(unsaid).length > 0 && { inkling: unsaid }),
+    ...(Object.keys(unsaid).length > 0 && { hornbook: unsaid }),
   });
   await writeJson(join(folder, "generation_config.json"), { ...boundary, ...writeGenerationDefaults(generation) });
   await writeSafetensorsFolder(folder, storedTensors(model, family, dtype));

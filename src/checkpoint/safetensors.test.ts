@@ -12,7 +12,7 @@ const fixture = (name: string) => fileURLToPath(new URL(`../../test/fixtures/${n
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-safetensors-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-safetensors-"));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 

@@ -27,7 +27,7 @@ import type { StoredTensor, WeightFile } from "./stored-tensor.js";
 const maxHeaderBytes = 100_000_000;
 /** Pieces of this size keep hashing in cache and memory low. */
 const pieceBytes = 8 << 20;
-const hashKey = "inkling.sha256";
+const hashKey = "hornbook.sha256";
 const noHash = "0".repeat(64);
 export const singleFileName = "model.safetensors";
 export const indexFileName = "model.safetensors.index.json";
@@ -98,7 +98,7 @@ export class Safetensors implements WeightFile {
   }
 
   /**
-   * Reads everything and compares it with the hash that Inkling writes; a file by another program carries none and passes.
+   * Reads everything and compares it with the hash that Hornbook writes; a file by another program carries none and passes.
    *
    * @throws CheckpointError `bad-checkpoint` where a single bit differs.
    */

@@ -180,7 +180,7 @@ async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { d
     if (values.every((value) => value === 0)) return false;
     throw new CheckpointError({ file: stored.file, field: part.name }, "the configuration says that there are no biases, and this one is not zero.", {
       code: "bad-config",
-      hint: 'Remove what "inkling" in the configuration says of biases to load the model with them.',
+      hint: 'Remove what "hornbook" in the configuration says of biases to load the model with them.',
     });
   }
   const { shape, rows, offset = 0 } = part;

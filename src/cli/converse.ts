@@ -6,7 +6,7 @@
 import { writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import pc from "picocolors";
-import { InklingError, systemErrorCode } from "../errors.js";
+import { HornbookError, systemErrorCode } from "../errors.js";
 import type { ChatSession, ReplyOptions } from "../generate/index.js";
 import { compact } from "./format.js";
 
@@ -121,7 +121,7 @@ async function save(path: string, session: ChatSession, saved: Set<string>): Pro
 }
 
 export function describe(error: unknown): string {
-  return error instanceof InklingError ? error.message : error instanceof Error && process.env["INKLING_DEBUG"] === "1" ? (error.stack ?? error.message) : String(error);
+  return error instanceof HornbookError ? error.message : error instanceof Error && process.env["HORNBOOK_DEBUG"] === "1" ? (error.stack ?? error.message) : String(error);
 }
 
 /** The lines typed, those typed ahead during a reply included; undefined at the end. Ctrl-C ends the reply that runs, or, twice, the lines. */

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import pc from "picocolors";
-import { ConfigError, InklingError, UsageError } from "../errors.js";
+import { ConfigError, HornbookError, UsageError } from "../errors.js";
 import { chatCommand } from "./verbs/chat.js";
 import { evaluateCommand } from "./verbs/evaluate.js";
 import { exportCommand } from "./verbs/export.js";
@@ -21,7 +21,7 @@ const exitCodes = { done: 0, failed: 1, wrongUse: 2, interrupted: 130 };
 
 /** Runs one command line (without `node` and the script) and returns the exit code. Everything it says goes to stdout and stderr. */
 export async function main(args: readonly string[]): Promise<number> {
-  const program = new Command("inkling")
+  const program = new Command("hornbook")
     .description("The whole life of a language model: train it, talk to it, look at it.")
     .version(version())
     .showHelpAfterError("(--help shows the options, with examples)")
@@ -43,11 +43,11 @@ function inherit(command: Command): Command {
   return command;
 }
 
-/** What an error means for the shell; said on stderr in one line, without a stack unless INKLING_DEBUG asks for it. */
+/** What an error means for the shell; said on stderr in one line, without a stack unless HORNBOOK_DEBUG asks for it. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.wrongUse;
   if (error instanceof Error && error.name === "AbortError") return exitCodes.interrupted;
-  if (process.env["INKLING_DEBUG"] === "1" || !(error instanceof InklingError || error instanceof RangeError)) {
+  if (process.env["HORNBOOK_DEBUG"] === "1" || !(error instanceof HornbookError || error instanceof RangeError)) {
     console.error(error);
     return exitCodes.failed;
   }

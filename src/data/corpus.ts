@@ -47,7 +47,7 @@ export interface TextOptions {
 export interface TokenizeOptions {
   /** The share of the text, at its end, held out for validation. Default 0.1. */
   readonly validation?: number;
-  /** The folder where tokens are kept; `false` keeps them in memory only. Default `$INKLING_CACHE`, or `~/.cache/inkling`. */
+  /** The folder where tokens are kept; `false` keeps them in memory only. Default `$HORNBOOK_CACHE`, or `~/.cache/hornbook`. */
   readonly cache?: string | false;
   readonly signal?: AbortSignal;
   /** Called now and then while text is tokenized, not where the cache has it. */
@@ -163,7 +163,7 @@ export class Corpus implements AsyncIterable<CorpusDocument> {
 }
 
 function defaultCache(): string {
-  return process.env["INKLING_CACHE"] ?? join(homedir(), ".cache", "inkling");
+  return process.env["HORNBOOK_CACHE"] ?? join(homedir(), ".cache", "hornbook");
 }
 
 async function statOf(path: string): Promise<Awaited<ReturnType<typeof stat>>> {

@@ -8,7 +8,7 @@ import { joinPieces, readText, toLines, toPieces } from "./text.js";
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-text-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-text-"));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 

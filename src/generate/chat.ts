@@ -10,7 +10,7 @@
  */
 
 import type { ChatMessage, ChatTemplate, ChatTokenizer, RenderOptions } from "../data/index.js";
-import { ConfigError, InklingError } from "../errors.js";
+import { ConfigError, HornbookError } from "../errors.js";
 import type { Decoder } from "../model/index.js";
 import { CachedContext } from "./cached-context.js";
 import { generate } from "./generate.js";
@@ -110,10 +110,10 @@ export class ChatSession {
    * Without a seed each turn has its own, so that to ask again is to get another answer, and the same conversation has the same answers.
    *
    * @throws ConfigError `context-exceeded` where this message alone does not fit the context; DataError where the template fails or refuses
-   * (see `ChatTemplate.render`); InklingError `busy` while a reply is under way; the signal's reason.
+   * (see `ChatTemplate.render`); HornbookError `busy` while a reply is under way; the signal's reason.
    */
   async *send(text: string, { signal, ...options }: ReplyOptions = {}): AsyncGenerator<ChatPiece, void, void> {
-    if (this.#busy) throw new InklingError("A reply is under way in this conversation.", { code: "busy", hint: "Read it to its end, or break it off." });
+    if (this.#busy) throw new HornbookError("A reply is under way in this conversation.", { code: "busy", hint: "Read it to its end, or break it off." });
     this.#busy = true;
     try {
       const began = performance.now();
@@ -157,9 +157,9 @@ export class ChatSession {
     return pieces.join("");
   }
 
-  /** Begins anew, with the same system prompt, or from these messages. Throws InklingError `busy` while a reply is under way. */
+  /** Begins anew, with the same system prompt, or from these messages. Throws HornbookError `busy` while a reply is under way. */
   reset(messages: readonly ChatMessage[] = []): void {
-    if (this.#busy) throw new InklingError("A reply is under way in this conversation.", { code: "busy", hint: "Read it to its end, or break it off." });
+    if (this.#busy) throw new HornbookError("A reply is under way in this conversation.", { code: "busy", hint: "Read it to its end, or break it off." });
     this.#messages = [...messages];
     this.#first = 0;
     this.#turns = 0;

@@ -92,7 +92,7 @@ export class Reader {
     return this.#guarded(async () => (await this.#following(rows, ([logits]) => logits.data())) as Float32Array);
   }
 
-  /** The most probable tokens of each, equals by id. Throws as `next`, and InklingError `not-finite` as the sampler does. */
+  /** The most probable tokens of each, equals by id. Throws as `next`, and HornbookError `not-finite` as the sampler does. */
   async best(rows: readonly Sequence[]): Promise<BestTokens> {
     return this.#guarded(async () => {
       const choice = (await this.#foreseen(rows)) ?? (await this.#following(rows, (outcome) => this.#choose(outcome)));

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { InklingError } from "../errors.js";
+import { HornbookError } from "../errors.js";
 import { Random } from "../tensor/random.js";
 import { candidates, largest, logProbabilities, sample, type Sampling } from "./sampler.js";
 
@@ -119,7 +119,7 @@ describe("sample", () => {
         logits[at] = bad;
         for (const temperature of [0, 1]) {
           const run = () => sample(logits, { ...plain, temperature }, none, new Random(0));
-          expect(run).toThrow(InklingError);
+          expect(run).toThrow(HornbookError);
           expect(run).toThrow(`token ${at}`);
         }
       }

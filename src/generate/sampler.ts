@@ -11,7 +11,7 @@
  * What is left is drawn from in proportion. Equal scores rank by id, so the same logits and the same random number give the same token.
  */
 
-import { InklingError } from "../errors.js";
+import { HornbookError } from "../errors.js";
 import type { Random } from "../tensor/random.js";
 
 export interface Sampling {
@@ -35,7 +35,7 @@ export interface Candidates {
 
 /**
  * Chooses the next token from its logits [vocabSize], which stay as they are. Takes one number from `random`, or none at temperature 0.
- * `history` holds the ids of the sequence so far. Throws InklingError `not-finite` for logits that are NaN or +Infinity.
+ * `history` holds the ids of the sequence so far. Throws HornbookError `not-finite` for logits that are NaN or +Infinity.
  */
 export function sample(logits: Float32Array, sampling: Sampling, history: ReadonlySet<number>, random: Random): number {
   const scores = penalizeRepetition(logits, sampling.repetitionPenalty, history);
@@ -109,10 +109,10 @@ export function argmax(scores: Float32Array): number {
   return best;
 }
 
-/** Throws InklingError `not-finite` for the logit of a token that is NaN or +Infinity. */
+/** Throws HornbookError `not-finite` for the logit of a token that is NaN or +Infinity. */
 export function checkLogit(id: number, logit: number): void {
   if (logit < Infinity) return;
-  throw new InklingError(`The logit of token ${id} is ${logit}.`, {
+  throw new HornbookError(`The logit of token ${id} is ${logit}.`, {
     code: "not-finite",
     hint: "The model's weights are broken, or its activations overflow; another dtype may help.",
   });

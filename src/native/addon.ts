@@ -1,5 +1,5 @@
 /**
- * @file Finds and loads the native addon. Without one (no compiler when Inkling was installed) everything falls back to TypeScript; an
+ * @file Finds and loads the native addon. Without one (no compiler when Hornbook was installed) everything falls back to TypeScript; an
  * addon that does not fit this source is refused rather than trusted.
  */
 
@@ -7,7 +7,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { InklingError } from "../errors.js";
+import { HornbookError } from "../errors.js";
 import { contractFingerprint } from "../tensor/contract.fingerprint.js";
 import type { NativeTokenizer } from "../tokenizer/native.js";
 
@@ -36,14 +36,14 @@ export interface NativeAddon {
 const buildFolder = findBuildFolder();
 let loaded: NativeAddon | null | undefined;
 
-/** The addon, or undefined where none was built. Throws InklingError when it was built from another version of the source. */
+/** The addon, or undefined where none was built. Throws HornbookError when it was built from another version of the source. */
 export function loadAddon(): NativeAddon | undefined {
   if (loaded === undefined) {
-    const path = join(buildFolder, "inkling.node");
-    loaded = process.env["INKLING_NATIVE"] === "0" || !existsSync(path) ? null : (createRequire(import.meta.url)(path) as NativeAddon);
+    const path = join(buildFolder, "hornbook.node");
+    loaded = process.env["HORNBOOK_NATIVE"] === "0" || !existsSync(path) ? null : (createRequire(import.meta.url)(path) as NativeAddon);
     if (loaded !== null && loaded.contractFingerprint() !== contractFingerprint) {
       loaded = undefined;
-      throw new InklingError(`${path} was built from another version of Inkling.`, { code: "stale-addon", hint: "Run `npm run install` to build it again." });
+      throw new HornbookError(`${path} was built from another version of Hornbook.`, { code: "stale-addon", hint: "Run `npm run install` to build it again." });
     }
   }
   return loaded ?? undefined;
@@ -61,9 +61,9 @@ export function builtIsas(): string[] {
   return readdirSync(buildFolder).flatMap((name) => /^kernels-(\w+)\.(?:so|dylib|dll)$/.exec(name)?.[1] ?? []);
 }
 
-/** INKLING_BUILD, or build/ beside package.json, above this file in src/ as in dist/src/. */
+/** HORNBOOK_BUILD, or build/ beside package.json, above this file in src/ as in dist/src/. */
 function findBuildFolder(): string {
-  const given = process.env["INKLING_BUILD"];
+  const given = process.env["HORNBOOK_BUILD"];
   if (given !== undefined) return resolve(given);
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "package.json"))) {

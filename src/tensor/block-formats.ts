@@ -18,7 +18,7 @@ export interface BlockFormatSpec {
   readonly blockSize: number;
   /** Bytes of a block. */
   readonly blockBytes: number;
-  /** Whether Inkling can quantise to it; the others are only read. */
+  /** Whether Hornbook can quantise to it; the others are only read. */
   readonly written: boolean;
 }
 
@@ -41,7 +41,7 @@ export const blockFormats = {
   mxfp4: { ggmlType: 39, blockSize: 32, blockBytes: 17, written: false },
 } as const satisfies Record<BlockFormat, BlockFormatSpec>;
 
-/** A format that Inkling can quantise to. */
+/** A format that Hornbook can quantise to. */
 export type WrittenFormat = { [F in BlockFormat]: (typeof blockFormats)[F]["written"] extends true ? F : never }[BlockFormat];
 
 export const writtenFormats = blockFormatNames.filter(isWritten);

@@ -7,11 +7,11 @@ import { ReferenceDevice } from "./reference/device.js";
 let current: Device | undefined;
 
 /**
- * The device of tensors that name none. `INKLING_DEVICE=reference` chooses the plain TypeScript one; otherwise it is the CPU's native
+ * The device of tensors that name none. `HORNBOOK_DEVICE=reference` chooses the plain TypeScript one; otherwise it is the CPU's native
  * kernels, and the reference where there is no addon.
  */
 export function defaultDevice(): Device {
-  current ??= process.env["INKLING_DEVICE"] === "reference" || !CpuDevice.isAvailable() ? new ReferenceDevice() : CpuDevice.create();
+  current ??= process.env["HORNBOOK_DEVICE"] === "reference" || !CpuDevice.isAvailable() ? new ReferenceDevice() : CpuDevice.create();
   return current;
 }
 

@@ -4,7 +4,7 @@
  * rounding is that of f itself.
  */
 
-import { InklingError } from "../errors.js";
+import { HornbookError } from "../errors.js";
 import { Random } from "./random.js";
 import { scope } from "./scope.js";
 import { backward, noGrad } from "./tape.js";
@@ -19,7 +19,7 @@ export interface GradcheckOptions {
 }
 
 /**
- * Checks the gradients of `f` by its dense f32 inputs. Rejects with InklingError, naming the first element whose gradient is off, and when an
+ * Checks the gradients of `f` by its dense f32 inputs. Rejects with HornbookError, naming the first element whose gradient is off, and when an
  * input got no gradient. `f` must give the same each time.
  */
 export async function gradcheck(f: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[], options: GradcheckOptions = {}): Promise<void> {
@@ -43,7 +43,7 @@ export async function gradcheck(f: (...inputs: Tensor[]) => Tensor, inputs: read
     backward(y, Tensor.from(weights!, { shape: y.shape }));
   });
   for (const [which, input] of inputs.entries()) {
-    if (input.grad === undefined) throw new InklingError(`gradcheck: input ${which} got no gradient.`, { code: "gradient" });
+    if (input.grad === undefined) throw new HornbookError(`gradcheck: input ${which} got no gradient.`, { code: "gradient" });
     const gradient = await input.grad.data();
     const values = (await input.data()) as Float32Array<ArrayBuffer>;
     for (let i = 0; i < values.length; i++) {
@@ -59,7 +59,7 @@ export async function gradcheck(f: (...inputs: Tensor[]) => Tensor, inputs: read
       input.write(values);
       if (!(Math.abs(gradient[i] - numeric) <= absolute + relative * Math.abs(numeric))) {
         const where = `element ${i} of input ${which} [${input.shape.join(", ")}]`;
-        throw new InklingError(`gradcheck: the gradient of ${where} is ${gradient[i]}, but differences say ${numeric}.`, { code: "gradient" });
+        throw new HornbookError(`gradcheck: the gradient of ${where} is ${gradient[i]}, but differences say ${numeric}.`, { code: "gradient" });
       }
     }
     input.requiresGrad = false;

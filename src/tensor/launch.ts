@@ -3,7 +3,7 @@
  * not take is copied first; everything else that does not fit is a bug in an op, and an error here.
  */
 
-import { InklingError } from "../errors.js";
+import { HornbookError } from "../errors.js";
 import type { contract} from "./contract.js";
 import { kernelSpec, kernelNames, type Attributes, type KernelName, type OperandSpec, type Operands } from "./contract.js";
 import { isDense } from "./shape.js";
@@ -15,7 +15,7 @@ const operandLists = Object.fromEntries(kernelNames.map((name) => [name, Object.
 >;
 
 /**
- * Queues a kernel on its operands' device. Throws InklingError when an operand is missing, lies on another device, or has a dtype or (for
+ * Queues a kernel on its operands' device. Throws HornbookError when an operand is missing, lies on another device, or has a dtype or (for
  * an output) a layout that the contract does not allow.
  */
 export function launch<K extends KernelName>(kernel: K, operands: Operands<K, Tensor>, attributes: Attributes<K>): void {
@@ -25,19 +25,19 @@ export function launch<K extends KernelName>(kernel: K, operands: Operands<K, Te
   for (const [name, spec] of operandLists[kernel]) {
     const tensor = final[name];
     if (tensor === undefined) {
-      if (!spec.optional) throw new InklingError(`${kernel}: the operand ${name} is missing.`);
+      if (!spec.optional) throw new HornbookError(`${kernel}: the operand ${name} is missing.`);
       continue;
     }
     // Checks that it is alive, and allocates a deferred one now: commands are encoded one at a time.
     void tensor.buffer;
     device ??= tensor.device;
-    if (tensor.device !== device) throw new InklingError(`${kernel}: ${name} lies on ${tensor.device.name}, the others on ${device.name}.`);
+    if (tensor.device !== device) throw new HornbookError(`${kernel}: ${name} lies on ${tensor.device.name}, the others on ${device.name}.`);
     if (spec.dtype !== "any" && spec.dtype !== tensor.dtype && !(spec.dtype === "float" && (tensor.dtype === "f32" || tensor.dtype === "bf16"))) {
-      throw new InklingError(`${kernel}: ${name} is ${tensor.dtype}, but must be ${spec.dtype}.`, { code: "bad-dtype" });
+      throw new HornbookError(`${kernel}: ${name} is ${tensor.dtype}, but must be ${spec.dtype}.`, { code: "bad-dtype" });
     }
     if (spec.direction !== "in") tensor.storage.version++;
     if (fits(tensor, spec)) continue;
-    if (spec.direction !== "in") throw new InklingError(`${kernel}: ${name} must be ${spec.layout}, shape [${tensor.shape.join(", ")}].`);
+    if (spec.direction !== "in") throw new HornbookError(`${kernel}: ${name} must be ${spec.layout}, shape [${tensor.shape.join(", ")}].`);
     const copy = Tensor.empty(tensor.shape, tensor.dtype, tensor.device);
     device.launch("copy", { x: tensor, y: copy }, {});
     if (copies === undefined) final = { ...final };

@@ -6,7 +6,7 @@
  * On the device the bytes lie in panels of 16 rows, as the kernels read them fastest; `rows()` gives them back as they were. A quantised weight is not trained: gradients pass through it to what it multiplies, and not to it.
  */
 
-import { InklingError, ShapeError } from "../errors.js";
+import { HornbookError, ShapeError } from "../errors.js";
 import { blockFormats, rowBytes, type BlockFormat, type WrittenFormat } from "./block-formats.js";
 import type { BlockLayout } from "./contract.js";
 import type { Device } from "./device.js";
@@ -151,7 +151,7 @@ export class QuantizedTensor {
   }
 
   checkAlive(): void {
-    if (this.#disposed) throw new InklingError("This quantised tensor was disposed of.", { code: "disposed" });
+    if (this.#disposed) throw new HornbookError("This quantised tensor was disposed of.", { code: "disposed" });
   }
 
   /** Frees the blocks; harmless when that was done already. */

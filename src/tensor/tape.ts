@@ -4,7 +4,7 @@
  * nodes from the newest to the oldest, and each lets go of what it saved as soon as it has run, so memory falls while it goes.
  */
 
-import { InklingError, ShapeError } from "../errors.js";
+import { HornbookError, ShapeError } from "../errors.js";
 import type { DType, FloatDType } from "./dtype.js";
 import { launch } from "./launch.js";
 import { currentScope, ownerOf, scope } from "./scope.js";
@@ -128,11 +128,11 @@ export interface BackwardOptions {
 
 /**
  * Adds to `grad` of every leaf that requires it the derivative of `root` (times `seed`, by default 1). The graph is used up.
- * Throws ShapeError when `seed` has not the shape of the root, and InklingError when the root was not recorded.
+ * Throws ShapeError when `seed` has not the shape of the root, and HornbookError when the root was not recorded.
  */
 export function backward(root: Tensor, seed?: Tensor, { gradients: dtype = narrowest }: BackwardOptions = {}): void {
   if (root.node === undefined && !root.requiresGrad) {
-    throw new InklingError("backward: this tensor does not depend on anything that requires a gradient.", { code: "no-graph" });
+    throw new HornbookError("backward: this tensor does not depend on anything that requires a gradient.", { code: "no-graph" });
   }
   if (seed !== undefined && !sameShape(seed.shape, root.shape)) throw new ShapeError("backward", [seed.shape, root.shape], "The seed must have the shape of the root.");
   if (seed === undefined && root.size !== 1) throw new ShapeError("backward", [root.shape], "Only a single number has a gradient without a seed.");
@@ -171,7 +171,7 @@ function runNode(node: GraphNode, gradients: Map<Tensor, Tensor>): void {
   const dys = node.outputs.map((output) => gradients.get(output));
   if (dys.some((dy) => dy !== undefined)) {
     const run = node.backward;
-    if (run === undefined) throw new InklingError(`backward: the graph through ${node.op} was used or given up already.`, { code: "graph-used" });
+    if (run === undefined) throw new HornbookError(`backward: the graph through ${node.op} was used or given up already.`, { code: "graph-used" });
     const { inputs } = node;
     const held = (input: Tensor): Tensor | undefined => (input.node === undefined ? input.grad : gradients.get(input));
     scope(() => {

@@ -6,7 +6,7 @@
  * attached by `methods.ts`; each is an op in `ops/`.
  */
 
-import { InklingError } from "../errors.js";
+import { HornbookError } from "../errors.js";
 import { currentScope, disown, keep } from "./scope.js";
 import type { BufferId, BufferView, Device, FileSource } from "./device.js";
 import { defaultDevice } from "./devices.js";
@@ -44,7 +44,7 @@ export class Storage {
   }
 
   get buffer(): BufferId {
-    if (this.#freed) throw new InklingError("This memory was freed.", { code: "disposed" });
+    if (this.#freed) throw new HornbookError("This memory was freed.", { code: "disposed" });
     if (this.#buffer === undefined) {
       this.#buffer = this.#allocate();
       if (this.resting) this.#wake();
@@ -211,14 +211,14 @@ export class Tensor implements BufferView {
     return this.#references > 0 && this.storage.alive;
   }
 
-  /** Throws InklingError when the tensor was given up: another view may keep the memory, but whoever uses this handle has lost count. */
+  /** Throws HornbookError when the tensor was given up: another view may keep the memory, but whoever uses this handle has lost count. */
   checkAlive(): void {
-    if (!this.alive) throw new InklingError("This tensor was disposed of, by its scope or by dispose().", { code: "disposed" });
+    if (!this.alive) throw new HornbookError("This tensor was disposed of, by its scope or by dispose().", { code: "disposed" });
   }
 
   /** Overwrites a dense tensor with elements as they lie in memory, at its turn in the queue. Throws RangeError on another count. */
   write(raw: RawArray): void {
-    if (!this.isDense) throw new InklingError("write() takes a dense tensor.");
+    if (!this.isDense) throw new HornbookError("write() takes a dense tensor.");
     if (raw.length !== this.size) throw new RangeError(`${raw.length} elements do not fill the shape [${this.shape.join(", ")}].`);
     this.device.write(this.buffer, this.offset * bytesPerElement[this.dtype], new Uint8Array(raw.buffer, raw.byteOffset, raw.byteLength));
     this.storage.version++;

@@ -18,7 +18,7 @@ let bpe: BpeTokenizer;
 let char: CharTokenizer;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-tokenizer-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-tokenizer-"));
   bpe = await Tokenizer.train(shakespeare, { vocabSize: 600 });
   char = await CharTokenizer.fromText(shakespeare + "é中😀");
 });

@@ -93,9 +93,9 @@ export interface Tokenizer {
   save(folder: string): Promise<void>;
 }
 
-/** `INKLING_THREADS`, else one a core. */
+/** `HORNBOOK_THREADS`, else one a core. */
 export const defaultThreads = (): number => {
-  const threads = Number(process.env["INKLING_THREADS"]);
+  const threads = Number(process.env["HORNBOOK_THREADS"]);
   return Number.isInteger(threads) && threads > 0 ? threads : availableParallelism();
 };
 

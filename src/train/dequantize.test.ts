@@ -8,7 +8,7 @@ import { CharTokenizer } from "../tokenizer/index.js";
 import { train } from "./index.js";
 
 it("a quantised model is turned into f32 to be trained, and a warning says so", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "inkling-quantised-"));
+  const folder = await mkdtemp(join(tmpdir(), "hornbook-quantised-"));
   try {
     const text = "the quick brown fox jumps over the lazy dog. ".repeat(40);
     const tokenizer = await CharTokenizer.fromText(text);
@@ -20,7 +20,7 @@ it("a quantised model is turned into f32 to be trained, and a warning says so", 
     const model = await LanguageModel.load(join(folder, "model.gguf"));
     expect(model.parameters().size).toBeLessThan(fresh.parameters().size);
     const warnings: string[] = [];
-    const listen = ({ name, message }: Error) => name === "InklingWarning" && warnings.push(message);
+    const listen = ({ name, message }: Error) => name === "HornbookWarning" && warnings.push(message);
     process.on("warning", listen);
     const losses: number[] = [];
     const data = (await Corpus.fromText({ text })).tokenized(tokenizer);

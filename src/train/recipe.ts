@@ -1,6 +1,6 @@
 /**
  * @file A recipe: text, tokenizer, model and training in one typed object, short enough to read at a glance. Those that ship stand in
- * `recipes/`; `inkling train --recipe NAME` runs one.
+ * `recipes/`; `hornbook train --recipe NAME` runs one.
  */
 
 import { z } from "zod";

@@ -26,7 +26,7 @@ beforeAll(async () => {
   data = await corpus.tokenized(tokenizer, { cache: false, validation: 0.2 });
 });
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-run-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-run-"));
 });
 const made: LanguageModel[] = [];
 afterEach(async () => {

@@ -3,7 +3,7 @@
  * read and the next step queued; what is awaited is only its loss. So the event loop lives and the device never waits for JavaScript.
  */
 
-import { ConfigError, InklingError } from "../errors.js";
+import { ConfigError, HornbookError } from "../errors.js";
 import { generateText } from "../generate/index.js";
 import type { Decoder } from "../model/index.js";
 import { Tensor, backward, memory, scope } from "../tensor/index.js";
@@ -19,7 +19,7 @@ import { trainSettings, type TrainSettings, type TrainSettingsInput } from "./se
 import { validationLoss } from "./validation.js";
 
 /** Training came upon a loss or gradient that is no number. The last checkpoint stands. */
-export class TrainingError extends InklingError {
+export class TrainingError extends HornbookError {
   constructor(
     readonly step: number,
     message: string,
@@ -86,7 +86,7 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
   data.validation?.requireTokens(2, "since each is predicted from those before it");
   const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order });
   if (model.dequantize() > 0) {
-    process.emitWarning("The model's weights are quantised and cannot be trained as such: they were turned into f32, from which they were rounded.", "InklingWarning");
+    process.emitWarning("The model's weights are quantised and cannot be trained as such: they were turned into f32, from which they were rounded.", "HornbookWarning");
   }
   checkMemory(model, settings);
 

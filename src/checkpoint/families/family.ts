@@ -3,7 +3,7 @@
  * `gpt2.ts` and list it in `index.ts`.
  *
  * A family need not be able to say everything: what differs between a model's configuration and that which its `config.json` gives back stands
- * in a field of its own there, `"inkling": {...}`, which other programs ignore (see `model.ts`). What it must be able to say, because
+ * in a field of its own there, `"hornbook": {...}`, which other programs ignore (see `model.ts`). What it must be able to say, because
  * another program would compute something else otherwise, is up to `describes`; for most, all that bears on the numbers (`canSay`).
  */
 
@@ -148,7 +148,7 @@ export class ConfigFile {
   }
 
   unsupported(field: string, why: string): never {
-    throw new CheckpointError({ file: this.path, field }, `${JSON.stringify(this.json[field])} is a kind of this architecture that Inkling does not have; ${why}.`, {
+    throw new CheckpointError({ file: this.path, field }, `${JSON.stringify(this.json[field])} is a kind of this architecture that Hornbook does not have; ${why}.`, {
       code: "unsupported-config",
     });
   }

@@ -9,7 +9,7 @@ import { gemma3 } from "./gemma3.js";
 import { gptNeoX } from "./gpt-neox.js";
 import { gpt2 } from "./gpt2.js";
 import { granite } from "./granite.js";
-import { inkling } from "./inkling.js";
+import { hornbook } from "./hornbook.js";
 import { llama } from "./llama.js";
 import { mistral } from "./mistral.js";
 import { olmo2 } from "./olmo2.js";
@@ -19,7 +19,7 @@ import { qwen3 } from "./qwen3.js";
 import { smollm3 } from "./smollm3.js";
 
 export const families: readonly Family[] = [
-  gpt2, llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, phi3, gemma2, gemma3, cohere, cohere2, gptNeoX, falcon, bloom, inkling,
+  gpt2, llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, phi3, gemma2, gemma3, cohere, cohere2, gptNeoX, falcon, bloom, hornbook,
 ];
 
 export { ConfigFile, differences, idle, unsaidBy, type Family, type TensorPart, type TensorPlan } from "./family.js";

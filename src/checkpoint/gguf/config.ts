@@ -1,6 +1,6 @@
 /**
  * @file A model's configuration in the metadata of a GGUF file, both ways. What GGUF's keys cannot say stands under a key of our own,
- * `inkling.config`, as JSON, which other programs ignore; what would make them compute something else is refused instead.
+ * `hornbook.config`, as JSON, which other programs ignore; what would make them compute something else is refused instead.
  */
 
 import { z } from "zod";
@@ -8,13 +8,14 @@ import { CheckpointError } from "../../errors.js";
 import { modelConfig, rotaryWidth, type ModelConfig, type ModelOptions, type RopeScaling } from "../../model/index.js";
 import { families, idle, unsaidBy, type Family } from "../families/index.js";
 import { checkedConfig } from "../folder.js";
+import { oldGgufKey, oldNameError } from "../old-name.js";
 import { readUsual, shortest, writeUsual, type GgufFacts, type UsualOptions } from "./dialect.js";
 import type { Gguf } from "./gguf.js";
 import { GgufMetadata, gguf, type GgufValue } from "./metadata.js";
 import { ropeFactors } from "./names.js";
 
 /** What GGUF's keys cannot say. */
-const unsaidKey = "inkling.config";
+const unsaidKey = "hornbook.config";
 
 export type GgufFamily = Family & Required<Pick<Family, "gguf">>;
 
@@ -27,6 +28,7 @@ const dialects = (): GgufFamily[] => families.filter((family): family is GgufFam
  */
 export async function readGgufConfig(file: Gguf): Promise<{ config: ModelConfig; family: GgufFamily }> {
   const { metadata, path } = file;
+  if (metadata.has(oldGgufKey)) throw oldNameError(path, oldGgufKey);
   const architecture = metadata.text("general.architecture");
   const candidates = dialects().filter((family) => family.gguf.architecture === architecture);
   if (candidates.length === 0) {

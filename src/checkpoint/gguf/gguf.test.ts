@@ -10,7 +10,7 @@ import { Gguf, GgufStrings, gguf, writeGguf, type GgufTensorToStore, type GgufVa
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-gguf-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-gguf-"));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 

@@ -16,7 +16,7 @@ const fixtures = fileURLToPath(new URL("../../../test/fixtures/families", import
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-gguf-model-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-gguf-model-"));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
@@ -147,7 +147,8 @@ describe("a model as GGUF", async () => {
       ["shape-mismatch", /"blk.0.ffn_gate.weight".*\[96, 64\].*\[97, 64\]/, ["llama.feed_forward_length", { type: "uint32", value: 97 }]],
       ["unsupported-config", /"llama.rope.scaling.type".*"spiral"/, ["llama.rope.scaling.type", { type: "string", value: "spiral" }]],
       ["unsupported-format", /"split.count".*one of 4 files/, ["split.count", { type: "uint16", value: 4 }]],
-      ["bad-config", /"inkling.config"/, ["inkling.config", { type: "string", value: "[" }]],
+      ["bad-config", /"hornbook.config"/, ["hornbook.config", { type: "string", value: "[" }]],
+      ["old-form", /"inkling.config".*before the project became Hornbook/, ["inkling.config", { type: "string", value: "{}" }]],
     ];
     for (const [code, says, ...entries] of cases) await expect(changed(...entries), String(says)).rejects.toMatchObject({ code, message: expect.stringMatching(says) as string });
   });

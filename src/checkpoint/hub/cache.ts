@@ -18,9 +18,9 @@ import { dirname, join, relative } from "node:path";
 import { writeFileAtomically } from "../atomic.js";
 import { isCommit, parseFiles, type HubFile } from "./files.js";
 
-/** `$INKLING_CACHE/hub`, by default `~/.cache/inkling/hub`. */
+/** `$HORNBOOK_CACHE/hub`, by default `~/.cache/hornbook/hub`. */
 export function defaultHubCache(): string {
-  return join(process.env["INKLING_CACHE"] ?? join(homedir(), ".cache", "inkling"), "hub");
+  return join(process.env["HORNBOOK_CACHE"] ?? join(homedir(), ".cache", "hornbook"), "hub");
 }
 
 export class RepoCache {

@@ -82,7 +82,7 @@ export class HubClient {
    * @throws HubError: see `refusal` and `unreachable` for its codes; the signal's reason
    */
   async request(url: URL, subject: Subject, headers: Headers, patient = false): Promise<Response> {
-    headers.set("user-agent", "inkling");
+    headers.set("user-agent", "hornbook");
     if (this.#token !== undefined && url.origin === new URL(this.hubUrl).origin) headers.set("authorization", `Bearer ${this.#token}`);
     for (let attempt = 1; ; attempt++) {
       let error: HubError;

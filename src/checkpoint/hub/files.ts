@@ -131,20 +131,20 @@ export function chooseFiles(repo: string, files: readonly HubFile[], wanted: str
   if (ggufs.length > 1) {
     throw new HubError(`${repo} holds ${ggufs.length} GGUF files, and one is needed.`, {
       code: "choose-file",
-      hint: `Name one, or what only its name has: inkling pull ${repo}:${ggufs[0].path}. Smaller ones lose more; Q4_K_M and Q8_0 are the usual choices.\n${listing(ggufs)}`,
+      hint: `Name one, or what only its name has: hornbook pull ${repo}:${ggufs[0].path}. Smaller ones lose more; Q4_K_M and Q8_0 are the usual choices.\n${listing(ggufs)}`,
     });
   }
   const pickle = files.find(({ path }) => isPickle(path));
   if (pickle !== undefined) throw pickleError(repo, `${repo} has its weights only as pickles (${pickle.path})`);
-  throw new HubError(`${repo} holds no weights that Inkling reads (safetensors or GGUF).`, { code: "no-weights", hint: files.length === 0 ? "It is empty." : `There are:\n${listing(files)}` });
+  throw new HubError(`${repo} holds no weights that Hornbook reads (safetensors or GGUF).`, { code: "no-weights", hint: files.length === 0 ? "It is empty." : `There are:\n${listing(files)}` });
 }
 
 const isPickle = (path: string): boolean => /(^|\/)(pytorch_model|consolidated|model|adapter_model)[^/]*\.bin$|\.(pt|pth|ckpt|pkl|pickle)$/.test(path);
 
 function pickleError(repo: string, what: string): HubError {
-  return new HubError(`${what}, whose opening can run any program that its author put into it; Inkling opens none, and downloads none.`, {
+  return new HubError(`${what}, whose opening can run any program that its author put into it; Hornbook opens none, and downloads none.`, {
     code: "pickle",
-    hint: `Look for a safetensors version: the hub often has one as a revision, \`inkling pull ${repo} --revision refs/pr/1\`, or on the model's page under Community.`,
+    hint: `Look for a safetensors version: the hub often has one as a revision, \`hornbook pull ${repo} --revision refs/pr/1\`, or on the model's page under Community.`,
   });
 }
 

@@ -17,5 +17,5 @@ export async function hubHint(path: string): Promise<string | undefined> {
   const commit = await cache.commit("main");
   const place = commit === undefined ? undefined : cache.snapshot(commit, name.file);
   const pulled = place !== undefined && (await stat(place).catch(() => undefined)) !== undefined;
-  return pulled ? `The model of that name on the hub was pulled; it lies in ${place}.` : `If it is a model on the hub: \`inkling pull ${path}\` downloads it.`;
+  return pulled ? `The model of that name on the hub was pulled; it lies in ${place}.` : `If it is a model on the hub: \`hornbook pull ${path}\` downloads it.`;
 }

@@ -61,7 +61,7 @@ async function expectNothingHalf(): Promise<void> {
 }
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "inkling-pull-"));
+  folder = await mkdtemp(join(tmpdir(), "hornbook-pull-"));
   hub = await HubServer.start();
   hub.add(repo, files);
   notices = [];
@@ -155,7 +155,7 @@ describe("one file", () => {
     hub.add("org/small-GGUF", quants);
     const error = await failure(pull({ repo: "org/small-GGUF" }));
     expect(error.code).toBe("choose-file");
-    for (const word of ["inkling pull org/small-GGUF:", "small-Q4_K_M.gguf", "small-Q8_0.gguf"]) expect(error.message).toContain(word);
+    for (const word of ["hornbook pull org/small-GGUF:", "small-Q4_K_M.gguf", "small-Q8_0.gguf"]) expect(error.message).toContain(word);
     hub.add("org/single-GGUF", quants.slice(0, 1));
     expect((await pull({ repo: "org/single-GGUF" })).path).toMatch(/small-Q4_K_M\.gguf$/);
   });
@@ -467,9 +467,9 @@ describe("without a network", () => {
 
 describe("a path that does not exist", () => {
   it("may be a name on the hub: how to pull it, or where it lies", async () => {
-    vi.stubEnv("INKLING_CACHE", folder);
-    expect(await hubHint(repo)).toContain(`inkling pull ${repo}`);
-    expect(await hubHint(`${repo}:Q8_0`)).toContain(`inkling pull ${repo}:Q8_0`);
+    vi.stubEnv("HORNBOOK_CACHE", folder);
+    expect(await hubHint(repo)).toContain(`hornbook pull ${repo}`);
+    expect(await hubHint(`${repo}:Q8_0`)).toContain(`hornbook pull ${repo}:Q8_0`);
     const { path } = await pull({ cacheFolder: undefined });
     expect(await hubHint(repo)).toContain(path);
     for (const other of ["my-model", "./my/model", "/a/b", "a/b/c", "models\\mine"]) expect(await hubHint(other)).toBeUndefined();
@@ -543,7 +543,7 @@ describe("the disk", () => {
     vi.mocked(statfs).mockResolvedValueOnce({ blocks: 100, bavail: 1, bsize: 4096 } as never);
     const error = await failure(pull());
     expect(error.code).toBe("disk-full");
-    expect(error.message).toMatch(/Nothing was downloaded.*INKLING_CACHE/);
+    expect(error.message).toMatch(/Nothing was downloaded.*HORNBOOK_CACHE/);
     expect(hub.requests.some((request) => request.includes("/resolve/"))).toBe(false);
     expect((await pull()).files).toHaveLength(5);
   });
@@ -578,7 +578,7 @@ describe("two at once", () => {
     const place = join(folder, "hub", "models--org--small-model");
     await mkdir(place, { recursive: true });
     const { hostname } = await import("node:os");
-    await writeFile(join(place, ".inkling.lock"), JSON.stringify({ pid: 999_999_999, host: hostname(), started: "1", id: "x" }));
+    await writeFile(join(place, ".hornbook.lock"), JSON.stringify({ pid: 999_999_999, host: hostname(), started: "1", id: "x" }));
     expect((await pull()).files).toHaveLength(5);
   });
 });

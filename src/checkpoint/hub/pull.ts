@@ -26,7 +26,7 @@ export interface PullOptions extends HubClientOptions {
   readonly file?: string | undefined;
   /** A branch, a tag or a commit. Default `main`. */
   readonly revision?: string | undefined;
-  /** Default `$INKLING_CACHE/hub`. */
+  /** Default `$HORNBOOK_CACHE/hub`. */
   readonly cacheFolder?: string | undefined;
   /** A folder that the files are copied to as well. */
   readonly out?: string | undefined;
@@ -200,7 +200,7 @@ async function checkSpace(cache: RepoCache, files: readonly HubFile[]): Promise<
   const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
   throw new HubError(`${gigabytes(missing)} are to be downloaded, and the disk of ${cache.folder} has ${gigabytes(free)} free. Nothing was downloaded.`, {
     code: "disk-full",
-    hint: "Free some space, or set INKLING_CACHE to a folder on another disk.",
+    hint: "Free some space, or set HORNBOOK_CACHE to a folder on another disk.",
   });
 }
 

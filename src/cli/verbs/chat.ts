@@ -1,5 +1,5 @@
 /**
- * @file `inkling chat`: a conversation with a model, on a terminal; or, where its input is none, one message a line, for scripts.
+ * @file `hornbook chat`: a conversation with a model, on a terminal; or, where its input is none, one message a line, for scripts.
  */
 
 import { createInterface } from "node:readline";
@@ -7,7 +7,7 @@ import { Command } from "commander";
 import pc from "picocolors";
 import { z } from "zod";
 import { ChatTemplate } from "../../data/index.js";
-import { DataError, InklingError } from "../../errors.js";
+import { DataError, HornbookError } from "../../errors.js";
 import type { CacheDType, ChatOptions, ChatSession } from "../../generate/index.js";
 import { LanguageModel } from "../../language-model.js";
 import type { FloatDType } from "../../tensor/index.js";
@@ -52,10 +52,10 @@ export function chatCommand(): Command {
 On a terminal: /reset /system /temperature /tokens /save /help /quit. Ctrl-C stops a reply.
 
 Examples:
-  inkling chat my-model --system "Answer in one sentence."
-  inkling chat SmolLM2-135M-Instruct.Q8_0.gguf --cache q8
-  echo "What is the capital of France?" | inkling chat my-model --temperature 0
-  echo '{"content": "Hi!"}' | inkling chat my-model --json`,
+  hornbook chat my-model --system "Answer in one sentence."
+  hornbook chat SmolLM2-135M-Instruct.Q8_0.gguf --cache q8
+  echo "What is the capital of France?" | hornbook chat my-model --temperature 0
+  echo '{"content": "Hi!"}' | hornbook chat my-model --json`,
     )
     .action(async (path: string, flags: ChatFlags) => {
       ChatTemplate.warm();
@@ -103,7 +103,7 @@ const request = z.union([z.strictObject({ content: z.string(), role: z.literal("
 /** JSONL to JSONL. A line that fails has its error in its place; the exit code tells that one did. */
 async function answerJson(session: ChatSession): Promise<void> {
   const { signal, dispose } = interruptible();
-  let failed: InklingError | undefined;
+  let failed: HornbookError | undefined;
   try {
     for await (const { text, line } of inputLines(signal)) {
       try {
@@ -121,7 +121,7 @@ async function answerJson(session: ChatSession): Promise<void> {
         }
         console.log(JSON.stringify({ role: "assistant", content: pieces.join(""), finishReason, droppedMessages: session.droppedMessages, ...session.lastTurn, cacheBytes: session.cacheBytes }));
       } catch (error) {
-        if (!(error instanceof InklingError)) throw error;
+        if (!(error instanceof HornbookError)) throw error;
         console.log(JSON.stringify({ error: { name: error.name, code: error.code, message: error.message } }));
         failed = error;
       }

@@ -1,4 +1,4 @@
-/** @file `inkling evaluate`: how well a model predicts a text, and how far its predictions are from another model's. */
+/** @file `hornbook evaluate`: how well a model predicts a text, and how far its predictions are from another model's. */
 
 import { Command, Option } from "commander";
 import { readText } from "../../data/text.js";
@@ -46,9 +46,9 @@ tokens where both find the same next token likeliest, both perplexities and thei
 moves; means with their standard errors. --json prints {tokens, kl, sameTop1, perplexity, basePerplexity, perplexityRatio, deltaP}.
 
 Examples:
-  inkling evaluate runs/start --text data/tinyshakespeare.txt
-  inkling evaluate my-model --ids 1,2,3,4 --json
-  inkling evaluate model-Q4_K_M.gguf --against model --text book.txt --tokens 5000 --context 512`,
+  hornbook evaluate runs/start --text data/tinyshakespeare.txt
+  hornbook evaluate my-model --ids 1,2,3,4 --json
+  hornbook evaluate model-Q4_K_M.gguf --against model --text book.txt --tokens 5000 --context 512`,
     )
     .action(async (path: string, flags: EvaluateFlags) => {
       const { against, text, dtype, context: contextLength, json = false } = flags;

@@ -1,4 +1,4 @@
-/** @file `inkling export`: a model in another form, for other programs. */
+/** @file `hornbook export`: a model in another form, for other programs. */
 
 import { stat } from "node:fs/promises";
 import { Command, Option } from "commander";
@@ -27,9 +27,9 @@ export function exportCommand(): Command {
       "after",
       `
 Examples:
-  inkling export runs/start --format hf --out my-model
-  inkling export runs/start --format gguf --quantize Q8_0 --out my-model.gguf
-  inkling export my-model.gguf --format gguf --quantize Q4_K_M`,
+  hornbook export runs/start --format hf --out my-model
+  hornbook export runs/start --format gguf --quantize Q8_0 --out my-model.gguf
+  hornbook export my-model.gguf --format gguf --quantize Q4_K_M`,
     )
     .action(async (path: string, { json = false, ...flags }: ExportFlags) => {
       const { signal, dispose } = interruptible();

@@ -1,4 +1,4 @@
-/** @file `inkling generate`: goes on with a prompt, or, without one on a terminal, holds a conversation. */
+/** @file `hornbook generate`: goes on with a prompt, or, without one on a terminal, holds a conversation. */
 
 import { Command } from "commander";
 import { UsageError } from "../../errors.js";
@@ -40,9 +40,9 @@ export function generateCommand(): Command {
       "after",
       `
 Examples:
-  inkling generate runs/start --prompt "ROMEO:"
-  inkling generate runs/start --prompt "ROMEO:" --temperature 0 --max-tokens 50 --json
-  inkling generate runs/start                       a conversation`,
+  hornbook generate runs/start --prompt "ROMEO:"
+  hornbook generate runs/start --prompt "ROMEO:" --temperature 0 --max-tokens 50 --json
+  hornbook generate runs/start                       a conversation`,
     )
     .action(async (path: string, flags: GenerateFlags) => {
       const { prompt, ids, json = false, ...rest } = flags;

@@ -1,4 +1,4 @@
-/** @file `inkling info`: what a model is and where its parameters sit, without loading them. */
+/** @file `hornbook info`: what a model is and where its parameters sit, without loading them. */
 
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
@@ -13,7 +13,7 @@ export function infoCommand(): Command {
     .description("Show a model of any kind: its configuration, and each tensor with shape, parameters and bytes.")
     .argument("<model>", "a model's folder or file (GGUF, safetensors, llama2.c), or a run's")
     .option("--json", "print {config, family, format, tensors, types, parameters, bytes, tokenizer, chatTemplate, metadata}")
-    .addHelpText("after", "\nExamples:\n  inkling info runs/start\n  inkling info model-q4_k_m.gguf\n  inkling info my-model --json")
+    .addHelpText("after", "\nExamples:\n  hornbook info runs/start\n  hornbook info model-q4_k_m.gguf\n  hornbook info my-model --json")
     .action(async (path: string, { json = false }: { json?: boolean }) => {
       await using source = await openModel(path);
       const { config, family, format, weights } = source;

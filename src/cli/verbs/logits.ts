@@ -1,4 +1,4 @@
-/** @file `inkling logits`: the raw scores of the next token, for scripts and comparisons. */
+/** @file `hornbook logits`: the raw scores of the next token, for scripts and comparisons. */
 
 import { Command } from "commander";
 import { TokenizerError } from "../../errors.js";
@@ -13,7 +13,7 @@ export function logitsCommand(): Command {
     .requiredOption("--ids <1,2,3>", "token ids", tokenIds)
     .option("--all", "of every position: a list of lists")
     .option("--json", "accepted for likeness with the other verbs; the output is JSON anyway")
-    .addHelpText("after", "\nExamples:\n  inkling logits runs/start --ids 1,2,3\n  inkling logits my-model --ids 1,2,3 --all")
+    .addHelpText("after", "\nExamples:\n  hornbook logits runs/start --ids 1,2,3\n  hornbook logits my-model --ids 1,2,3 --all")
     .action(async (path: string, { ids, all = false }: { ids: number[]; all?: boolean }) => {
       const model = await LanguageModel.load(path);
       const { vocabSize } = model.config;

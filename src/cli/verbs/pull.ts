@@ -1,4 +1,4 @@
-/** @file `inkling pull`: a model from the hub into the cache. */
+/** @file `hornbook pull`: a model from the hub into the cache. */
 
 import { Command } from "commander";
 import pc from "picocolors";
@@ -22,14 +22,14 @@ export function pullCommand(): Command {
     .addHelpText(
       "after",
       `
-Files are checked against the hub's checksums and kept in $INKLING_CACHE/hub (~/.cache/inkling/hub). A download that was cut goes on where it
+Files are checked against the hub's checksums and kept in $HORNBOOK_CACHE/hub (~/.cache/hornbook/hub). A download that was cut goes on where it
 stopped. Without a network, what is in the cache is used. HF_TOKEN is the token for gated and private models; HF_ENDPOINT another hub;
 HTTPS_PROXY and NO_PROXY count.
 
 Examples:
-  inkling pull HuggingFaceTB/SmolLM2-135M-Instruct
-  inkling pull unsloth/gemma-3-270m-it-GGUF:Q4_K_M
-  inkling chat $(inkling pull HuggingFaceTB/SmolLM2-135M-Instruct)`,
+  hornbook pull HuggingFaceTB/SmolLM2-135M-Instruct
+  hornbook pull unsloth/gemma-3-270m-it-GGUF:Q4_K_M
+  hornbook chat $(hornbook pull HuggingFaceTB/SmolLM2-135M-Instruct)`,
     )
     .action(async (name: string, { revision, out, json = false }: PullFlags) => {
       const { repo, file } = parseRepo(name);

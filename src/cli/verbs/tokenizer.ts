@@ -1,4 +1,4 @@
-/** @file `inkling tokenizer`: learn a vocabulary, and turn text into ids and back. */
+/** @file `hornbook tokenizer`: learn a vocabulary, and turn text into ids and back. */
 
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
@@ -20,7 +20,7 @@ export function tokenizerCommand(): Command {
     .option("--special <token...>", "special tokens", [endOfText])
     .option("--characters", "one token a character, no merging")
     .option("--json", "print {vocabSize, path}")
-    .addHelpText("after", "\nExamples:\n  inkling tokenizer train --data books/ --vocab-size 8192 --out my-tokenizer\n  inkling tokenizer train --data play.txt --characters --out my-tokenizer")
+    .addHelpText("after", "\nExamples:\n  hornbook tokenizer train --data books/ --vocab-size 8192 --out my-tokenizer\n  hornbook tokenizer train --data play.txt --characters --out my-tokenizer")
     .action(async (flags: { data: string; out: string; vocabSize: number; pattern: PatternName; special: string[]; characters?: boolean; json?: boolean }) => {
       const { signal, dispose } = interruptible();
       try {
@@ -42,7 +42,7 @@ export function tokenizerCommand(): Command {
     .argument("[text]", "the text; without it, standard input")
     .option("--special", "let the text contain special tokens")
     .option("--json", "print {ids, tokens}")
-    .addHelpText("after", '\nExamples:\n  inkling tokenizer encode my-tokenizer "Once upon a time"\n  cat play.txt | inkling tokenizer encode my-tokenizer')
+    .addHelpText("after", '\nExamples:\n  hornbook tokenizer encode my-tokenizer "Once upon a time"\n  cat play.txt | hornbook tokenizer encode my-tokenizer')
     .action(async (path: string, text: string | undefined, { special = false, json = false }: { special?: boolean; json?: boolean }) => {
       const tokenizer = await Tokenizer.load(path);
       const ids = tokenizer.encode(text ?? readFileSync(0, "utf8"), special ? { allowedSpecial: "all" } : {});
@@ -55,7 +55,7 @@ export function tokenizerCommand(): Command {
     .argument("<tokenizer>", "a folder with tokenizer.json, or the file")
     .argument("<ids>", "1,2,3", tokenIds)
     .option("--json", "print {text}")
-    .addHelpText("after", "\nExamples:\n  inkling tokenizer decode my-tokenizer 15496,995")
+    .addHelpText("after", "\nExamples:\n  hornbook tokenizer decode my-tokenizer 15496,995")
     .action(async (path: string, ids: number[], { json = false }: { json?: boolean }) => {
       const text = (await Tokenizer.load(path)).decode(ids);
       console.log(json ? JSON.stringify({ text }) : text);

@@ -1,4 +1,4 @@
-/** @file `inkling train`: runs a recipe, and shows how it goes. */
+/** @file `hornbook train`: runs a recipe, and shows how it goes. */
 
 import { join } from "node:path";
 import { Command, Option } from "commander";
@@ -40,10 +40,10 @@ export function trainCommand(): Command {
       "after",
       `
 Examples:
-  inkling train                                     nanoGPT's Shakespeare recipe, into runs/shakespeare-char
-  inkling train --recipe books-llama --dtype bf16   a small Llama on 18 novels
-  inkling train --data my-texts/ --out my-model     your own text
-  inkling train --resume                            after Ctrl-C, or a power cut
+  hornbook train                                     nanoGPT's Shakespeare recipe, into runs/shakespeare-char
+  hornbook train --recipe books-llama --dtype bf16   a small Llama on 18 novels
+  hornbook train --data my-texts/ --out my-model     your own text
+  hornbook train --resume                            after Ctrl-C, or a power cut
 
 Ctrl-C saves and stops; a second one stops at once. OUT/last is the newest checkpoint, OUT/best the one with the lowest validation loss.`,
     )
@@ -98,7 +98,7 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
       }
       throw error;
     }
-    say(`saved in ${pc.bold(saved)}; talk to it: ${pc.bold(`inkling generate ${out}`)}`);
+    say(`saved in ${pc.bold(saved)}; talk to it: ${pc.bold(`hornbook generate ${out}`)}`);
     return model;
   } finally {
     dispose();
@@ -109,5 +109,5 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
 function trainCommandLine({ recipe, data, out, steps, seed, dtype }: TrainFlags): string {
   const given = Object.entries({ recipe, data, out, steps, seed, dtype }).flatMap(([flag, value]) => (value === undefined ? [] : [[flag, value] as const]));
   const quoted = (value: string | number) => (/^[\w./:@-]+$/.test(String(value)) ? String(value) : `'${String(value).replaceAll("'", `'\\''`)}'`);
-  return `inkling train ${given.map(([flag, value]) => `--${flag} ${quoted(value)}`).join(" ")} --resume`;
+  return `hornbook train ${given.map(([flag, value]) => `--${flag} ${quoted(value)}`).join(" ")} --resume`;
 }

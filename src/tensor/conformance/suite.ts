@@ -2,7 +2,7 @@
  * @file The conformance suite: what the reference device says is true, and every device is held to it, over random shapes, layouts, dtypes
  * and attributes, at the edges of floating point, in its errors, and in that its bits do not depend on threads.
  *
- * INKLING_CONFORMANCE_CASES sets the number of random cases a kernel (a long run finds what the usual one does not).
+ * HORNBOOK_CONFORMANCE_CASES sets the number of random cases a kernel (a long run finds what the usual one does not).
  */
 
 import { afterAll, describe, it } from "vitest";
@@ -18,7 +18,7 @@ export interface Subject {
   create(threads: number): Device;
 }
 
-const casesPerKernel = Number(process.env["INKLING_CONFORMANCE_CASES"] ?? 40);
+const casesPerKernel = Number(process.env["HORNBOOK_CONFORMANCE_CASES"] ?? 40);
 const timeout = 60_000 * Math.max(1, casesPerKernel / 40);
 
 export function conformanceSuite(subjects: readonly Subject[]): void {

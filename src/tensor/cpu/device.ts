@@ -6,7 +6,7 @@
 
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { DeviceError, InklingError } from "../../errors.js";
+import { DeviceError, HornbookError } from "../../errors.js";
 import { builtIsas, kernelLibrary, loadAddon, type NativeAddon, type NativeDevice } from "../../native/addon.js";
 import { enums, kernelNames, kernelSpec, type Attributes, type KernelName, type Operands } from "../contract.js";
 import type { BufferId, BufferView, Device, FileSource, Recording } from "../device.js";
@@ -14,11 +14,11 @@ import { dtypes, type DType } from "../dtype.js";
 import { Profiler, formatProfile, type PhaseProfile } from "./profile.js";
 
 export interface CpuDeviceOptions {
-  /** An instruction set of `availableIsas()`; by default INKLING_ISA, else the best. */
+  /** An instruction set of `availableIsas()`; by default HORNBOOK_ISA, else the best. */
   isa?: string;
-  /** By default INKLING_THREADS, else one a core. The results do not depend on it. */
+  /** By default HORNBOOK_THREADS, else one a core. The results do not depend on it. */
   threads?: number;
-  /** Times every launch; by default with INKLING_PROFILE=1, which also prints the profile when the process ends. */
+  /** Times every launch; by default with HORNBOOK_PROFILE=1, which also prints the profile when the process ends. */
   profile?: boolean;
 }
 
@@ -104,24 +104,24 @@ export class CpuDevice implements Device {
     return loadAddon()?.supportedIsas().filter((isa) => built.includes(isa)) ?? [];
   }
 
-  /** Throws InklingError when there are no native kernels for what is asked. */
+  /** Throws HornbookError when there are no native kernels for what is asked. */
   static create(options: CpuDeviceOptions = {}): CpuDevice {
     const addon = loadAddon();
     if (addon === undefined) {
-      throw new InklingError("The native kernels were not built.", { code: "no-addon", hint: "Install a C++20 compiler and run `npm run install`." });
+      throw new HornbookError("The native kernels were not built.", { code: "no-addon", hint: "Install a C++20 compiler and run `npm run install`." });
     }
-    const isa = options.isa ?? process.env["INKLING_ISA"] ?? CpuDevice.availableIsas()[0] ?? "portable";
+    const isa = options.isa ?? process.env["HORNBOOK_ISA"] ?? CpuDevice.availableIsas()[0] ?? "portable";
     if (!addon.supportedIsas().includes(isa)) {
-      throw new InklingError(`This machine cannot run ${isa}; it can run ${addon.supportedIsas().join(", ")}.`, { code: "bad-isa" });
+      throw new HornbookError(`This machine cannot run ${isa}; it can run ${addon.supportedIsas().join(", ")}.`, { code: "bad-isa" });
     }
     if (!existsSync(kernelLibrary(isa))) {
-      throw new InklingError(`The kernels for ${isa} were not built.`, { code: "no-kernels", hint: `Run \`node scripts/build-native.mjs --isa ${isa}\`.` });
+      throw new HornbookError(`The kernels for ${isa} were not built.`, { code: "no-kernels", hint: `Run \`node scripts/build-native.mjs --isa ${isa}\`.` });
     }
-    const threads = options.threads ?? Number(process.env["INKLING_THREADS"] ?? availableParallelism());
+    const threads = options.threads ?? Number(process.env["HORNBOOK_THREADS"] ?? availableParallelism());
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
-      throw new InklingError(`The number of threads is a whole number from 1 to 1024, not ${threads}.`, { code: "bad-threads" });
+      throw new HornbookError(`The number of threads is a whole number from 1 to 1024, not ${threads}.`, { code: "bad-threads" });
     }
-    const printed = process.env["INKLING_PROFILE"] === "1";
+    const printed = process.env["HORNBOOK_PROFILE"] === "1";
     const device = new CpuDevice(addon, isa, threads, options.profile ?? printed);
     if (printed && device.#profiler !== undefined) process.on("exit", () => console.error(`\n${formatProfile(device.profile(), device.description)}`));
     return device;
@@ -217,7 +217,7 @@ export class CpuDevice implements Device {
   }
 
   record(body: () => void): Recording | undefined {
-    if (this.#tape !== undefined) throw new InklingError("A recording is being made already.");
+    if (this.#tape !== undefined) throw new HornbookError("A recording is being made already.");
     this.#flush();
     const tape: Tape = { words: [], uses: new Set(), allocated: new Set(), freed: new Set(), launches: [], written: false, valid: true };
     this.#tape = tape;

@@ -1,5 +1,5 @@
 /**
- * @file `INKLING_PROFILE=1`: where the time of a step, a token, or any other program goes. The executor says when each launch began and ended, `cost.ts`
+ * @file `HORNBOOK_PROFILE=1`: where the time of a step, a token, or any other program goes. The executor says when each launch began and ended, `cost.ts`
  * what it had to do; together they are each kernel's time, share, GFLOP/s and GB/s, and what of the time no kernel ran.
  *
  * Time is cut into phases where somebody says `endPhase`: what was queued since the last phase ended belongs to it, whenever it runs, so that a loop

@@ -11,7 +11,7 @@ import type { Tensor } from "../tensor.js";
 import type { Sorted } from "./order.js";
 import { checkDType, checkFloat, checkShapeIs, emptyLike, narrowed } from "./support.js";
 
-/** Throws InklingError or ShapeError unless x [..., in] and bias [out] fit the weight [out, in]. */
+/** Throws HornbookError or ShapeError unless x [..., in] and bias [out] fit the weight [out, in]. */
 export function checkQuantized(op: string, x: Tensor, weight: QuantizedTensor, bias: Tensor | undefined): void {
   weight.checkAlive();
   checkFloat(op, x);

@@ -5,7 +5,7 @@
  * its backward half it need not, because that runs in a scope of its own.
  */
 
-import { InklingError, ShapeError } from "../../errors.js";
+import { HornbookError, ShapeError } from "../../errors.js";
 import type { ReduceOp } from "../contract.js";
 import { isFloat, type DType } from "../dtype.js";
 import { launch } from "../launch.js";
@@ -13,16 +13,16 @@ import { currentScope } from "../scope.js";
 import { denseStrides, elementsOf, isDense, sameShape, type Shape } from "../shape.js";
 import { Tensor } from "../tensor.js";
 
-export function dtypeError(op: string, message: string): InklingError {
-  return new InklingError(`${op}: ${message}`, { code: "bad-dtype" });
+export function dtypeError(op: string, message: string): HornbookError {
+  return new HornbookError(`${op}: ${message}`, { code: "bad-dtype" });
 }
 
-/** Throws InklingError unless all are f32 or bf16. */
+/** Throws HornbookError unless all are f32 or bf16. */
 export function checkFloat(op: string, ...tensors: readonly (Tensor | undefined)[]): void {
   for (const tensor of tensors) if (tensor !== undefined && !isFloat(tensor.dtype)) throw dtypeError(op, `takes f32 or bf16, not ${tensor.dtype}.`);
 }
 
-/** Throws InklingError unless the operand has this dtype. */
+/** Throws HornbookError unless the operand has this dtype. */
 export function checkDType(op: string, name: string, tensor: Tensor | undefined, dtype: DType): void {
   if (tensor !== undefined && tensor.dtype !== dtype) throw dtypeError(op, `${name} must be ${dtype}, not ${tensor.dtype}.`);
 }

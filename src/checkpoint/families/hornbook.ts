@@ -6,9 +6,9 @@
 import type { ModelOptions } from "../../model/index.js";
 import { whole, type Family } from "./family.js";
 
-export const inkling: Family = {
-  modelType: "inkling",
-  architecture: "InklingDecoder",
+export const hornbook: Family = {
+  modelType: "hornbook",
+  architecture: "HornbookDecoder",
   prefix: "",
 
   describes: () => true,
