@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { LanguageModel } from "../src/index.js";
 import { generate } from "../src/generate/index.js";
+import { transformerOf } from "../src/model/index.js";
 import { bytesPerElement } from "../src/tensor/dtype.js";
 import { QuantizedTensor, type FloatDType } from "../src/tensor/index.js";
 
@@ -31,7 +32,7 @@ console.log(JSON.stringify({ ready: true, firstTokenMs: performance.now() - bega
  * unembedding whose bits lie apart the best tokens of few sequences need the upper ones.
  */
 function workOf({ config, numParameters, numBytes, unembed }: LanguageModel): { prefill: number; decode: number; batched: number } {
-  const { vocabSize, hiddenSize, tieEmbeddings, numLayers, numHeads, numKeyValueHeads, headSize } = config;
+  const { vocabSize, hiddenSize, tieEmbeddings, numLayers, numHeads, numKeyValueHeads, headSize } = transformerOf(config)!;
   const table = vocabSize * hiddenSize;
   // An embedding that is not also the unembedding is only looked up.
   const split = unembed instanceof QuantizedTensor && unembed.segments.every(({ layout }) => layout === "split");

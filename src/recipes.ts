@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { Corpus, builtinCorpus, type TokenDataset } from "./data/index.js";
 import { DataError, UsageError } from "./errors.js";
 import { LanguageModel } from "./language-model.js";
-import { modelConfig } from "./model/index.js";
+import { modelConfig, type ModelOptions } from "./model/index.js";
 import { CharTokenizer, Tokenizer, endOfText } from "./tokenizer/index.js";
 import { checkMemory, trainSettings } from "./train/index.js";
 import { parseRecipe, type Recipe } from "./train/recipe.js";
@@ -63,7 +63,7 @@ export async function prepareRecipe(recipe: Recipe, { text, tokenizer: given, se
     throw error instanceof DataError && error.code === "empty-text" ? new DataError({ file: corpus.source }, "there is no text in it.", { code: "empty-text", hint: "Give a text to learn from.", cause: error }) : error;
   }));
   const data = await corpus.tokenized(tokenizer, { validation: recipe.validation, ...(signal && { signal }) });
-  const config = modelConfig({ ...recipe.model, vocabSize: tokenizer.vocabSize });
+  const config = modelConfig({ ...recipe.model, vocabSize: tokenizer.vocabSize } as ModelOptions);
   checkMemory({ config }, trainSettings(recipe.train), { built: false });
   const model = new LanguageModel(config, { seed, tokenizer });
   return { tokenizer, data, model };

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { families } from "../src/checkpoint/families/index.js";
 import { Safetensors } from "../src/checkpoint/safetensors.js";
 import { LanguageModel } from "../src/language-model.js";
-import type { ModelConfig, ModelOptions, Taps } from "../src/model/index.js";
+import { transformerOf, type Taps, type TransformerConfig, type TransformerOptions } from "../src/model/index.js";
 import { CpuDevice, ReferenceDevice, Tensor, backward, scope, type Device } from "../src/tensor/index.js";
 import { clipScale } from "../src/train/clip.js";
 import { makeOptimizer } from "../src/train/optimizers/index.js";
@@ -152,8 +152,9 @@ describe.each(names)("%s", (name) => {
   it("has other logits with any of its settings a little off, so that the comparison would show it", async () => {
     const expected = await expectedOf(name);
     const model = await load(name);
-    for (const change of slightlyOff(model.config)) {
-      const other = new LanguageModel({ ...model.config, ...change }, { weights: "none", device });
+    const transformer = transformerOf(model.config)!;
+    for (const change of slightlyOff(transformer)) {
+      const other = new LanguageModel({ ...transformer, ...change }, { weights: "none", device });
       for (const [parameter, tensor] of other.parameters()) tensor.write((await model.parameters().get(parameter)!.data()));
       expect(largestDifference(await logitsOf(other, expected.ids), logitsIn(expected)), JSON.stringify(change)).toBeGreaterThan(5e-4);
       other.dispose();
@@ -163,9 +164,9 @@ describe.each(names)("%s", (name) => {
 });
 
 /** Configurations with the same parameters, or some of them, that compute something else: of each, one setting is a little off, or a term is forgotten. */
-function slightlyOff(config: ModelConfig): Partial<ModelOptions>[] {
+function slightlyOff(config: TransformerConfig): Partial<TransformerOptions>[] {
   const { numLayers, norm, normOffset, parallelBlock, position, ropeLayers, ropeScaling, layerTypes, slidingWindow } = config;
-  const off: Partial<ModelOptions>[] = [{ normEps: 2 * config.normEps }];
+  const off: Partial<TransformerOptions>[] = [{ normEps: 2 * config.normEps }];
   for (const field of ["embeddingScale", "residualScale", "logitScale", "attentionScale"] as const) off.push({ [field]: 1.02 * config[field] });
   for (const field of ["logitSoftcap", "attentionSoftcap"] as const) off.push({ [field]: config[field] > 0 ? 0 : 30 });
   for (const field of ["queryKeyValueBias", "attentionOutputBias", "mlpBias", "normBias", "embeddingNorm"] as const) if (config[field]) off.push({ [field]: false });

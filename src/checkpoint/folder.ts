@@ -7,7 +7,7 @@ import { readFile, readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { CheckpointError, ConfigError, systemErrorCode } from "../errors.js";
-import { modelConfig, type ModelConfig, type ModelOptions } from "../model/index.js";
+import { modelConfig, type ModelConfig, type ModelOptions, type TransformerOptions } from "../model/index.js";
 import { readableFolder } from "./atomic.js";
 import { ConfigFile, families, type Family } from "./families/index.js";
 import { isOldConfig, oldNameError } from "./old-name.js";
@@ -62,7 +62,7 @@ export async function readModelConfig(folder: string): Promise<StoredModelConfig
       ...(file.has("text_config") && { hint: "It is a model of more than text (`text_config` is its part for text), and Hornbook reads models of text alone." }),
     });
   }
-  const config = checkedConfig(path, { ...family.read(file), ...(file.object("hornbook").json as Partial<ModelOptions>) });
+  const config = checkedConfig(path, { ...family.read(file), ...(file.object("hornbook").json as Partial<TransformerOptions>) } as ModelOptions);
   if (!family.describes(config)) {
     throw new CheckpointError({ file: path, field: "hornbook" }, `it says what a model of the architecture ${modelType} cannot be.`, { code: "bad-config" });
   }

@@ -8,7 +8,7 @@
  */
 
 import { CheckpointError, ConfigError } from "../errors.js";
-import { modelConfig, type ModelConfig } from "../model/index.js";
+import { modelConfig, transformerOf, type ModelConfig } from "../model/index.js";
 import { llama } from "./families/llama.js";
 import type { TensorPlan } from "./families/index.js";
 import { broken, FileBytes, storedTensor } from "./file-bytes.js";
@@ -78,9 +78,10 @@ export class Llama2c implements WeightFile {
 
   /** Tensors are called as Hugging Face calls Llama's; only the rows of queries and keys lie otherwise. */
   plans(parameters: ReadonlyMap<string, readonly number[]>): TensorPlan[] {
-    const { numHeads, numKeyValueHeads, headSize } = this.config;
+    const config = transformerOf(this.config)!;
+    const { numHeads, numKeyValueHeads, headSize } = config;
     const rows: Record<string, Uint32Array> = { q_proj: neighbouringPairs(numHeads, headSize), k_proj: neighbouringPairs(numKeyValueHeads, headSize) };
-    return llama.tensors(this.config, parameters).map((plan) => ({
+    return llama.tensors(config, parameters).map((plan) => ({
       ...plan,
       parts: plan.parts.map((part) => {
         const order = rows[/\.(q_proj|k_proj)\.weight$/.exec(part.name)?.[1] ?? ""];

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { CheckpointError } from "../errors.js";
+import { transformerOf } from "../model/index.js";
 import { LanguageModel } from "../language-model.js";
 import { Random } from "../tensor/index.js";
 import { openModel } from "./model-source.js";
@@ -20,7 +21,7 @@ const randomLlama = (seed: number, tieEmbeddings: boolean) =>
 
 /** A model's weights as llama2.c writes them. */
 async function llama2c(model: LanguageModel, version: 0 | 1): Promise<Buffer> {
-  const { hiddenSize, intermediateSize, numLayers, numHeads, numKeyValueHeads, vocabSize, contextLength, headSize, tieEmbeddings } = model.config;
+  const { hiddenSize, intermediateSize, numLayers, numHeads, numKeyValueHeads, vocabSize, contextLength, headSize, tieEmbeddings } = transformerOf(model.config)!;
   const parameters = model.parameters();
   const get = async (name: string) => (await parameters.get(name)!.data()) as Float32Array;
   const part = async (name: string, begin: number, rows: number) => (await get(name)).subarray(begin * hiddenSize, (begin + rows) * hiddenSize);
@@ -35,14 +36,14 @@ async function llama2c(model: LanguageModel, version: 0 | 1): Promise<Buffer> {
   };
   const each = async (what: (block: string) => Promise<Float32Array>) => Promise.all(Array.from({ length: numLayers }, (_, i) => what(`blocks.${i}`)));
   const [queries, keys] = [hiddenSize, numKeyValueHeads * headSize];
-  const qkv = "attention.queryKeyValue.weight";
+  const qkv = "mixer.queryKeyValue.weight";
   const attentionNorms = await each((block) => get(`${block}.norm1.weight`));
   const feedForwardNorms = await each((block) => get(`${block}.norm2.weight`));
   const attention = [
     ...(await each(async (block) => paired(await part(`${block}.${qkv}`, 0, queries)))),
     ...(await each(async (block) => paired(await part(`${block}.${qkv}`, queries, keys)))),
     ...(await each((block) => part(`${block}.${qkv}`, queries + keys, keys))),
-    ...(await each((block) => get(`${block}.attention.output.weight`))),
+    ...(await each((block) => get(`${block}.mixer.output.weight`))),
   ];
   const feedForward = [
     ...(await each((block) => part(`${block}.feedForward.gateUp.weight`, 0, intermediateSize))),

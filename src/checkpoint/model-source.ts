@@ -10,10 +10,10 @@ import { basename, dirname, extname, join } from "node:path";
 import { z } from "zod";
 import { ChatTemplate } from "../data/index.js";
 import { CheckpointError, systemErrorCode } from "../errors.js";
-import { parameterCount, type ModelConfig } from "../model/index.js";
+import { countParameters, type ModelConfig } from "../model/index.js";
 import { Tokenizer, tokenizerFromGguf } from "../tokenizer/index.js";
 import { readableFolder } from "./atomic.js";
-import type { Family, TensorPlan } from "./families/index.js";
+import { uniform, type Family, type TensorPlan } from "./families/index.js";
 import { llama } from "./families/llama.js";
 import { FileBytes, cannotOpen } from "./file-bytes.js";
 import { openFolderWeights, pickleError, readModelConfig, resolveModelFolder, type GenerationDefaults } from "./folder.js";
@@ -88,11 +88,20 @@ async function openFile(path: string): Promise<ModelSource> {
 
 /** Throws CheckpointError for a configuration of far more parameters than there are: what it would ask memory for is not in the files. */
 function checkSize({ path, config, weights }: ModelSource): void {
-  const described = parameterCount(config);
+  const described = describedParameters(path, config);
   let there = 0;
   for (const { shape } of weights.tensors.values()) there += shape.reduce((product, length) => product * length, 1);
   if (described <= 2 * there + 2 ** 20) return;
   throw new CheckpointError({ file: path }, `the configuration describes a model of ${described} parameters, and the tensors have ${there} elements.`, { code: "bad-config" });
+}
+
+function describedParameters(path: string, config: ModelConfig): number {
+  try {
+    return countParameters(config);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new CheckpointError({ file: path }, `the configuration describes a tensor that cannot be: ${cause.message}`, { code: "bad-config", cause });
+  }
 }
 
 /** What a file is. Throws CheckpointError for what is nothing that holds a model, or nothing that its name says. */
@@ -198,7 +207,7 @@ async function openLlama2c(path: string): Promise<ModelSource> {
     path,
     format: "llama2c",
     config: weights.config,
-    family: llama,
+    family: uniform(llama),
     // Its tokenizers are Llama's, where 2 ends a text, and its stories end with 1, which begins the next.
     generation: { stopIds: [1, 2] },
     weights,

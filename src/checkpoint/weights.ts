@@ -6,11 +6,11 @@
  */
 
 import { CheckpointError, DeviceError } from "../errors.js";
-import type { Decoder } from "../model/index.js";
+import { firstDifference, roleOf, type Decoder } from "../model/index.js";
 import { rowBytes, type BlockFormat } from "../tensor/block-formats.js";
 import { QuantizedTensor, Tensor, launch, scope, type FloatDType, type BlockRows, type Weight } from "../tensor/index.js";
 import { isFileDType } from "./dtype.js";
-import { differences, type TensorPart, type TensorPlan } from "./families/index.js";
+import { type TensorPart, type TensorPlan } from "./families/index.js";
 import { broken } from "./file-bytes.js";
 import type { ModelSource } from "./model-source.js";
 import { fromFileOrder, toFileOrder } from "./row-order.js";
@@ -82,11 +82,10 @@ export interface LoadOptions {
 export async function fillModel(source: ModelSource, model: Decoder, { allowUnused = false, dequantize = false, signal }: LoadOptions): Promise<void> {
   const { config, weights: file } = source;
   // Dropout is a matter of training, not of what the weights mean.
-  const field = differences(config, model.config).find((field) => field !== "dropout");
-  if (field !== undefined) {
-    throw new CheckpointError({ file: source.path, field }, `the model here has ${JSON.stringify(config[field])}, and the one to load into ${JSON.stringify(model.config[field])}.`, {
-      code: "other-model",
-    });
+  const difference = firstDifference({ ...config, dropout: 0 }, { ...model.config, dropout: 0 });
+  if (difference !== undefined) {
+    const { path: field, a: here, b: other } = difference;
+    throw new CheckpointError({ file: source.path, field }, `the model here has ${JSON.stringify(here)}, and the one to load into ${JSON.stringify(other)}.`, { code: "other-model" });
   }
   const weights = model.weights();
   const plans = source.plans(shapesOf(weights));
@@ -98,7 +97,7 @@ export async function fillModel(source: ModelSource, model: Decoder, { allowUnus
       signal?.throwIfAborted();
       const stored = plan.parts.map(({ name }) => source.find(name)!);
       let throughMemory = model.device.writeFile === undefined;
-      if (!dequantize && stays(plan, stored)) quantized.set(plan.parameter!, await quantizedTensor(plan, stored, model));
+      if (!dequantize && stays(plan, stored, weights)) quantized.set(plan.parameter!, await quantizedTensor(plan, stored, model));
       else for (const planned of partsOf(plan, weights)) throughMemory = (await fillPart(planned, source.find(planned.part.name)!, model)) || throughMemory;
       // What JavaScript reads could pile up faster than the device takes it; what the device reads itself cannot.
       if (throughMemory) await settled(model, file.path);
@@ -128,10 +127,10 @@ async function settled({ device }: Decoder, file: string): Promise<void> {
 const splitRows = 16384;
 
 /** Whether a weight stays as the file has it: a matrix that is multiplied or looked up in, some of it in blocks. */
-function stays({ parameter, parts }: TensorPlan, stored: readonly StoredTensor[]): boolean {
+function stays({ parameter, parts }: TensorPlan, stored: readonly StoredTensor[], weights: ReadonlyMap<string, Weight>): boolean {
   const formats = stored.map(({ dtype }) => blockFormatOf(dtype));
   return (
-    parameter !== undefined && /(^embed|^unembed|\.(queryKeyValue|output|gateUp|up|down)\.weight)$/.test(parameter) &&
+    parameter !== undefined && (parameter === "embed" || parameter === "unembed" || roleOf(weights.get(parameter)!)?.isHiddenMatrix === true) &&
     stored.some(({ dtype }) => !isFileDType(dtype)) && formats.every((format) => format !== undefined) && !parts.some(({ transposed }) => transposed === true)
   );
 }
@@ -163,9 +162,9 @@ async function quantizedTensor({ parameter, parts }: TensorPlan, stored: readonl
         }
       }
     }
-    const { vocabSize, tieEmbeddings, logitSoftcap } = config;
+    const { vocabSize, head: { tied, softcap } } = config;
     // With a soft cap the best are not looked for so.
-    const split = parameter === (tieEmbeddings ? "embed" : "unembed") && vocabSize >= splitRows && logitSoftcap === 0;
+    const split = parameter === (tied ? "embed" : "unembed") && vocabSize >= splitRows && softcap === 0;
     return new QuantizedTensor(segments, { split });
   } catch (error) {
     for (const { blocks } of segments) blocks.dispose();

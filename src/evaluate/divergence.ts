@@ -74,7 +74,7 @@ export async function compareModels(model: Decoder, base: Decoder, ids: ArrayLik
       for (let start = 0; start < counted; start += rows) {
         signal?.throwIfAborted();
         const end = Math.min(counted, start + rows);
-        const measures = noGrad(() => scope(() => compareRows(model.unembedded(hiddens[0].slice(0, start, end)), base.unembedded(hiddens[1].slice(0, start, end)), targets.subarray(start, end))));
+        const measures = noGrad(() => scope(() => compareRows(model.head.logits(hiddens[0].slice(0, start, end)), base.head.logits(hiddens[1].slice(0, start, end)), targets.subarray(start, end))));
         await seen.add(measures);
         onProgress?.(seen.tokens, tokens);
       }

@@ -4,6 +4,7 @@
  */
 
 import type { Decoder } from "../model/index.js";
+import { positionRegime } from "./position-regime.js";
 import type { FloatDType } from "../tensor/index.js";
 import { DenseKeyValueCache, type CacheDType } from "./key-value-cache.js";
 
@@ -33,7 +34,7 @@ export class CachedContext {
    * wanted. Nothing of it is of use where the model or a dtype is another, or RoPE's angles are, which may depend on the length.
    */
   open(model: Decoder, ids: readonly number[], { dtype, kept, capacity }: { readonly dtype: FloatDType; readonly kept: CacheDType; readonly capacity: number }): DenseKeyValueCache {
-    const regime = model.regimeOf(ids.length);
+    const regime = positionRegime(model, ids.length);
     const of = this.#of;
     if (of?.model !== model || of.dtype !== dtype || of.kept !== kept || of.regime !== regime) this.dispose();
     this.#of = { model, dtype, kept, regime };

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { ChatTemplate } from "../data/index.js";
 import { ConfigError, DataError } from "../errors.js";
-import { Decoder } from "../model/index.js";
+import { Decoder, Head } from "../model/index.js";
 import { Random, memory } from "../tensor/index.js";
 import { Tokenizer } from "../tokenizer/index.js";
 import { ChatSession, generateText, type ChatOptions, type ChatPiece } from "./index.js";
@@ -77,11 +77,11 @@ describe("a turn", () => {
   });
 
   it("ends at whatever the vocabulary has to end a turn", async () => {
-    const logits = vi.spyOn(model, "logits");
+    const logits = vi.spyOn(model.head, "logits");
     // The second token is <|im_end|>.
     let count = 0;
-    logits.mockImplementation((ids, options) => {
-      const out = Decoder.prototype.logits.call(model, ids, options);
+    logits.mockImplementation((hidden) => {
+      const out = Head.prototype.logits.call(model.head, hidden);
       if (++count === 2) out.write(Float32Array.from({ length: out.size }, (_, i) => (i === 1 ? 100 : 0)));
       return out;
     });

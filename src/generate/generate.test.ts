@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { ConfigError, DataError, TokenizerError } from "../errors.js";
-import { Decoder, type ModelOptions } from "../model/index.js";
-import { QuantizedTensor, Random, Tensor } from "../tensor/index.js";
+import { Decoder, Head, type ModelOptions } from "../model/index.js";
+import { QuantizedTensor, Random, Tensor, type Weight } from "../tensor/index.js";
 import { CachedContext, generate, generateBatch, generateText, type GenerateOptions, type GenerationSettingsInput, type Piece, type TextCodec } from "./index.js";
 
 const sizes = { vocabSize: 40, hiddenSize: 32, numLayers: 2, numHeads: 4, contextLength: 24 };
@@ -56,15 +56,27 @@ const bytes: TextCodec = {
 
 /** A model that says what it is told to, whatever it reads. */
 class Parrot extends Decoder {
-  #said = 0;
-  constructor(private readonly script: ArrayLike<number>, contextLength = 64) {
+  override readonly head: Head;
+
+  constructor(script: ArrayLike<number>, contextLength = 64) {
     super({ vocabSize: 257, hiddenSize: 8, numLayers: 1, numHeads: 1, contextLength });
+    this.head = new ScriptedHead(script, this.unembed);
   }
-  override logits(ids: Tensor): Tensor {
-    const logits = new Float32Array(ids.shape[0] * 257);
-    for (let row = 0; row < ids.shape[0]; row++) logits[row * 257 + this.script[this.#said % this.script.length]] = 10;
+}
+
+class ScriptedHead extends Head {
+  #said = 0;
+
+  constructor(private readonly script: ArrayLike<number>, weight: Weight) {
+    super({ weight: () => weight });
+  }
+
+  override logits(h: Tensor): Tensor {
+    const rows = h.size / h.shape[h.rank - 1];
+    const logits = new Float32Array(rows * 257);
+    for (let row = 0; row < rows; row++) logits[row * 257 + this.script[this.#said % this.script.length]] = 10;
     this.#said++;
-    return Tensor.from(logits, { shape: [ids.shape[0], 1, 257], device: this.device });
+    return Tensor.from(logits, { shape: [...h.shape.slice(0, -1), 257], device: h.device });
   }
 }
 const say = (text: string, options: Partial<GenerationSettingsInput> = {}) =>
@@ -263,7 +275,7 @@ describe("a quantised unembedding", () => {
     ];
     for (const options of [{}, { logitSoftcap: 5 }]) {
       const model = quantized(options);
-      const all = vi.spyOn(model, "logits");
+      const all = vi.spyOn(model.head, "logits");
       for (const settings of ways) {
         const given = { prompts: [prompt, [7], [8, 9]], maxTokens: 16, ...settings };
         all.mockClear();

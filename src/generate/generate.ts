@@ -98,7 +98,7 @@ async function* run(model: Decoder, sequences: readonly Sequence[], settings: Ge
 function bestWanted(model: Decoder, { temperature, topK, repetitionPenalty, logprobs }: GenerationSettings, numChoices: number): number | undefined {
   if (repetitionPenalty !== 1 || logprobs !== undefined) return undefined;
   if (temperature === 0) return 1;
-  return model.findsBest && topK > 0 && topK < numChoices && topK <= mostBest ? topK : undefined;
+  return model.head.skipsLogits && topK > 0 && topK < numChoices && topK <= mostBest ? topK : undefined;
 }
 
 async function complete(model: Decoder, options: GenerateOptions): Promise<Generation[]> {

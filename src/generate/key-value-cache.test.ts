@@ -4,6 +4,7 @@ import type { CachedKeys } from "../model/context.js";
 import { DenseKeyValueCache } from "./key-value-cache.js";
 
 /** [batch, time, 2, 3], each element telling its row, position, head and place. */
+const layer = {};
 const block = (batch: number, from: number, to: number, sign = 1) =>
   Tensor.from(
     Float32Array.from({ length: batch * (to - from) * 6 }, (_, i) => {
@@ -18,7 +19,7 @@ it("returns all that was added, grows, keeps chosen rows, and frees everything",
   const cache = new DenseKeyValueCache({ capacity: 4, maxLength: 9 });
   const add = async (batch: number, from: number, to: number) => {
     const views = scope(() => {
-      const { k, v, keys } = cache.append(0, block(batch, from, to), block(batch, from, to, -1)) as CachedKeys & { k: Tensor; v: Tensor };
+      const { k, v, keys } = cache.append(layer, block(batch, from, to), block(batch, from, to, -1)) as CachedKeys & { k: Tensor; v: Tensor };
       return { k: k.slice(1, 0, keys), v: v.slice(1, 0, keys) };
     });
     expect(views.k.shape).toEqual([batch, to, 2, 3]);
@@ -56,7 +57,7 @@ it("keeps 8-bit integers with a scale for each head and position, through growin
   const cache = new DenseKeyValueCache({ dtype: "q8", capacity: 2, maxLength: 9 });
   const read = async (batch: number, from: number, to: number) => {
     const views = scope(() => {
-      const { k, v, keys } = cache.append(0, block(batch, from, to), block(batch, from, to, -1)) as CachedKeys & { k: Int8Rows; v: Int8Rows };
+      const { k, v, keys } = cache.append(layer, block(batch, from, to), block(batch, from, to, -1)) as CachedKeys & { k: Int8Rows; v: Int8Rows };
       return [dequantizeInt8(k).slice(1, 0, keys), dequantizeInt8(v).slice(1, 0, keys)];
     });
     const data = await Promise.all(views.map((view) => view.data()));

@@ -27,7 +27,7 @@ interface Layer {
 }
 
 export class DenseKeyValueCache implements KeyValueCache {
-  readonly #layers: Layer[] = [];
+  readonly #layers = new Map<object, Layer>();
   readonly #dtype: CacheDType | undefined;
   readonly #capacity: number;
   readonly #maxLength: number;
@@ -43,24 +43,29 @@ export class DenseKeyValueCache implements KeyValueCache {
 
   /** Positions held. */
   get length(): number {
-    return this.#layers.at(0)?.length ?? 0;
+    return this.#first?.length ?? 0;
   }
 
   /** Positions there is room for. */
   get capacity(): number {
-    return this.#layers.at(0)?.k.capacity ?? this.#capacity;
+    return this.#first?.k.capacity ?? this.#capacity;
   }
 
   /** Bytes reserved. */
   get numBytes(): number {
-    return this.#layers.reduce((sum, { k, v }) => sum + k.numBytes + v.numBytes, 0);
+    return [...this.#layers.values()].reduce((sum, { k, v }) => sum + k.numBytes + v.numBytes, 0);
   }
 
-  append(index: number, k: Tensor, v: Tensor): CachedKeys {
+  get #first(): Layer | undefined {
+    return this.#layers.values().next().value;
+  }
+
+  append(key: object, k: Tensor, v: Tensor): CachedKeys {
     return scope(() => {
       const [batch, time] = k.shape;
       const make = (like: Tensor): Store => (this.#dtype === "q8" ? new Int8Store(like, batch, this.#capacity) : new FloatStore(like, batch, this.#capacity, this.#dtype ?? (like.dtype as FloatDType)));
-      const layer = (this.#layers[index] ??= { k: make(k), v: make(v), length: 0 });
+      const layer = this.#layers.get(key) ?? { k: make(k), v: make(v), length: 0 };
+      this.#layers.set(key, layer);
       const begin = layer.length;
       const end = begin + time;
       const { capacity } = layer.k;
@@ -79,7 +84,7 @@ export class DenseKeyValueCache implements KeyValueCache {
     const [begin, end] = [this.length, this.length + count];
     if (end > this.capacity) throw new RangeError(`${end} positions do not fit a cache of ${this.capacity}.`);
     this.#tell(begin, end, this.#span!.device);
-    for (const layer of this.#layers) layer.length = end;
+    for (const layer of this.#layers.values()) layer.length = end;
   }
 
   #tell(begin: number, end: number, device: Device): void {
@@ -92,23 +97,24 @@ export class DenseKeyValueCache implements KeyValueCache {
   /** Keeps these rows of the batch, in this order: sequences that ended make room. */
   select(rows: readonly number[]): void {
     scope(() => {
-      for (const layer of this.#layers) move(layer, rows, layer.k.capacity);
+      for (const layer of this.#layers.values()) move(layer, rows, layer.k.capacity);
     });
   }
 
   /** Forgets the positions from `length` on. */
   truncate(length: number): void {
-    for (const layer of this.#layers) layer.length = Math.min(layer.length, length);
+    for (const layer of this.#layers.values()) layer.length = Math.min(layer.length, length);
   }
 
   dispose(): void {
     this.#span?.dispose();
     this.#span = undefined;
     this.#written = [-1, -1];
-    for (const { k, v } of this.#layers.splice(0)) {
+    for (const { k, v } of this.#layers.values()) {
       k.dispose();
       v.dispose();
     }
+    this.#layers.clear();
   }
 }
 

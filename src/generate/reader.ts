@@ -17,6 +17,7 @@ import type { Decoder, ForwardOptions } from "../model/index.js";
 import { Replay, Tensor, keep, launch, noGrad, scope, type FloatDType } from "../tensor/index.js";
 import type { CachedContext } from "./cached-context.js";
 import { DenseKeyValueCache, type CacheDType } from "./key-value-cache.js";
+import { positionRegime } from "./position-regime.js";
 import { checkLogit } from "./sampler.js";
 import type { Sequence } from "./sequence.js";
 
@@ -139,7 +140,7 @@ export class Reader {
   /** Queues the step after a choice, where it is all but certain to be wanted. The first one is recorded while a long prompt is still being read. */
   #runAhead(rows: readonly Sequence[], { ids, best: chosen }: Choice): void {
     const [cache, { device }] = [this.#cache, this.model];
-    const expected = ({ row, length }: Held): boolean => row.expectsMore && this.model.regimeOf(length) === this.model.regimeOf(length + 1);
+    const expected = ({ row, length }: Held): boolean => row.expectsMore && positionRegime(this.model, length) === positionRegime(this.model, length + 1);
     if (device.record === undefined || cache === undefined || cache.length === cache.capacity || !this.#held.every(expected)) return;
     if (this.#steps === undefined && this.#held.every(({ length }) => length < longPrompt)) return;
     const step = (this.#steps ??= this.#makeStep(rows));
@@ -189,7 +190,7 @@ export class Reader {
   #isHeld(rows: readonly Sequence[]): boolean {
     const held = new Map(this.#held.map((entry) => [entry.row, entry]));
     const holds = ({ ids, slides }: Sequence, entry = { length: -1, slides }): boolean =>
-      entry.length === ids.length - 1 && entry.slides === slides && this.model.regimeOf(entry.length) === this.model.regimeOf(ids.length);
+      entry.length === ids.length - 1 && entry.slides === slides && positionRegime(this.model, entry.length) === positionRegime(this.model, ids.length);
     return this.#cache !== undefined && rows.every((row) => holds(row, held.get(row)));
   }
 
@@ -276,7 +277,8 @@ export class Reader {
     return noGrad(() => {
       const { best: count } = this.options;
       if (count === undefined) return [this.model.logits(ids, { lastOnly: true, ...options })];
-      const { indices, values } = this.model.best(ids, count, { choices: Math.min(rows[0].numChoices, this.model.config.vocabSize), ...options });
+      const last = this.model.hidden(ids, options).slice(1, -1).reshape([rows.length, this.model.config.hiddenSize]);
+      const { indices, values } = this.model.head.topK(last, count, { choices: Math.min(rows[0].numChoices, this.model.config.vocabSize) });
       return [indices, values];
     });
   }

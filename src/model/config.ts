@@ -1,197 +1,105 @@
 /**
- * @file The configuration of the decoder: what a model is, in the field's words. Every combination that passes here can be built.
+ * @file The configuration of a model: what it is, layer by layer. A layer names the kind of its mixer and of its feed-forward, each with the
+ * settings of that kind. A uniform transformer can be written shorter, as flat options (`transformer.ts`).
  */
 
 import { z } from "zod";
 import { ConfigError } from "../errors.js";
-import { completedRopeScaling, ropeScalingSchema, type RopeScaling } from "./positions/rope-scaling.js";
+import { placementSchema, type LayerSpec } from "./block.js";
+import { feedForwards, type FeedForwardSpecs } from "./feed-forwards/index.js";
+import { mixers, type MixerSpecs } from "./mixers/index.js";
+import { normSchema, type NormSpec } from "./norms/norm.js";
+import { parsed } from "./specs.js";
+import { layersOf, type TransformerOptions } from "./transformer.js";
 
 const count = z.number().int().positive();
-const rate = z.number().min(0).lt(1);
 const positive = z.number().positive();
+const noNorm = z.strictObject({ kind: z.literal("none") });
+const maybeNorm = z.union([noNorm, normSchema]);
+
+const layerSchema = z.strictObject({
+  mixer: z.looseObject({ kind: z.string() }),
+  feedForward: z.looseObject({ kind: z.string() }),
+  norm: normSchema.default({ kind: "layernorm", eps: 1e-5, bias: true }),
+  normPlacement: placementSchema.default("pre"),
+  residualScale: positive.default(1),
+});
 
 const schema = z.strictObject({
   /** Number of token ids. */
   vocabSize: count,
   /** Width of the residual stream. */
   hiddenSize: count,
-  numLayers: count.max(10_000),
-  /** Query heads. */
-  numHeads: count,
-  /** Key and value heads: as many as query heads is multi-head attention, fewer is grouped-query, one is multi-query. Default: numHeads. */
-  numKeyValueHeads: count.optional(),
-  /** Width of a head. Default: hiddenSize / numHeads. */
-  headSize: count.optional(),
-  /** Width inside the feed-forward. Default: 4 hiddenSize, and two thirds of that (a multiple of 32) for a gated one, which has three matrices. */
-  intermediateSize: count.optional(),
   /** The longest sequence, in tokens. */
   contextLength: count,
-  /** Whether the unembedding is the embedding. */
-  tieEmbeddings: z.boolean().default(true),
-  /** Biases in the attention and feed-forward projections, and in LayerNorm; the four below, where they differ. Complete: whether all projections have one. */
-  bias: z.boolean().default(true),
-  queryKeyValueBias: z.boolean().optional(),
-  attentionOutputBias: z.boolean().optional(),
-  mlpBias: z.boolean().optional(),
-  normBias: z.boolean().optional(),
-
-  norm: z.enum(["layernorm", "rmsnorm"]).default("layernorm"),
-  normEps: positive.default(1e-5),
-  /** RMSNorm multiplies by weight + normOffset (Gemma: 1). */
-  normOffset: z.number().default(0),
-  /**
-   * Where a block normalises: `pre`, what its mixer and feed-forward read (GPT-2 and later); `post`, their sum with the residual stream (the 2017
-   * transformer); `output`, what they add to it (OLMo 2); `sandwich`, what they read and what they add (Gemma 2).
-   */
-  normPlacement: z.enum(["pre", "post", "output", "sandwich"]).default("pre"),
-  /** Mixer and feed-forward read the same residual stream and add to it together (GPT-J), from one norm or from one each. */
-  parallelBlock: z.enum(["none", "sharedNorm", "twoNorms"]).default("none"),
-  /** A norm right after the embedding (BLOOM). */
-  embeddingNorm: z.boolean().default(false),
-  /** The embedding is multiplied by it (Gemma: sqrt(hiddenSize)). */
-  embeddingScale: positive.default(1),
-  /** What each half of a block adds is multiplied by it (Granite). */
-  residualScale: positive.default(1),
-  /** The logits are multiplied by it (Cohere, Granite). */
-  logitScale: positive.default(1),
-  /** Where above 0: logits become softcap * tanh(logits / softcap) (Gemma 2). */
-  logitSoftcap: z.number().min(0).default(0),
-
-  position: z.enum(["learned", "sinusoidal", "rope", "alibi", "none"]).default("learned"),
-  /** ALiBi's slopes are multiplied by it (Falcon: 1 / sqrt(headSize)). */
-  alibiScale: positive.default(1),
-  /** The base of RoPE's angles. */
-  ropeTheta: positive.default(10_000),
-  /** How RoPE's angles are stretched over a longer context than the model learned them on. */
-  ropeScaling: ropeScalingSchema.default({ kind: "none" }),
-  /** Where above 0: the base of RoPE's angles in sliding layers, which are not scaled (Gemma 3). */
-  localRopeTheta: z.number().min(0).default(0),
-  /** RoPE turns the pairs (2i, 2i + 1) of a head (Cohere), not (i, i + half). */
-  ropeInterleaved: z.boolean().default(false),
-  /** The share of a head that RoPE turns. */
-  rotaryFraction: positive.max(1).default(1),
-  /** For each layer, whether RoPE acts there (SmolLM3, Cohere 2); a shorter list is a pattern that repeats. Default: in all, with position "rope". */
-  ropeLayers: z.array(z.boolean()).readonly().optional(),
-
-  /** Scores are q k^T times this. Default: 1 / sqrt(headSize). */
-  attentionScale: positive.optional(),
-  /** Where above 0: scores become softcap * tanh(score / softcap) (Gemma 2). */
-  attentionSoftcap: z.number().min(0).default(0),
-  /**
-   * A norm of queries and keys: `head`, RMSNorm over each head, one weight for all (Qwen 3); `heads`, LayerNorm over each head, with a weight for each
-   * and no bias (Cohere); `whole`, RMSNorm over all heads at once (OLMo 2). True is `head`, false is `none`.
-   */
-  qkNorm: z.union([z.enum(["none", "head", "heads", "whole"]), z.boolean().transform((on) => (on ? ("head" as const) : ("none" as const)))]).default("none"),
-  /** How many positions back a query sees in sliding layers, itself included; 0 is all. */
-  slidingWindow: z.number().int().min(0).default(0),
-  /** For each layer, whether it sees everything or the sliding window; a shorter list is a pattern that repeats. Default: all alike. */
-  layerTypes: z.array(z.enum(["full", "sliding"])).readonly().optional(),
-
-  /** An MLP by its activation, or a gated unit (Shazeer 2020): swiglu's gate is silu, geglu's gelu, gegluTanh's its approximation. */
-  feedForward: z.enum(["gelu", "geluTanh", "relu", "silu", "swiglu", "geglu", "gegluTanh"]).default("gelu"),
-  /** Of the embedding, the attention weights, and both outputs of a block, while training. */
-  dropout: rate.default(0),
+  embedding: z
+    .strictObject({
+      /** The embedding is multiplied by it (Gemma: sqrt(hiddenSize)). */
+      scale: positive.default(1),
+      /** Right after the embedding (BLOOM). */
+      norm: maybeNorm.default({ kind: "none" }),
+      /** What is added to the embedding. Positions that act inside a mixer, such as RoPE, belong to the mixer. */
+      positions: z.enum(["none", "learned", "sinusoidal"]).default("none"),
+    })
+    .prefault({}),
+  layers: z.array(layerSchema).min(1).max(10_000),
+  /** After the last layer. */
+  finalNorm: maybeNorm.default({ kind: "layernorm", eps: 1e-5, bias: true }),
+  head: z
+    .strictObject({
+      /** Whether the unembedding is the embedding. */
+      tied: z.boolean().default(true),
+      /** The logits are multiplied by it (Cohere, Granite). */
+      scale: positive.default(1),
+      /** Where above 0: logits become softcap * tanh(logits / softcap) (Gemma 2). */
+      softcap: z.number().min(0).default(0),
+    })
+    .prefault({}),
+  /** The probability of dropout while training: of the embedding, the attention weights, and both outputs of a block. */
+  dropout: z.number().min(0).lt(1).default(0),
 });
 
-/** What a user writes: sizes, and what differs from the defaults. */
-export type ModelOptions = z.input<typeof schema>;
+type PartOptions<Specs> = { readonly [Kind in keyof Specs]: Partial<Omit<Specs[Kind], "kind">> & { readonly kind: Kind } }[keyof Specs];
 
-type Complete<T> = { readonly [Field in keyof T]-?: NonNullable<T[Field]> };
+/** One layer as a user writes it: what is not given takes the default of its kind. */
+export interface LayerOptions extends Partial<Omit<LayerSpec, "mixer" | "feedForward">> {
+  readonly mixer: PartOptions<MixerSpecs>;
+  readonly feedForward: PartOptions<FeedForwardSpecs>;
+}
+
+/** A model as a list of layers. */
+export type LayeredOptions = Omit<z.input<typeof schema>, "layers"> & { readonly layers: readonly LayerOptions[] };
+
+/** What a user writes: a list of layers, or the flat options of a uniform transformer. */
+export type ModelOptions = TransformerOptions | LayeredOptions;
+
+type MaybeNorm = NormSpec | { readonly kind: "none" };
 
 /** A complete configuration. */
-export type ModelConfig = Omit<Complete<z.output<typeof schema>>, "ropeScaling"> & { readonly ropeScaling: RopeScaling };
+export interface ModelConfig {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly contextLength: number;
+  readonly embedding: { readonly scale: number; readonly norm: MaybeNorm; readonly positions: "none" | "learned" | "sinusoidal" };
+  readonly layers: readonly LayerSpec[];
+  readonly finalNorm: MaybeNorm;
+  readonly head: { readonly tied: boolean; readonly scale: number; readonly softcap: number };
+  readonly dropout: number;
+}
 
-/** Completes and checks a configuration. Throws ConfigError, which names the field, for one that cannot be built. */
+/** Completes and checks a configuration; completing it again changes nothing. Throws ConfigError, which names the setting, for one that cannot be built. */
 export function modelConfig(options: ModelOptions): ModelConfig {
-  const parsed = schema.safeParse(options, { jitless: true });
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const field = issue.code === "unrecognized_keys" && issue.path.length === 0 ? issue.keys[0] : issue.path.join(".");
-    throw new ConfigError(field, issue.code === "unrecognized_keys" ? "a model has no such setting." : `${issue.message}.`);
-  }
-  const given = parsed.data;
-  const { hiddenSize, numLayers, numHeads, bias, position } = given;
-  if (given.headSize === undefined && hiddenSize % numHeads !== 0) {
-    throw new ConfigError("numHeads", `${numHeads} heads do not divide the hidden size ${hiddenSize}.`, { hint: "Choose a divisor, or give headSize." });
-  }
-  const perLayer = <T>(field: string, pattern: readonly T[] | undefined, fallback: T): T[] => {
-    const repeated = pattern ?? [fallback];
-    if (repeated.length === 0 || repeated.length > numLayers) {
-      throw new ConfigError(field, `a list of ${repeated.length} does not fit ${numLayers} layers.`, { hint: "Give one for each layer, or a shorter pattern that repeats." });
+  const layered = "layers" in options ? options : layersOf(options);
+  const given = parsed(schema, layered) as z.output<typeof schema>;
+  const layers = given.layers.map((layer, i): LayerSpec => {
+    if (layer.feedForward.kind === "none" && (layer.normPlacement === "post" || layer.normPlacement.startsWith("parallel"))) {
+      throw new ConfigError(`layers.${i}.normPlacement`, `a layer without a feed-forward cannot have ${JSON.stringify(layer.normPlacement)}.`, { hint: 'Choose "pre".' });
     }
-    return Array.from({ length: numLayers }, (_, layer) => repeated[layer % repeated.length]);
-  };
-  const headSize = given.headSize ?? hiddenSize / numHeads;
-  const biases = { queryKeyValueBias: given.queryKeyValueBias ?? bias, attentionOutputBias: given.attentionOutputBias ?? bias, mlpBias: given.mlpBias ?? bias };
-  const config: ModelConfig = {
-    ...given,
-    ...biases,
-    bias: Object.values(biases).every(Boolean),
-    normBias: given.normBias ?? (bias && given.norm === "layernorm"),
-    numKeyValueHeads: given.numKeyValueHeads ?? numHeads,
-    headSize,
-    intermediateSize: given.intermediateSize ?? (isGated(given) ? Math.ceil((8 * hiddenSize) / 3 / 32) * 32 : 4 * hiddenSize),
-    attentionScale: given.attentionScale ?? headSize ** -0.5,
-    ropeScaling: completedRopeScaling(given.ropeScaling, given.contextLength),
-    ropeLayers: perLayer("ropeLayers", given.ropeLayers, position === "rope"),
-    layerTypes: perLayer("layerTypes", given.layerTypes, given.slidingWindow > 0 ? "sliding" : "full"),
-  };
-  checkTogether(config);
-  return config;
-}
-
-/** What single fields cannot tell. */
-function checkTogether(config: ModelConfig): void {
-  const { numHeads, numKeyValueHeads, norm, normPlacement, parallelBlock, position, ropeScaling, layerTypes, slidingWindow } = config;
-  if (numHeads % numKeyValueHeads !== 0) {
-    throw new ConfigError("numKeyValueHeads", `${numKeyValueHeads} key heads do not divide the ${numHeads} query heads.`);
-  }
-  if (norm === "rmsnorm" && config.normBias) throw new ConfigError("normBias", "RMSNorm has no bias.");
-  if (norm === "layernorm" && config.normOffset !== 0) throw new ConfigError("normOffset", "only RMSNorm has an offset.");
-  if (parallelBlock !== "none" && normPlacement !== "pre") {
-    throw new ConfigError("parallelBlock", `halves that run side by side read a norm, and normPlacement is "${normPlacement}".`, { hint: 'Choose "pre".' });
-  }
-  if (layerTypes.includes("sliding") && slidingWindow === 0) throw new ConfigError("slidingWindow", "sliding layers need a window.");
-  if (position !== "rope") {
-    if (config.ropeLayers.includes(true)) throw new ConfigError("ropeLayers", `position is "${position}", not "rope".`);
-    return;
-  }
-  const pairs = rotaryWidth(config) / 2;
-  if (pairs < 1) throw new ConfigError("rotaryFraction", `RoPE turns pairs, and ${config.rotaryFraction} of a head of ${config.headSize} holds none.`);
-  if (ropeScaling.kind === "longrope") {
-    for (const field of ["shortFactors", "longFactors"] as const) {
-      const { length } = ropeScaling[field];
-      if (length !== pairs) throw new ConfigError(`ropeScaling.${field}`, `${length} factors do not fit the ${pairs} pairs that RoPE turns.`);
-    }
-  }
-  if (ropeScaling.kind === "llama3" && ropeScaling.highFrequencyFactor <= ropeScaling.lowFrequencyFactor) {
-    throw new ConfigError("ropeScaling.highFrequencyFactor", "it must be above lowFrequencyFactor.");
-  }
-  if (ropeScaling.kind === "yarn" && config.ropeTheta <= 1) throw new ConfigError("ropeTheta", "YaRN's ramp needs a base above 1.");
-  if (ropeScaling.kind === "dynamic" && pairs < 2) throw new ConfigError("ropeScaling", "the dynamic kind needs two pairs to turn at least.");
-}
-
-/** Whether the feed-forward has a gate beside its up projection. */
-export function isGated({ feedForward }: Pick<ModelConfig, "feedForward">): boolean {
-  return feedForward === "swiglu" || feedForward === "geglu" || feedForward === "gegluTanh";
-}
-
-/** How many dimensions of a head RoPE turns: an even number. */
-export function rotaryWidth(config: Pick<ModelConfig, "headSize" | "rotaryFraction">): number {
-  return 2 * Math.floor((config.headSize * config.rotaryFraction) / 2);
-}
-
-/** The number of parameters of such a model, tied ones counted once, without building it. */
-export function parameterCount(config: ModelConfig): number {
-  const { vocabSize, hiddenSize, numLayers, numHeads, numKeyValueHeads, headSize, intermediateSize, contextLength, normPlacement, parallelBlock } = config;
-  const linear = (inSize: number, outSize: number, bias: boolean) => inSize * outSize + (bias ? outSize : 0);
-  const norm = (config.normBias ? 2 : 1) * hiddenSize;
-  const qkNorm = { none: 0, head: 2 * headSize, heads: (numHeads + numKeyValueHeads) * headSize, whole: (numHeads + numKeyValueHeads) * headSize }[config.qkNorm];
-  const attention =
-    linear(hiddenSize, (numHeads + 2 * numKeyValueHeads) * headSize, config.queryKeyValueBias) + linear(numHeads * headSize, hiddenSize, config.attentionOutputBias) + qkNorm;
-  const feedForward = linear(hiddenSize, (isGated(config) ? 2 : 1) * intermediateSize, config.mlpBias) + linear(intermediateSize, hiddenSize, config.mlpBias);
-  const normsInBlock = normPlacement === "sandwich" ? 4 : parallelBlock === "sharedNorm" ? 1 : 2;
-  const normsAround = (config.embeddingNorm ? 1 : 0) + (normPlacement === "post" ? 0 : 1);
-  const embeddings = (config.tieEmbeddings ? 1 : 2) * vocabSize * hiddenSize + (config.position === "learned" ? contextLength * hiddenSize : 0);
-  return embeddings + numLayers * (attention + feedForward + normsInBlock * norm) + normsAround * norm;
+    return {
+      ...layer,
+      mixer: mixers.complete(layer.mixer, given, `layers.${i}.mixer`),
+      feedForward: feedForwards.complete(layer.feedForward, given, `layers.${i}.feedForward`),
+    };
+  });
+  return { ...given, layers };
 }

@@ -3,15 +3,25 @@
  * before. Modules read it; nothing in it belongs to a module.
  */
 
-import type { FloatDType, Int8Rows, RandomKey, Tensor } from "../tensor/index.js";
+import { tapGradient, type FloatDType, type Int8Rows, type RandomKey, type Tensor } from "../tensor/index.js";
 
 /**
- * Listens to activations, named as TransformerLens names them (`blocks.0.attn.hook_pattern`). `on` may return another tensor, which
- * the model goes on with. With nobody listening a tap costs nothing and fused kernels run.
+ * Listens to activations, named as TransformerLens names them (`blocks.0.attn.hook_pattern`). With nobody listening a tap costs nothing and
+ * fused kernels run.
  */
 export interface Taps {
   wants(name: string): boolean;
-  on(name: string, activation: Tensor): Tensor | undefined;
+  /** Sees an activation; the model goes on with the tensor that it returns, if any. */
+  on?(name: string, activation: Tensor): Tensor | undefined;
+  /** Sees the gradient of the loss by an activation, during the backward pass, which goes on with the tensor that it returns, if any. */
+  onGradient?(name: string, gradient: Tensor): Tensor | undefined;
+}
+
+/** Passes an activation by a listener. */
+export function passTap(taps: Taps, name: string, activation: Tensor): Tensor {
+  if (!taps.wants(name)) return activation;
+  const seen = taps.on?.(name, activation) ?? activation;
+  return taps.onGradient === undefined ? seen : tapGradient(seen, (gradient) => taps.onGradient!(name, gradient));
 }
 
 /** Keys and values [batch, room, keyHeads, headSize] as a cache keeps them. The first `keys` count; so that a step may be queued again as it is, `length` says it on the device. */
@@ -28,7 +38,7 @@ export interface KeyValueCache {
   /** Positions there is room for: no token stands beyond it before the cache has grown. */
   readonly capacity: number;
   /** Adds k and v [batch, time, keyHeads, headSize] of new positions; returns all there are. */
-  append(layer: number, k: Tensor, v: Tensor): CachedKeys;
+  append(layer: object, k: Tensor, v: Tensor): CachedKeys;
 }
 
 /** Where dropout's randomness comes from: a seed for the run, and the step, so that a resumed run drops the same. */
@@ -50,19 +60,8 @@ export interface ForwardContext {
   readonly taps?: Taps;
   /** Present while training. */
   readonly dropout?: DropoutSource;
-  /** Compute each block again in the backward pass instead of keeping its activations. */
+  /** Compute each block again in the backward pass instead of keeping its activations. With taps nothing is computed twice. */
   readonly recompute?: boolean;
-}
-
-/** Passes an activation by whoever listens to `${module}.${hook}`. */
-export function tap(context: ForwardContext, module: string, hook: string, activation: Tensor): Tensor {
-  if (context.taps === undefined) return activation;
-  const name = module === "" ? hook : `${module}.${hook}`;
-  return context.taps.wants(name) ? (context.taps.on(name, activation) ?? activation) : activation;
-}
-
-export function tapped(context: ForwardContext, module: string, ...hooks: string[]): boolean {
-  return context.taps !== undefined && hooks.some((hook) => context.taps?.wants(`${module}.${hook}`));
 }
 
 /** Every place of dropout in a model has a number, its site; a key is unique to run, step and site. */

@@ -1,20 +1,21 @@
 /**
- * @file The language model, top to bottom: token ids become vectors, blocks refine them, and the last norm and the unembedding turn each into
- * a score for every possible next token.
+ * @file The language model, top to bottom: token ids become vectors, blocks refine them, and the head turns each into a score for every
+ * possible next token.
  *
- *   ids -> embed (+ positions) -> blocks -> norm -> unembed -> logits -> loss
+ *   ids -> embed (+ positions) -> blocks -> norm -> head -> logits, loss
  */
 
 import { ConfigError, ShapeError } from "../errors.js";
-import { QuantizedTensor, Tensor, dropout, embedding, linear, linearTopK, keep, linearCrossEntropy, recompute, scope, topK, type Device, type FloatDType, type Sorted, type Weight } from "../tensor/index.js";
-import { Block, initializerStd } from "./block.js";
+import { QuantizedTensor, Tensor, dropout, embedding, keep, recompute, scope, type Device, type FloatDType, type Weight } from "../tensor/index.js";
+import { buildBlock, type Block } from "./block.js";
 import { modelConfig, type ModelConfig, type ModelOptions } from "./config.js";
-import { dropoutKey, tap, type ForwardContext } from "./context.js";
-import { Initializer, Module } from "./module.js";
-import { makeNorm, type Norm } from "./norms/norm.js";
+import { dropoutKey, type ForwardContext } from "./context.js";
+import { Head } from "./head.js";
+import { Module, nameModules } from "./module.js";
+import { buildNorm, type Norm } from "./norms/norm.js";
+import { Initializer, table } from "./parameter.js";
 import { LearnedPositions, SinusoidalPositions, type AbsolutePositions } from "./positions/absolute.js";
-import { ropeRegime } from "./positions/rope-scaling.js";
-import { Rotary } from "./positions/rotary.js";
+import { RotaryTables } from "./positions/rotary.js";
 
 export interface DecoderOptions {
   /** Decides every initial weight. */
@@ -25,13 +26,28 @@ export interface DecoderOptions {
 }
 
 /**
- * The parts of a forward pass that a caller chooses; the rest follows from the ids. Positions are by default 0, 1, 2, ... Who gives others says with
- * `lengths` how long the sequences are; they are taken to fill the context otherwise.
+ * The parts of a forward pass that a caller chooses; the rest follows from the ids. Positions are 0, 1, 2, ... by default. If you pass
+ * `positions`, pass `lengths` too; without them the sequences are taken to fill the context.
  */
 export type ForwardOptions = Partial<ForwardContext>;
 
-/** A target that does not count. */
-export const ignoreIndex = -1;
+/** Runs `body` with a model of this configuration that has no weights, and takes no memory for them: to count and to estimate. */
+export function withoutWeights<T>(options: ModelOptions, body: (model: Decoder) => T): T {
+  const model = new Decoder(options, { weights: "none" });
+  try {
+    return body(model);
+  } finally {
+    model.dispose();
+  }
+}
+
+/** Number of parameters of such a model, tied ones counted once. */
+export function countParameters(options: ModelOptions): number {
+  return withoutWeights(options, ({ numParameters }) => numParameters);
+}
+
+/** GPT-2's standard deviation for all weight matrices and embeddings. */
+const std = 0.02;
 
 export class Decoder extends Module {
   readonly config: ModelConfig;
@@ -40,28 +56,28 @@ export class Decoder extends Module {
   readonly positions: AbsolutePositions | undefined;
   readonly embeddingNorm: Norm | undefined;
   readonly blocks: readonly Block[];
-  /** None with post-norm, where a block ends in one. */
   readonly finalNorm: Norm | undefined;
   /** [vocabSize, hiddenSize]; the embedding itself when they are tied. */
   readonly unembed: Weight;
+  readonly head: Head;
 
   /** Throws ConfigError when the configuration cannot be built. */
   constructor(options: ModelOptions, { seed = 0, device, weights = "random" }: DecoderOptions = {}) {
     super();
     const config = (this.config = modelConfig(options));
+    const { vocabSize, hiddenSize, contextLength, layers, dropout } = config;
+    const numLayers = layers.length;
     const init = new Initializer({ seed, random: weights === "random", ...(device && { device }) });
-    this.embed = init.normal([config.vocabSize, config.hiddenSize], initializerStd);
-    this.positions =
-      config.position === "learned" ? new LearnedPositions(init, config, initializerStd)
-      : config.position === "sinusoidal" ? new SinusoidalPositions(config, device)
-      : undefined;
-    this.embeddingNorm = config.embeddingNorm ? makeNorm(init, config, "ln_embed") : undefined;
-    const rotary = config.position === "rope" ? new Rotary(config, { device }) : undefined;
-    const localRotary = rotary && config.localRopeTheta > 0 ? new Rotary(config, { local: true, device }) : rotary;
-    const rotaryOf = (layer: number) => (config.ropeLayers[layer] ? (config.layerTypes[layer] === "sliding" ? localRotary : rotary) : undefined);
-    this.blocks = Array.from({ length: config.numLayers }, (_, layer) => new Block(init, config, layer, rotaryOf(layer), device));
-    this.finalNorm = config.normPlacement === "post" ? undefined : makeNorm(init, config, "ln_final");
-    this.unembed = config.tieEmbeddings ? this.embed : init.normal([config.vocabSize, config.hiddenSize], initializerStd);
+    const norm = (spec: ModelConfig["finalNorm"]) => (spec.kind === "none" ? undefined : buildNorm(spec, init, hiddenSize));
+    this.embed = init.normal([vocabSize, hiddenSize], std, table);
+    this.positions = { none: () => undefined, learned: () => new LearnedPositions(init, config, std), sinusoidal: () => new SinusoidalPositions(config, device) }[config.embedding.positions]();
+    this.embeddingNorm = norm(config.embedding.norm);
+    const place = { hiddenSize, contextLength, init, device, numLayers, dropout, std, residualStd: std / Math.sqrt(2 * numLayers), rotary: new RotaryTables(contextLength) };
+    this.blocks = layers.map((spec, layer) => buildBlock(spec, { ...place, layer }));
+    this.finalNorm = norm(config.finalNorm);
+    this.unembed = config.head.tied ? this.embed : init.normal([vocabSize, hiddenSize], std, table);
+    this.head = new Head({ weight: () => this.unembed, scale: config.head.scale, softcap: config.head.softcap });
+    nameModules(this);
   }
 
   get device(): Device {
@@ -72,16 +88,11 @@ export class Decoder extends Module {
   hidden(ids: Tensor, options: ForwardOptions = {}): Tensor {
     return scope(() => {
       const context = this.#context(ids, options);
-      const { embeddingScale } = this.config;
-      const embedded = embedding(this.embed, ids, { dtype: context.dtype });
-      let x = tap(context, "", "hook_embed", embeddingScale === 1 ? embedded : embedded.mul(embeddingScale));
-      if (this.positions !== undefined) x = x.add(tap(context, "", "hook_pos_embed", this.positions.forward(context)));
-      if (this.embeddingNorm !== undefined) x = this.embeddingNorm.forward(x, context);
-      if (context.dropout !== undefined && this.config.dropout > 0) x = dropout(x, this.config.dropout, dropoutKey(context.dropout, 0));
+      let x = this.#embedded(ids, context);
       for (const block of this.blocks) {
-        // A scope a block: what only its forward pass needed is gone before the next begins.
+        // A scope for each block: what only its forward pass needed is gone before the next begins.
         const forward = (x: Tensor, positions: Tensor) => scope(() => block.forward(x, { ...context, positions }));
-        x = context.recompute === true ? recompute(forward, [x, context.positions]) : forward(x, context.positions);
+        x = context.recompute === true && context.taps === undefined ? recompute(forward, [x, context.positions]) : forward(x, context.positions);
       }
       return this.finalNorm?.forward(x, context) ?? x;
     });
@@ -91,53 +102,22 @@ export class Decoder extends Module {
   logits(ids: Tensor, { lastOnly = false, ...options }: ForwardOptions & { readonly lastOnly?: boolean } = {}): Tensor {
     return scope(() => {
       const hidden = this.hidden(ids, options);
-      return this.unembedded(lastOnly ? hidden.slice(1, -1) : hidden);
-    });
-  }
-
-  /**
-   * The `count` best tokens to follow the last position among the ids below `choices`, the best first, with their logits: as sorting `logits` gives them, to the
-   * last bit, at less cost where `findsBest`. Both are [batch, count]; NaN counts as the best, and equals rank by id.
-   */
-  best(ids: Tensor, count: number, { choices = this.config.vocabSize, ...options }: ForwardOptions & { readonly choices?: number } = {}): Sorted {
-    return scope(() => {
-      if (this.findsBest) {
-        const hidden = this.hidden(ids, options).slice(1, -1).reshape([ids.shape[0], this.config.hiddenSize]);
-        return linearTopK(this.#scaled(hidden), this.unembed, count, { choices });
-      }
-      const logits = this.logits(ids, { ...options, lastOnly: true }).reshape([ids.shape[0], -1]).slice(1, 0, choices);
-      if (count !== 1) return topK(logits, count);
-      const indices = logits.argmax(-1, { keepDims: true });
-      return { values: logits.gather(indices), indices };
-    });
-  }
-
-  /** Whether `best` does without all logits in memory: of a quantised unembedding, where nothing follows that could make two of them equal. */
-  get findsBest(): boolean {
-    return this.config.logitSoftcap === 0 && this.unembed instanceof QuantizedTensor;
-  }
-
-  /** The logits, f32 [..., vocabSize], of final hidden states [..., hiddenSize]: for those who want them a part at a time. */
-  unembedded(hidden: Tensor): Tensor {
-    return scope(() => {
-      const { logitSoftcap: cap } = this.config;
-      const logits = linear(this.#scaled(hidden), this.unembed, undefined, { dtype: "f32" });
-      return cap === 0 ? logits : logits.div(cap).tanh().mul(cap);
+      return this.head.logits(lastOnly ? hidden.slice(1, -1) : hidden);
     });
   }
 
   /** Mean cross-entropy in nats of targets i32 [batch, time] (-1: does not count), a scalar; the logits never exist as a whole. */
   loss(ids: Tensor, targets: Tensor, options: ForwardOptions = {}): Tensor {
-    return scope(() => {
-      const hidden = this.hidden(ids, options);
-      const { hiddenSize, logitSoftcap: softcap } = this.config;
-      return linearCrossEntropy(this.#scaled(hidden.reshape([-1, hiddenSize])), this.unembed, targets.reshape([-1]), { ignoreIndex, softcap });
-    });
+    return scope(() => this.head.meanLoss(this.hidden(ids, options), targets));
   }
 
-  /** The logits' scale, on the smaller side of the unembedding. */
-  #scaled(hidden: Tensor): Tensor {
-    return this.config.logitScale === 1 ? hidden : hidden.mul(this.config.logitScale);
+  #embedded(ids: Tensor, context: ForwardContext): Tensor {
+    const { embedding: { scale }, dropout: p } = this.config;
+    const embedded = embedding(this.embed, ids, { dtype: context.dtype });
+    let x = this.tap(context, "hook_embed", scale === 1 ? embedded : embedded.mul(scale));
+    if (this.positions !== undefined) x = x.add(this.tap(context, "hook_pos_embed", this.positions.forward(context)));
+    if (this.embeddingNorm !== undefined) x = this.embeddingNorm.forward(x, context);
+    return context.dropout === undefined || p === 0 ? x : dropout(x, p, dropoutKey(context.dropout, 0));
   }
 
   #context(ids: Tensor, options: ForwardOptions): ForwardContext {
@@ -150,21 +130,6 @@ export class Decoder extends Module {
     const positions = options.positions ?? Tensor.arange(time, { dtype: "i32", device: ids.device }).reshape([1, time]).expand([batch, time]);
     const lengths = options.lengths ?? Array<number>(batch).fill(options.positions === undefined ? time : this.config.contextLength);
     return { ...options, dtype, positions, lengths };
-  }
-
-  /**
-   * What keys and values of a sequence were computed for: as long as this number stays as it grows, cached ones hold. It changes only where RoPE's
-   * angles depend on the length: with "longrope" once, beyond the original context; with "dynamic" with every token from there on.
-   */
-  regimeOf(length: number): number {
-    return this.config.position === "rope" ? ropeRegime(this.config.ropeScaling, length) : 0;
-  }
-
-  /** Number of parameters; tied ones count once. */
-  get numParameters(): number {
-    let n = 0;
-    for (const weight of this.weights().values()) n += weight.size;
-    return n;
   }
 
   /** Turns quantised weights into f32 parameters, which can be trained and take several times the memory. Gives how many there were. */
@@ -180,19 +145,26 @@ export class Decoder extends Module {
 
   /** Bytes of the parameters as they lie in memory. */
   get numBytes(): number {
-    let n = 0;
-    for (const weight of this.weights().values()) n += weight instanceof QuantizedTensor ? weight.numBytes : 4 * weight.size;
-    return n;
+    let bytes = 0;
+    for (const weight of this.weights().values()) bytes += weight instanceof QuantizedTensor ? weight.numBytes : 4 * weight.size;
+    return bytes;
+  }
+
+  override forwardFlops(time: number): number {
+    const parts = [this.positions, this.embeddingNorm, ...this.blocks, this.finalNorm];
+    return 2 * this.unembed.size + parts.reduce((sum, part) => sum + (part?.forwardFlops(time) ?? 0), 0);
   }
 
   /**
-   * Floating-point operations to train on one token in a sequence of this length: 6 for each parameter that multiplies (2 forward, 4
-   * backward; an embedding only looks up), and 12 * layers * heads * headSize * time for attention (Chowdhery et al. 2022, appendix B).
+   * Floating-point operations to train on one token in a sequence of this length: three times those of the forward pass, since the backward
+   * pass computes two products for each of its own (Chowdhery et al. 2022, appendix B).
    */
   flopsPerToken(time = this.config.contextLength): number {
-    const { numLayers, numHeads, headSize, tieEmbeddings } = this.config;
-    const lookedUp = (this.positions instanceof LearnedPositions ? this.positions.weight.size : 0) + (tieEmbeddings ? 0 : this.embed.size);
-    return 6 * (this.numParameters - lookedUp) + 12 * numLayers * numHeads * headSize * time;
+    return 3 * this.forwardFlops(time);
+  }
+
+  protected override tapName(field: string): string | undefined {
+    return { embeddingNorm: "ln_embed", finalNorm: "ln_final" }[field] ?? field;
   }
 
   /** Frees every parameter with its gradient, and every constant. The model cannot be used after that. */

@@ -7,14 +7,14 @@ import { describe, expect, it } from "vitest";
 import { DenseKeyValueCache } from "../generate/key-value-cache.js";
 import { ConfigError } from "../errors.js";
 import { Random, Tensor, backward, noGrad, scope } from "../tensor/index.js";
-import { Decoder, ignoreIndex, modelConfig, parameterCount, type ForwardOptions, type ModelOptions } from "./index.js";
+import { Decoder, countParameters, ignoreIndex, layersOf, modelConfig, transformerConfig, transformerOf, type ForwardOptions, type TransformerOptions } from "./index.js";
 
 const sizes = { vocabSize: 11, hiddenSize: 12, numLayers: 3, numHeads: 4, numKeyValueHeads: 2, headSize: 6, intermediateSize: 10, contextLength: 16 };
 const llama = { ...sizes, position: "rope", norm: "rmsnorm", feedForward: "swiglu", bias: false, tieEmbeddings: false, normEps: 0.1 } as const;
 const layernorm = { ...sizes, position: "rope", bias: false, normEps: 0.1 } as const;
 const long = [0.7, 2, 5];
 
-const features: [string, ModelOptions][] = [
+const features: [string, TransformerOptions][] = [
   ["OLMo 2: norms of what is added, queries and keys normed whole", { ...llama, normPlacement: "output", qkNorm: "whole" }],
   ["Gemma 2: sandwich, offset, scaled embedding, both soft caps, every other layer sliding", {
     ...llama, normPlacement: "sandwich", normOffset: 1, embeddingScale: 12 ** 0.5, logitSoftcap: 3, attentionSoftcap: 2, attentionScale: 0.3, feedForward: "gegluTanh",
@@ -39,7 +39,7 @@ const features: [string, ModelOptions][] = [
   ["longrope, on both sides of the original context", { ...llama, ropeScaling: { kind: "longrope", originalContextLength: 6, shortFactors: [1, 1.1, 1.3], longFactors: long } }],
 ];
 /** Their angles change as a sequence grows, and cached keys keep those of the length at which they were turned. */
-const changing = (options: ModelOptions): boolean => options.ropeScaling?.kind === "dynamic" || options.ropeScaling?.kind === "longrope";
+const changing = (options: TransformerOptions): boolean => options.ropeScaling?.kind === "dynamic" || options.ropeScaling?.kind === "longrope";
 
 const random = new Random(1);
 const [batch, time] = [2, 8];
@@ -48,7 +48,7 @@ const asIds = (rows: number[][]) => Tensor.from(rows, { dtype: "i32" });
 const ids = asIds(tokens);
 const targets = asIds(tokens.map((row) => [...row.slice(1), ignoreIndex]));
 
-function shaken(options: ModelOptions, { normOffset = 0 } = options): Decoder {
+function shaken(options: TransformerOptions, { normOffset = 0 } = options): Decoder {
   const model = new Decoder(options);
   const random = new Random(2);
   for (const [name, parameter] of model.parameters()) {
@@ -69,8 +69,9 @@ describe.each(features)("%s", (_, options) => {
   const model = shaken(options);
 
   it("has as many parameters as counted, and completes to itself", () => {
-    expect(model.numParameters).toBe(parameterCount(model.config));
+    expect(model.numParameters).toBe(countParameters(model.config));
     expect(modelConfig(model.config)).toEqual(model.config);
+    expect(layersOf(transformerOf(model.config)!)).toEqual(model.config);
   });
 
   it("has the gradients that differences say", async () => {
@@ -146,7 +147,7 @@ describe.each(features)("%s", (_, options) => {
 });
 
 it("each of these settings changes what is computed", async () => {
-  const changes: [ModelOptions, Partial<ModelOptions>][] = [
+  const changes: [TransformerOptions, Partial<TransformerOptions>][] = [
     [llama, { normOffset: 1 }], [llama, { embeddingScale: 2 }], [llama, { residualScale: 2 }], [llama, { logitScale: 2 }], [llama, { logitSoftcap: 0.5 }],
     [llama, { attentionSoftcap: 0.1 }], [llama, { attentionScale: 2 }], [llama, { ropeInterleaved: true }], [llama, { ropeLayers: [true, false] }],
     [llama, { ropeScaling: { kind: "linear", factor: 2 } }], [llama, { ropeScaling: { kind: "yarn", factor: 2, originalContextLength: 4 } }],
@@ -160,7 +161,7 @@ it("each of these settings changes what is computed", async () => {
 });
 
 describe("a configuration that cannot be is refused, naming", () => {
-  const wrong: [string, Partial<ModelOptions>][] = [
+  const wrong: [string, Partial<TransformerOptions>][] = [
     ["parallelBlock", { parallelBlock: "twoNorms", normPlacement: "sandwich" }], ["normOffset", { normOffset: 1 }], ["normBias", { norm: "rmsnorm", normBias: true }],
     ["slidingWindow", { layerTypes: ["full", "sliding"] }], ["layerTypes", { slidingWindow: 2, layerTypes: [] }], ["layerTypes", { slidingWindow: 2, layerTypes: ["full", "full", "full", "full"] }],
     ["ropeLayers", { ropeLayers: [true] }], ["ropeScaling.longFactors", { position: "rope", ropeScaling: { kind: "longrope", originalContextLength: 4, shortFactors: long, longFactors: [1] } }],
@@ -176,7 +177,7 @@ describe("a configuration that cannot be is refused, naming", () => {
 });
 
 it("a pattern stands for the list that it repeats to, and a boolean for the kind of norm it named before", () => {
-  const config = modelConfig({ ...llama, slidingWindow: 4, layerTypes: ["sliding", "full"], ropeLayers: [false, true], qkNorm: true });
+  const config = transformerConfig({ ...llama, slidingWindow: 4, layerTypes: ["sliding", "full"], ropeLayers: [false, true], qkNorm: true });
   expect(config).toMatchObject({ layerTypes: ["sliding", "full", "sliding"], ropeLayers: [false, true, false], qkNorm: "head" });
-  expect(modelConfig({ ...sizes, slidingWindow: 4 })).toMatchObject({ layerTypes: ["sliding", "sliding", "sliding"], ropeLayers: [false, false, false], qkNorm: "none" });
+  expect(transformerConfig({ ...sizes, slidingWindow: 4 })).toMatchObject({ layerTypes: ["sliding", "sliding", "sliding"], ropeLayers: [false, false, false], qkNorm: "none" });
 });

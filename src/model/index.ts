@@ -1,7 +1,19 @@
-/** @file The model room: one configurable decoder and its configuration. */
+/** @file The model room: a decoder as a list of layers, its configuration, and the parts that layers are made of. */
 
-export { isGated, modelConfig, parameterCount, rotaryWidth, type ModelConfig, type ModelOptions } from "./config.js";
+export { type LayerSpec, type NormPlacement } from "./block.js";
+export { modelConfig, type LayerOptions, type LayeredOptions, type ModelConfig, type ModelOptions } from "./config.js";
 export type { DropoutSource, ForwardContext, KeyValueCache, Taps } from "./context.js";
-export { Decoder, ignoreIndex, type DecoderOptions, type ForwardOptions } from "./decoder.js";
+export { Decoder, countParameters, withoutWeights, type DecoderOptions, type ForwardOptions } from "./decoder.js";
+export { FeedForward } from "./feed-forwards/feed-forward.js";
+export { feedForwards, type FeedForwardSpec, type FeedForwardSpecs } from "./feed-forwards/index.js";
+export { Head, ignoreIndex, type HeadOptions } from "./head.js";
+export { Adapter, FusedLinear, Linear, LinearPart, type Adaptable } from "./linear.js";
+export { mixers, type MixerSpec, type MixerSpecs } from "./mixers/index.js";
+export { Mixer, type ActivationSize } from "./mixers/mixer.js";
 export { Module } from "./module.js";
-export { completedRopeScaling, yarnAttentionFactor, type RopeScaling } from "./positions/rope-scaling.js";
+export { hiddenMatrix, roleOf, setRole, table, vector, type Initializer, type ParameterRole } from "./parameter.js";
+export { completedRopeScaling, ropeFrequencies, ropeRegime, yarnAttentionFactor, type RopeScaling } from "./positions/rope-scaling.js";
+export { rotaryWidth } from "./positions/rotary.js";
+export { firstDifference, sameValue } from "./same-value.js";
+export type { BuildPlace, ModelShape, PartKind } from "./specs.js";
+export { layersOf, transformerConfig, transformerOf, type TransformerConfig, type TransformerOptions } from "./transformer.js";

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { ConfigError } from "../errors.js";
-import { Decoder, modelConfig, parameterCount, type ModelOptions } from "../model/index.js";
+import { Decoder, modelConfig, countParameters, type ModelOptions } from "../model/index.js";
 import { ReferenceDevice, defaultDevice } from "../tensor/index.js";
 import { availableMemory, checkMemory, estimateMemory, measureMatmulRate } from "./machine.js";
 import { trainSettings } from "./settings.js";
 
 const small: ModelOptions = { vocabSize: 50, hiddenSize: 16, numLayers: 2, numHeads: 4, contextLength: 12 };
 
-describe("parameterCount", () => {
+describe("countParameters", () => {
   it.each<Partial<ModelOptions>>([
     {},
     { bias: false, tieEmbeddings: false },
@@ -16,7 +16,7 @@ describe("parameterCount", () => {
     { normPlacement: "post", position: "sinusoidal", intermediateSize: 20, numLayers: 3 },
   ])("is what the model has: %j", (options) => {
     const model = new Decoder({ ...small, ...options }, { device: new ReferenceDevice() });
-    expect(parameterCount(model.config)).toBe(model.numParameters);
+    expect(countParameters(model.config)).toBe(model.numParameters);
   });
 });
 

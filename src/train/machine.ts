@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { freemem, totalmem } from "node:os";
 import { ConfigError } from "../errors.js";
-import { isGated, parameterCount, type ModelConfig } from "../model/index.js";
+import { withoutWeights, type ModelConfig } from "../model/index.js";
 import { Tensor, type Device, type FloatDType } from "../tensor/index.js";
 import type { TrainSettings } from "./settings.js";
 
@@ -39,18 +39,16 @@ export interface MemoryEstimate {
  * and everything that goes with the weights. An estimate from above, within a third for the models in recipes/.
  */
 export function estimateMemory({ config }: { readonly config: ModelConfig }, settings: TrainSettings): MemoryEstimate {
-  const { hiddenSize, intermediateSize, numHeads, numKeyValueHeads, headSize, numLayers, vocabSize } = config;
-  const numBytes = 4 * parameterCount(config);
+  const { hiddenSize, vocabSize } = config;
+  const { numParameters, sizes } = withoutWeights(config, ({ numParameters, blocks }) => ({ numParameters, sizes: blocks.map((block) => block.activationSize) }));
+  const numBytes = 4 * numParameters;
   const width = settings.dtype === "bf16" ? 2 : 4;
   const tokens = settings.batchSize * (settings.contextLength ?? config.contextLength);
-  const heads = numHeads + 2 * numKeyValueHeads;
-  const perBlock = 5 * hiddenSize + 2 * heads * headSize + numHeads * headSize + (isGated(config) ? 3 : 2) * intermediateSize;
-  // Of these a block keeps all but what norms and activations make: that is made again.
-  const kept = perBlock - 2 * hiddenSize - (isGated(config) ? 0 : intermediateSize);
-  const saved = settings.recompute ? numLayers * hiddenSize + perBlock : numLayers * kept;
+  const largest = Math.max(...sizes.map(({ live }) => live));
+  const saved = settings.recompute ? sizes.length * hiddenSize + largest : sizes.reduce((sum, { kept }) => sum + kept, 0);
   // Gradients on the way back are about one block more; the logits come in pieces of about 32 MB, with their gradient.
   const logits = Math.min(tokens * vocabSize * 4, 32 << 20) * 2;
-  const activations = tokens * (saved + perBlock) * width + logits;
+  const activations = tokens * (saved + largest) * width + logits;
   // In bf16 the copies for matmuls are half of the weights themselves, and gradients that are not summed are as narrow as they.
   const weights = numBytes;
   const embedding = vocabSize * hiddenSize * 4;
@@ -79,7 +77,7 @@ export function availableMemory(): number {
  */
 export function checkMemory(model: { readonly config: ModelConfig }, settings: TrainSettings, { available = availableMemory(), built = true } = {}): MemoryEstimate {
   const estimate = estimateMemory(model, settings);
-  const needed = estimate.total - (built ? 4 * parameterCount(model.config) : 0);
+  const needed = estimate.total - (built ? estimate.weights : 0);
   if (needed > available) {
     const { activations } = estimate;
     const mostly = activations > needed / 2;

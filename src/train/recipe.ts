@@ -18,9 +18,12 @@ export interface Recipe {
   readonly validation: number;
   readonly tokenizer: { readonly kind: "characters" } | { readonly kind: "bpe"; readonly vocabSize: number };
   /** The vocabulary follows from the tokenizer. */
-  readonly model: Omit<ModelOptions, "vocabSize">;
+  readonly model: WithoutVocabulary<ModelOptions>;
   readonly train: TrainSettingsInput;
 }
+
+/** A model's options of either form, without the size of its vocabulary. */
+type WithoutVocabulary<Options> = Options extends unknown ? Omit<Options, "vocabSize"> : never;
 
 /** Only checks the types. */
 export function defineRecipe(recipe: Recipe): Recipe {

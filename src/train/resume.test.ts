@@ -238,7 +238,7 @@ describe("a folder is refused", () => {
 
     const other = await (await Corpus.fromText({ text: "the cat sat on a mat.\n".repeat(20) })).tokenized(tokenizer, { cache: false });
     expect(await rejection(train(makeModel(), other, { ...settings, out, resume: true }).next())).toMatchObject({ code: "other-run", field: "data" });
-    expect(await rejection(run(out, { resume: true }, makeModel({ numLayers: 2 })))).toMatchObject({ code: "other-model", field: "numLayers" });
+    expect(await rejection(run(out, { resume: true }, makeModel({ numLayers: 2 })))).toMatchObject({ code: "other-model", field: "layers.1" });
     expect(await checkpoint(out)).toEqual(before);
   });
 

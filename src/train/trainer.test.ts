@@ -189,7 +189,7 @@ describe("train stops", () => {
       for await (const { step } of train(model, data, { steps: 50, batchSize: 4, dtype: "f32" })) {
         seen.push(step);
         // Step 4 is queued by now, so step 5 is the first to meet it.
-        if (step === 3) model.blocks[0].feedForward.parameters().values().next().value!.write(new Float32Array(16 * 64).fill(bad));
+        if (step === 3) model.blocks[0].feedForward!.parameters().values().next().value!.write(new Float32Array(16 * 64).fill(bad));
       }
     })();
     const error = await rejection(job);

@@ -1,6 +1,6 @@
 /** @file What transformers calls the activations of an MLP. */
 
-import type { ModelConfig } from "../../model/index.js";
+import type { TransformerConfig } from "../../model/index.js";
 import type { ConfigFile } from "./family.js";
 
 /** The first of each is the one written. */
@@ -15,6 +15,6 @@ export function readActivation(json: ConfigFile, field: string, fallback?: strin
 }
 
 /** Undefined for a feed-forward that is no MLP. */
-export function activationName({ feedForward }: Pick<ModelConfig, "feedForward">): string | undefined {
+export function activationName({ feedForward }: Pick<TransformerConfig, "feedForward">): string | undefined {
   return feedForward in names ? names[feedForward as MlpActivation][0] : undefined;
 }

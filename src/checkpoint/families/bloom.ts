@@ -3,10 +3,10 @@
  * everywhere. Queries, keys and values are one matrix, head by head.
  */
 
-import { canSay, type Family } from "./family.js";
+import { canSay, type TransformerFamily } from "./family.js";
 import { blocks, layer, megatronBlock, same } from "./plans.js";
 
-export const bloom: Family = {
+export const bloom: TransformerFamily = {
   modelType: "bloom",
   architecture: "BloomForCausalLM",
   prefix: "transformer.",

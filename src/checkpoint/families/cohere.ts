@@ -3,15 +3,15 @@
  * logits, in larger ones a LayerNorm of each head of queries and keys. Cohere 2 (Command R7B) has layers that see a window, and RoPE in these alone.
  */
 
-import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import type { TransformerConfig, TransformerOptions } from "../../model/index.js";
 import type { GgufFacts, UsualOptions } from "../gguf/dialect.js";
 import { gguf, type GgufValue } from "../gguf/metadata.js";
-import { canSay, type ConfigFile, type Family } from "./family.js";
+import { canSay, type ConfigFile, type TransformerFamily } from "./family.js";
 import { layerTypeNames, periodicLayers, readLayerTypes } from "./layer-types.js";
 import { ignored, llamaTensors } from "./llama-like.js";
 import { readRope, writeRope } from "./rope.js";
 
-export const cohere: Family = {
+export const cohere: TransformerFamily = {
   modelType: "cohere",
   architecture: "CohereForCausalLM",
   prefix: "model.",
@@ -30,7 +30,7 @@ export const cohere: Family = {
   },
 };
 
-export const cohere2: Family = {
+export const cohere2: TransformerFamily = {
   modelType: "cohere2",
   architecture: "Cohere2ForCausalLM",
   prefix: "model.",
@@ -57,7 +57,7 @@ export const cohere2: Family = {
   },
 };
 
-function readCohereGguf({ number }: GgufFacts, usual: UsualOptions): ModelOptions {
+function readCohereGguf({ number }: GgufFacts, usual: UsualOptions): TransformerOptions {
   return {
     ...usual,
     norm: "layernorm",
@@ -70,11 +70,11 @@ function readCohereGguf({ number }: GgufFacts, usual: UsualOptions): ModelOption
   };
 }
 
-function writeCohereGguf({ logitScale }: ModelConfig): Record<string, GgufValue> {
+function writeCohereGguf({ logitScale }: TransformerConfig): Record<string, GgufValue> {
   return { logit_scale: gguf.float32(logitScale), "rope.scaling.type": gguf.string("none") };
 }
 
-function readCohere(json: ConfigFile, theta: number): ModelOptions {
+function readCohere(json: ConfigFile, theta: number): TransformerOptions {
   json.only("hidden_act", "silu");
   const numHeads = json.count("num_attention_heads");
   const attentionBias = json.flag("attention_bias", false);
@@ -105,7 +105,7 @@ function readCohere(json: ConfigFile, theta: number): ModelOptions {
   };
 }
 
-const writeCohere = (config: ModelConfig): Record<string, unknown> => ({
+const writeCohere = (config: TransformerConfig): Record<string, unknown> => ({
   vocab_size: config.vocabSize,
   hidden_size: config.hiddenSize,
   num_hidden_layers: config.numLayers,

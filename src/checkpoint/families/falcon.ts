@@ -7,14 +7,14 @@
  * biases to bfloat16; here they are exact.
  */
 
-import type { ModelConfig } from "../../model/index.js";
+import type { TransformerConfig } from "../../model/index.js";
 import { gguf } from "../gguf/metadata.js";
 import { activationName, readActivation } from "./activations.js";
-import { canSay, type Family } from "./family.js";
+import { canSay, type TransformerFamily } from "./family.js";
 import { blocks, layer, megatronBlock, same } from "./plans.js";
 import { readRope, writeRope } from "./rope.js";
 
-export const falcon: Family = {
+export const falcon: TransformerFamily = {
   modelType: "falcon",
   architecture: "FalconForCausalLM",
   prefix: "transformer.",
@@ -105,4 +105,4 @@ export const falcon: Family = {
   ],
 };
 
-const normNames = ({ parallelBlock }: ModelConfig) => (parallelBlock === "twoNorms" ? { norm1: "ln_attn", norm2: "ln_mlp" } : {});
+const normNames = ({ parallelBlock }: TransformerConfig) => (parallelBlock === "twoNorms" ? { norm1: "ln_attn", norm2: "ln_mlp" } : {});

@@ -2,18 +2,18 @@
 
 import { describe, expect, it } from "vitest";
 import { CheckpointError } from "../../errors.js";
-import { modelConfig, type ModelConfig } from "../../model/index.js";
+import { modelConfig, transformerOf, type TransformerConfig } from "../../model/index.js";
 import { ConfigFile, families } from "./index.js";
 
-const read = (modelType: string, json: Record<string, unknown>): ModelConfig =>
-  modelConfig(families.find((family) => family.modelType === modelType)!.read(new ConfigFile("config.json", json)));
+const read = (modelType: string, json: Record<string, unknown>): TransformerConfig =>
+  transformerOf(modelConfig(families.find((family) => family.modelType === modelType)!.read(new ConfigFile("config.json", json))))!;
 
 const sizes = { vocab_size: 97, hidden_size: 24, num_hidden_layers: 7, num_attention_heads: 6 };
 const llamaSizes = { ...sizes, num_key_value_heads: 2, intermediate_size: 40, max_position_embeddings: 64 };
 const everySixthFull = ["sliding", "sliding", "sliding", "sliding", "sliding", "full", "sliding"];
 
 describe("config.json of transformers 4", () => {
-  it.each<[what: string, modelType: string, json: Record<string, unknown>, expected: Partial<ModelConfig>]>([
+  it.each<[what: string, modelType: string, json: Record<string, unknown>, expected: Partial<TransformerConfig>]>([
     [
       "Gemma 2, with a layer in two that sees everything, caps, and heads of 256 where nothing is said", "gemma2",
       { ...llamaSizes, hidden_act: "gelu_pytorch_tanh", hidden_activation: "gelu_pytorch_tanh", query_pre_attn_scalar: 144 },
@@ -26,9 +26,9 @@ describe("config.json of transformers 4", () => {
     [
       "Gemma 3, scaled where layers see everything", "gemma3_text",
       { ...llamaSizes, rope_theta: 1e6, rope_local_base_freq: 1e4, rope_scaling: { rope_type: "linear", factor: 8 }, sliding_window: 512, sliding_window_pattern: 6 },
-      { layerTypes: everySixthFull as ModelConfig["layerTypes"], slidingWindow: 512, ropeTheta: 1e6, localRopeTheta: 1e4, ropeScaling: { kind: "linear", factor: 8 }, qkNorm: "head", logitSoftcap: 0 },
+      { layerTypes: everySixthFull as TransformerConfig["layerTypes"], slidingWindow: 512, ropeTheta: 1e6, localRopeTheta: 1e4, ropeScaling: { kind: "linear", factor: 8 }, qkNorm: "head", logitSoftcap: 0 },
     ],
-    ["Gemma 3 that says nothing of RoPE", "gemma3_text", llamaSizes, { layerTypes: everySixthFull as ModelConfig["layerTypes"], ropeTheta: 1e6, localRopeTheta: 1e4, ropeScaling: { kind: "none" } }],
+    ["Gemma 3 that says nothing of RoPE", "gemma3_text", llamaSizes, { layerTypes: everySixthFull as TransformerConfig["layerTypes"], ropeTheta: 1e6, localRopeTheta: 1e4, ropeScaling: { kind: "none" } }],
     [
       "Command R, whose context is not its positions", "cohere",
       { ...llamaSizes, logit_scale: 0.0625, rope_theta: 8e6, model_max_length: 131072, use_qk_norm: true },

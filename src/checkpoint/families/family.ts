@@ -7,32 +7,54 @@
  * another program would compute something else otherwise, is up to `describes`; for most, all that bears on the numbers (`canSay`).
  */
 
-import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { CheckpointError, ConfigError } from "../../errors.js";
-import { modelConfig, type ModelConfig, type ModelOptions } from "../../model/index.js";
+import { modelConfig, sameValue, transformerConfig, transformerOf, type ModelConfig, type ModelOptions, type TransformerConfig, type TransformerOptions } from "../../model/index.js";
 import type { GgufDialect } from "../gguf/dialect.js";
 import type { RowOrder } from "../row-order.js";
 
-export interface Family {
+interface Names {
   /** `model_type` in config.json. */
   readonly modelType: string;
   /** The class of transformers that opens it; `architectures` in config.json. */
   readonly architecture: string;
   /** What the names of the tensors of the bare model (without its head) begin with; files saved from a bare model lack it. */
   readonly prefix: string;
-  /** Whether a model of this configuration computes what this architecture computes. */
-  describes(config: ModelConfig): boolean;
-  /** config.json to our configuration. Throws CheckpointError for what is missing, malformed, or not supported. */
-  read(json: ConfigFile): ModelOptions;
-  /** Our configuration as fields of config.json. */
-  write(config: ModelConfig): Record<string, unknown>;
-  /** Where each parameter lies; `parameters` are all the model's, with their shapes. */
-  tensors(config: ModelConfig, parameters: ReadonlyMap<string, readonly number[]>): TensorPlan[];
   /** How GGUF says it, where it can. */
   readonly gguf?: GgufDialect;
   /** Tensors that a file may have beside these and that nothing needs: masks, tables. */
   readonly ignored?: RegExp;
+}
+
+interface Describes<Config, Options> {
+  /** Whether a model of this configuration computes what this architecture computes. */
+  describes(config: Config): boolean;
+  /** config.json to our configuration. Throws CheckpointError for what is missing, malformed, or not supported. */
+  read(json: ConfigFile): Options;
+  /** Our configuration as fields of config.json. */
+  write(config: Config): Record<string, unknown>;
+  /** Where each parameter lies; `parameters` are all the model's, with their shapes. */
+  tensors(config: Config, parameters: ReadonlyMap<string, readonly number[]>): TensorPlan[];
+}
+
+/** An architecture, in terms of a model's layers. */
+export interface Family extends Names, Describes<ModelConfig, ModelOptions> {}
+
+/** An architecture whose layers are all alike, in terms of the flat settings of a transformer. */
+export interface TransformerFamily extends Names, Describes<TransformerConfig, TransformerOptions> {}
+
+/** A family of uniform transformers as a family of models. */
+export function uniform(family: TransformerFamily): Family {
+  return {
+    ...family,
+    describes(config) {
+      const transformer = transformerOf(config);
+      return transformer !== undefined && family.describes(transformer);
+    },
+    read: (json) => family.read(json),
+    write: (config) => family.write(transformerOf(config)!),
+    tensors: (config, parameters) => family.tensors(transformerOf(config)!, parameters),
+  };
 }
 
 /** One of our parameters as it lies in files: in one tensor, or in several whose rows follow each other. */
@@ -60,12 +82,12 @@ export function whole(parameter: string, name: string, shape: readonly number[])
 }
 
 /** The fields in which two configurations differ. */
-export function differences(a: ModelConfig, b: ModelConfig): (keyof ModelConfig)[] {
-  return (Object.keys(a) as (keyof ModelConfig)[]).filter((field) => !isDeepStrictEqual(a[field], b[field]));
+export function differences(a: TransformerConfig, b: TransformerConfig): (keyof TransformerConfig)[] {
+  return (Object.keys(a) as (keyof TransformerConfig)[]).filter((field) => !sameValue(a[field], b[field]));
 }
 
 /** Fields that decide nothing about the numbers of a trained model of this configuration. */
-export function idle(config: ModelConfig): (keyof ModelConfig)[] {
+export function idle(config: TransformerConfig): (keyof TransformerConfig)[] {
   const { position, layerTypes } = config;
   return [
     "dropout",
@@ -76,14 +98,16 @@ export function idle(config: ModelConfig): (keyof ModelConfig)[] {
   ];
 }
 
-/** The fewest fields that make what a family says the whole configuration. */
-export function unsaidBy(said: ModelOptions, config: ModelConfig): Partial<ModelConfig> {
-  let unsaid: Partial<ModelConfig> = config;
+/** The fewest flat settings that make what a family says the whole configuration; none where it says all of it. */
+export function unsaidBy(said: ModelOptions, whole: ModelConfig): Partial<TransformerConfig> {
+  const config = transformerOf(whole);
+  if (config === undefined || sameValue(modelConfig(said), whole)) return {};
+  let unsaid: Partial<TransformerConfig> = config;
   // From the last: what another field is the default of comes after it.
-  for (const field of (Object.keys(config) as (keyof ModelConfig)[]).toReversed()) {
+  for (const field of (Object.keys(config) as (keyof TransformerConfig)[]).toReversed()) {
     const { [field]: _, ...fewer } = unsaid;
     try {
-      if (differences(config, modelConfig({ ...said, ...fewer })).length === 0) unsaid = fewer;
+      if (differences(config, transformerConfig({ ...(said as TransformerOptions), ...fewer })).length === 0) unsaid = fewer;
     } catch (error) {
       // It cannot be built without this field.
       if (!(error instanceof ConfigError)) throw error;
@@ -93,9 +117,9 @@ export function unsaidBy(said: ModelOptions, config: ModelConfig): Partial<Model
 }
 
 /** Whether what a family writes of a configuration gives back, when read, one that computes the same; `besides` names fields that need not come back. */
-export function canSay(family: Pick<Family, "read" | "write">, config: ModelConfig, besides: readonly (keyof ModelConfig)[] = []): boolean {
+export function canSay(family: Pick<TransformerFamily, "read" | "write">, config: TransformerConfig, besides: readonly (keyof TransformerConfig)[] = []): boolean {
   try {
-    const said = modelConfig(family.read(new ConfigFile("config.json", family.write(config))));
+    const said = transformerConfig(family.read(new ConfigFile("config.json", family.write(config))));
     return differences(config, said).every((field) => besides.includes(field) || idle(config).includes(field));
   } catch (error) {
     if (error instanceof CheckpointError || error instanceof ConfigError) return false;

@@ -3,16 +3,16 @@
  * scaled by sqrt(hiddenSize), soft caps on scores and logits, and layers that see a window and everything by turns.
  */
 
-import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import type { TransformerConfig, TransformerOptions } from "../../model/index.js";
 import type { UsualOptions } from "../gguf/dialect.js";
 import { gguf } from "../gguf/metadata.js";
-import { canSay, type ConfigFile, type Family, type TensorPlan } from "./family.js";
+import { canSay, type ConfigFile, type TransformerFamily, type TensorPlan } from "./family.js";
 import { layerTypeNames, periodicLayers, readLayerTypes } from "./layer-types.js";
 import { ignored, llamaTensors } from "./llama-like.js";
 import type { Parameters } from "./plans.js";
 import { readRope, writeRope } from "./rope.js";
 
-export const gemma2: Family = {
+export const gemma2: TransformerFamily = {
   modelType: "gemma2",
   architecture: "Gemma2ForCausalLM",
   prefix: "model.",
@@ -39,7 +39,7 @@ export const gemma2: Family = {
 };
 
 /** `largest`: the layers of the one size whose scores are scaled by the width of the model over the heads, which GGUF has no key for. */
-export function readGemmaGguf(usual: UsualOptions, largest: number): ModelOptions {
+export function readGemmaGguf(usual: UsualOptions, largest: number): TransformerOptions {
   const { hiddenSize, numHeads, numLayers, headSize } = usual;
   return {
     ...usual,
@@ -55,7 +55,7 @@ export function readGemmaGguf(usual: UsualOptions, largest: number): ModelOption
 }
 
 /** What Gemma 2 and 3 share, all but RoPE. The defaults are of what a file leaves out; `null` in it is no soft cap. */
-export function readGemma(json: ConfigFile, defaults: { readonly attentionSoftcap: number; readonly logitSoftcap: number; readonly pattern: number }): Omit<ModelOptions, "contextLength"> {
+export function readGemma(json: ConfigFile, defaults: { readonly attentionSoftcap: number; readonly logitSoftcap: number; readonly pattern: number }): Omit<TransformerOptions, "contextLength"> {
   const activation = json.text("hidden_activation", "gelu_pytorch_tanh");
   if (activation !== "gelu_pytorch_tanh" && activation !== "gelu") json.unsupported("hidden_activation", "it knows gelu_pytorch_tanh and gelu");
   json.only("use_bidirectional_attention", false);
@@ -91,7 +91,7 @@ export function readGemma(json: ConfigFile, defaults: { readonly attentionSoftca
   };
 }
 
-export function writeGemma(config: ModelConfig): Record<string, unknown> {
+export function writeGemma(config: TransformerConfig): Record<string, unknown> {
   const { attentionSoftcap, logitSoftcap } = config;
   return {
     vocab_size: config.vocabSize,
@@ -117,7 +117,7 @@ export function writeGemma(config: ModelConfig): Record<string, unknown> {
   };
 }
 
-export function gemmaTensors(config: ModelConfig, parameters: Parameters): TensorPlan[] {
+export function gemmaTensors(config: TransformerConfig, parameters: Parameters): TensorPlan[] {
   return llamaTensors(config, parameters, {
     norm1: "input_layernorm", outputNorm1: "post_attention_layernorm", norm2: "pre_feedforward_layernorm", outputNorm2: "post_feedforward_layernorm",
   });

@@ -4,12 +4,12 @@
  */
 
 import { gguf } from "../gguf/metadata.js";
-import { ConfigFile, canSay, type Family } from "./family.js";
+import { ConfigFile, canSay, type TransformerFamily } from "./family.js";
 import { gemmaTensors, readGemma, readGemmaGguf, writeGemma } from "./gemma2.js";
 import { periodicLayers } from "./layer-types.js";
 import { readRope, writeRope } from "./rope.js";
 
-export const gemma3: Family = {
+export const gemma3: TransformerFamily = {
   modelType: "gemma3_text",
   architecture: "Gemma3ForCausalLM",
   prefix: "model.",

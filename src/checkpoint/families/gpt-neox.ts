@@ -5,11 +5,11 @@
 
 import { gguf } from "../gguf/metadata.js";
 import { activationName, readActivation } from "./activations.js";
-import { canSay, type Family } from "./family.js";
+import { canSay, type TransformerFamily } from "./family.js";
 import { blocks, layer, megatronBlock, same } from "./plans.js";
 import { readRope, writeRope } from "./rope.js";
 
-export const gptNeoX: Family = {
+export const gptNeoX: TransformerFamily = {
   modelType: "gpt_neox",
   architecture: "GPTNeoXForCausalLM",
   prefix: "gpt_neox.",

@@ -4,9 +4,9 @@
  */
 
 import { activationName, readActivation } from "./activations.js";
-import { canSay, whole, type Family, type TensorPlan } from "./family.js";
+import { canSay, whole, type TransformerFamily, type TensorPlan } from "./family.js";
 
-export const gpt2: Family = {
+export const gpt2: TransformerFamily = {
   modelType: "gpt2",
   architecture: "GPT2LMHeadModel",
   prefix: "transformer.",
@@ -78,8 +78,8 @@ export const gpt2: Family = {
         const [ours, theirs] = [`blocks.${i}`, `transformer.h.${i}`];
         return [
           ...norm(`${ours}.norm1`, `${theirs}.ln_1`),
-          ...conv1d(`${ours}.attention.queryKeyValue`, `${theirs}.attn.c_attn`, n, 3 * n),
-          ...conv1d(`${ours}.attention.output`, `${theirs}.attn.c_proj`, n, n),
+          ...conv1d(`${ours}.mixer.queryKeyValue`, `${theirs}.attn.c_attn`, n, 3 * n),
+          ...conv1d(`${ours}.mixer.output`, `${theirs}.attn.c_proj`, n, n),
           ...norm(`${ours}.norm2`, `${theirs}.ln_2`),
           ...conv1d(`${ours}.feedForward.up`, `${theirs}.mlp.c_fc`, n, intermediateSize),
           ...conv1d(`${ours}.feedForward.down`, `${theirs}.mlp.c_proj`, intermediateSize, n),

@@ -1,10 +1,10 @@
 /** @file Granite 3 (IBM 2024): Llama with multipliers of the embedding, of what a block adds, of the attention scores and of the logits. */
 
 import { gguf } from "../gguf/metadata.js";
-import { canSay, type Family } from "./family.js";
+import { canSay, type TransformerFamily } from "./family.js";
 import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 
-export const granite: Family = {
+export const granite: TransformerFamily = {
   modelType: "granite",
   architecture: "GraniteForCausalLM",
   prefix: "model.",

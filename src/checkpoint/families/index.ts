@@ -3,7 +3,7 @@
 import { bloom } from "./bloom.js";
 import { cohere, cohere2 } from "./cohere.js";
 import { falcon } from "./falcon.js";
-import type { Family } from "./family.js";
+import { uniform, type Family } from "./family.js";
 import { gemma2 } from "./gemma2.js";
 import { gemma3 } from "./gemma3.js";
 import { gptNeoX } from "./gpt-neox.js";
@@ -19,7 +19,8 @@ import { qwen3 } from "./qwen3.js";
 import { smollm3 } from "./smollm3.js";
 
 export const families: readonly Family[] = [
-  gpt2, llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, phi3, gemma2, gemma3, cohere, cohere2, gptNeoX, falcon, bloom, hornbook,
+  ...[gpt2, llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, phi3, gemma2, gemma3, cohere, cohere2, gptNeoX, falcon, bloom].map(uniform),
+  hornbook,
 ];
 
-export { ConfigFile, differences, idle, unsaidBy, type Family, type TensorPart, type TensorPlan } from "./family.js";
+export { ConfigFile, differences, idle, unsaidBy, uniform, type Family, type TensorPart, type TensorPlan } from "./family.js";

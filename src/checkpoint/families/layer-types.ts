@@ -1,10 +1,10 @@
 /** @file Which layers see everything and which a sliding window, as transformers says it: a list, or in older files every how many layers one sees everything. */
 
 import { z } from "zod";
-import type { ModelConfig } from "../../model/index.js";
+import type { TransformerConfig } from "../../model/index.js";
 import type { ConfigFile } from "./family.js";
 
-type LayerType = ModelConfig["layerTypes"][number];
+type LayerType = TransformerConfig["layerTypes"][number];
 const names = { full_attention: "full", sliding_attention: "sliding" } as const;
 
 /** The list, where there is one. */
@@ -23,6 +23,6 @@ export function periodicLayers(numLayers: number, period: number): LayerType[] {
   return Array.from({ length: numLayers }, (_, i) => ((i + 1) % period === 0 ? "full" : "sliding"));
 }
 
-export function layerTypeNames({ layerTypes }: Pick<ModelConfig, "layerTypes">): string[] {
+export function layerTypeNames({ layerTypes }: Pick<TransformerConfig, "layerTypes">): string[] {
   return layerTypes.map((type) => (type === "full" ? "full_attention" : "sliding_attention"));
 }

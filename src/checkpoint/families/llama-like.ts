@@ -3,7 +3,7 @@
  * differs from that.
  */
 
-import type { ModelConfig, ModelOptions } from "../../model/index.js";
+import type { TransformerConfig, TransformerOptions } from "../../model/index.js";
 import type { GgufDialect } from "../gguf/dialect.js";
 import type { ConfigFile, TensorPlan } from "./family.js";
 import { blocks, layer, llamaBlock, same, type Parameters } from "./plans.js";
@@ -20,7 +20,7 @@ export interface LlamaDefaults extends RopeDefaults {
 }
 
 /** A Llama without biases. */
-export function readLlamaLike(json: ConfigFile, { normEps = 1e-6, tieEmbeddings = false, headSize, ...rope }: LlamaDefaults = {}): ModelOptions {
+export function readLlamaLike(json: ConfigFile, { normEps = 1e-6, tieEmbeddings = false, headSize, ...rope }: LlamaDefaults = {}): TransformerOptions {
   json.only("hidden_act", "silu");
   const numHeads = json.count("num_attention_heads");
   const hiddenSize = json.count("hidden_size");
@@ -42,7 +42,7 @@ export function readLlamaLike(json: ConfigFile, { normEps = 1e-6, tieEmbeddings 
   };
 }
 
-export function writeLlamaLike(config: ModelConfig): Record<string, unknown> {
+export function writeLlamaLike(config: TransformerConfig): Record<string, unknown> {
   return {
     vocab_size: config.vocabSize,
     hidden_size: config.hiddenSize,
@@ -62,12 +62,12 @@ export function writeLlamaLike(config: ModelConfig): Record<string, unknown> {
 }
 
 /** Biases of all four attention projections under one flag, and of the feed-forward under another where the family knows it. */
-export function readBiases(json: ConfigFile, { ofMlp }: { readonly ofMlp: boolean }): Pick<ModelOptions, "queryKeyValueBias" | "attentionOutputBias" | "mlpBias"> {
+export function readBiases(json: ConfigFile, { ofMlp }: { readonly ofMlp: boolean }): Pick<TransformerOptions, "queryKeyValueBias" | "attentionOutputBias" | "mlpBias"> {
   const attention = json.flag("attention_bias", false);
   return { queryKeyValueBias: attention, attentionOutputBias: attention, mlpBias: ofMlp && json.flag("mlp_bias", false) };
 }
 
-export function writeBiases(config: ModelConfig, { ofMlp }: { readonly ofMlp: boolean }): Record<string, boolean> {
+export function writeBiases(config: TransformerConfig, { ofMlp }: { readonly ofMlp: boolean }): Record<string, boolean> {
   return { attention_bias: config.queryKeyValueBias, ...(ofMlp && { mlp_bias: config.mlpBias }) };
 }
 
@@ -76,7 +76,7 @@ export const readLlamaGguf: GgufDialect["read"] = (_, usual) => ({ ...usual, nor
 
 /** `norms`: what the file calls the norms of a block, by our names. */
 export function llamaTensors(
-  config: ModelConfig,
+  config: TransformerConfig,
   parameters: Parameters,
   norms: Readonly<Record<string, string>> = { norm1: "input_layernorm", norm2: "post_attention_layernorm" },
 ): TensorPlan[] {

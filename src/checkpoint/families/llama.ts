@@ -1,9 +1,9 @@
 /** @file Llama 1 to 3 (Touvron et al. 2023; Grattafiori et al. 2024), and the many models that are saved as one, such as SmolLM 2. */
 
-import { canSay, type Family } from "./family.js";
+import { canSay, type TransformerFamily } from "./family.js";
 import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 
-export const llama: Family = {
+export const llama: TransformerFamily = {
   modelType: "llama",
   architecture: "LlamaForCausalLM",
   prefix: "model.",

@@ -1,9 +1,9 @@
 /** @file Mistral (Jiang et al. 2023): Llama without biases, in which every layer may see a sliding window only. */
 
-import { canSay, type Family } from "./family.js";
+import { canSay, type TransformerFamily } from "./family.js";
 import { ignored, llamaTensors, readLlamaGguf, readLlamaLike, writeLlamaLike } from "./llama-like.js";
 
-export const mistral: Family = {
+export const mistral: TransformerFamily = {
   modelType: "mistral",
   architecture: "MistralForCausalLM",
   prefix: "model.",

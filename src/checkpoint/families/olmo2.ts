@@ -1,9 +1,9 @@
 /** @file OLMo 2 (OLMo Team 2025): Llama with norms of what the halves of a block add in place of what they read, and of queries and keys as a whole. */
 
-import { canSay, type Family } from "./family.js";
+import { canSay, type TransformerFamily } from "./family.js";
 import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 
-export const olmo2: Family = {
+export const olmo2: TransformerFamily = {
   modelType: "olmo2",
   architecture: "Olmo2ForCausalLM",
   prefix: "model.",

@@ -3,12 +3,12 @@
  * of each head and stretch by LongRoPE, and every layer may see a sliding window only.
  */
 
-import { canSay, type Family } from "./family.js";
+import { canSay, type TransformerFamily } from "./family.js";
 import { ignored, readLlamaGguf, readLlamaLike, writeLlamaLike } from "./llama-like.js";
 import { blocks, layer, same } from "./plans.js";
 import { writeRope } from "./rope.js";
 
-export const phi3: Family = {
+export const phi3: TransformerFamily = {
   modelType: "phi3",
   architecture: "Phi3ForCausalLM",
   prefix: "model.",
@@ -45,8 +45,8 @@ export const phi3: Family = {
       const theirs = `model.layers.${i}`;
       return [
         ...layer(parameters, `${ours}.norm1`, `${theirs}.input_layernorm`),
-        ...layer(parameters, `${ours}.attention.queryKeyValue`, `${theirs}.self_attn.qkv_proj`),
-        ...layer(parameters, `${ours}.attention.output`, `${theirs}.self_attn.o_proj`),
+        ...layer(parameters, `${ours}.mixer.queryKeyValue`, `${theirs}.self_attn.qkv_proj`),
+        ...layer(parameters, `${ours}.mixer.output`, `${theirs}.self_attn.o_proj`),
         ...layer(parameters, `${ours}.norm2`, `${theirs}.post_attention_layernorm`),
         ...layer(parameters, `${ours}.feedForward.gateUp`, `${theirs}.mlp.gate_up_proj`),
         ...layer(parameters, `${ours}.feedForward.down`, `${theirs}.mlp.down_proj`),

@@ -3,7 +3,7 @@
  * (a bias, a norm, a head of its own) has no plan; so a family need only know names.
  */
 
-import type { ModelConfig } from "../../model/index.js";
+import type { TransformerConfig } from "../../model/index.js";
 import { groupedHeads, type RowOrder } from "../row-order.js";
 import type { TensorPlan } from "./family.js";
 
@@ -32,7 +32,7 @@ export function stacked(parameters: Parameters, ours: string, theirs: Readonly<R
 
 /** A block whose tensors are named as Megatron-LM names them (GPT-NeoX, Falcon, BLOOM): queries, keys and values are one matrix, head by head. */
 export function megatronBlock(
-  config: ModelConfig,
+  config: TransformerConfig,
   parameters: Parameters,
   ours: string,
   theirs: string,
@@ -40,8 +40,8 @@ export function megatronBlock(
 ): TensorPlan[] {
   return [
     ...layer(parameters, `${ours}.norm1`, `${theirs}.${norm1}`),
-    ...layer(parameters, `${ours}.attention.queryKeyValue`, `${theirs}.${attention}.query_key_value`, groupedHeads(config)),
-    ...layer(parameters, `${ours}.attention.output`, `${theirs}.${attention}.dense`),
+    ...layer(parameters, `${ours}.mixer.queryKeyValue`, `${theirs}.${attention}.query_key_value`, groupedHeads(config)),
+    ...layer(parameters, `${ours}.mixer.output`, `${theirs}.${attention}.dense`),
     ...layer(parameters, `${ours}.norm2`, `${theirs}.${norm2}`),
     ...layer(parameters, `${ours}.feedForward.up`, `${theirs}.mlp.dense_h_to_4h`),
     ...layer(parameters, `${ours}.feedForward.down`, `${theirs}.mlp.dense_4h_to_h`),
@@ -49,22 +49,22 @@ export function megatronBlock(
 }
 
 /** A block whose tensors are named as Llama's are, but for its norms: theirs by ours. */
-export function llamaBlock(config: ModelConfig, parameters: Parameters, ours: string, theirs: string, norms: Readonly<Record<string, string>>): TensorPlan[] {
+export function llamaBlock(config: TransformerConfig, parameters: Parameters, ours: string, theirs: string, norms: Readonly<Record<string, string>>): TensorPlan[] {
   const { numHeads, numKeyValueHeads, headSize, intermediateSize } = config;
   const [attention, mlp] = [`${theirs}.self_attn`, `${theirs}.mlp`];
   const keys = numKeyValueHeads * headSize;
   return [
     ...Object.entries(norms).flatMap(([norm, name]) => layer(parameters, `${ours}.${norm}`, `${theirs}.${name}`)),
-    ...stacked(parameters, `${ours}.attention.queryKeyValue`, { [`${attention}.q_proj`]: numHeads * headSize, [`${attention}.k_proj`]: keys, [`${attention}.v_proj`]: keys }),
-    ...layer(parameters, `${ours}.attention.queryNorm`, `${attention}.q_norm`),
-    ...layer(parameters, `${ours}.attention.keyNorm`, `${attention}.k_norm`),
-    ...layer(parameters, `${ours}.attention.output`, `${attention}.o_proj`),
+    ...stacked(parameters, `${ours}.mixer.queryKeyValue`, { [`${attention}.q_proj`]: numHeads * headSize, [`${attention}.k_proj`]: keys, [`${attention}.v_proj`]: keys }),
+    ...layer(parameters, `${ours}.mixer.queryNorm`, `${attention}.q_norm`),
+    ...layer(parameters, `${ours}.mixer.keyNorm`, `${attention}.k_norm`),
+    ...layer(parameters, `${ours}.mixer.output`, `${attention}.o_proj`),
     ...stacked(parameters, `${ours}.feedForward.gateUp`, { [`${mlp}.gate_proj`]: intermediateSize, [`${mlp}.up_proj`]: intermediateSize }),
     ...layer(parameters, `${ours}.feedForward.down`, `${mlp}.down_proj`),
   ];
 }
 
 /** All blocks of a model. */
-export function blocks({ numLayers }: ModelConfig, plan: (ours: string, i: number) => TensorPlan[]): TensorPlan[] {
+export function blocks({ numLayers }: TransformerConfig, plan: (ours: string, i: number) => TensorPlan[]): TensorPlan[] {
   return Array.from({ length: numLayers }, (_, i) => plan(`blocks.${i}`, i)).flat();
 }

@@ -1,10 +1,10 @@
 /** @file Qwen 3 (Yang et al. 2025): Qwen 2 with an RMSNorm of each head of queries and keys in place of biases. */
 
-import { canSay, type Family } from "./family.js";
+import { canSay, type TransformerFamily } from "./family.js";
 import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 import { readQwenWindows, writeQwenWindows } from "./qwen2.js";
 
-export const qwen3: Family = {
+export const qwen3: TransformerFamily = {
   modelType: "qwen3",
   architecture: "Qwen3ForCausalLM",
   prefix: "model.",

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { modelConfig, type ModelConfig, type ModelOptions } from "../../model/index.js";
+import { transformerConfig, type TransformerConfig, type TransformerOptions } from "../../model/index.js";
 import { ConfigFile } from "./family.js";
 import { readRope, writeRope } from "./rope.js";
 
@@ -44,18 +44,18 @@ it("what follows from other settings is computed from them", () => {
 });
 
 it("comes back as written, whatever the kind", () => {
-  const scalings: ModelOptions["ropeScaling"][] = [
+  const scalings: TransformerOptions["ropeScaling"][] = [
     { kind: "none" }, { kind: "linear", factor: 2 }, { kind: "dynamic", factor: 4, originalContextLength: 100 }, { kind: "yarn", factor: 4, originalContextLength: 100 },
     { kind: "yarn", factor: 4, originalContextLength: 100, attentionFactor: 2, betaFast: 20, betaSlow: 3, truncate: false },
     { kind: "llama3", factor: 8, originalContextLength: 100, lowFrequencyFactor: 1, highFrequencyFactor: 4 },
     { kind: "longrope", originalContextLength: 100, shortFactors: [1, 2], longFactors: [3, 4] }, { kind: "longrope", originalContextLength: 100, shortFactors: [1, 2], longFactors: [3, 4], attentionFactor: 3 },
   ];
   for (const ropeScaling of scalings) {
-    const config = modelConfig({ ...sizes, ropeTheta: 123, rotaryFraction: 0.5, ...(ropeScaling && { ropeScaling }) });
+    const config = transformerConfig({ ...sizes, ropeTheta: 123, rotaryFraction: 0.5, ...(ropeScaling && { ropeScaling }) });
     const { rope_parameters, ...flat } = { max_position_embeddings: config.contextLength, ...writeRope(config) };
     const { rope_theta, rope_scaling, ...rest } = flat as Record<string, unknown>;
     for (const fields of [{ ...rest, rope_parameters }, { ...rest, rope_theta, rope_scaling }]) {
-      const again: ModelConfig = modelConfig({ ...sizes, ...read(fields, 1) });
+      const again: TransformerConfig = transformerConfig({ ...sizes, ...read(fields, 1) });
       expect(again).toEqual(config);
     }
   }

@@ -4,11 +4,11 @@
  */
 
 import { z } from "zod";
-import { completedRopeScaling, yarnAttentionFactor, type ModelConfig, type ModelOptions, type RopeScaling } from "../../model/index.js";
+import { completedRopeScaling, yarnAttentionFactor, type TransformerConfig, type TransformerOptions, type RopeScaling } from "../../model/index.js";
 import type { ConfigFile } from "./family.js";
 
-type GivenScaling = NonNullable<ModelOptions["ropeScaling"]>;
-type RopeOptions = Pick<ModelOptions, "ropeTheta" | "rotaryFraction" | "contextLength"> & { readonly ropeScaling: GivenScaling };
+type GivenScaling = NonNullable<TransformerOptions["ropeScaling"]>;
+type RopeOptions = Pick<TransformerOptions, "ropeTheta" | "rotaryFraction" | "contextLength"> & { readonly ropeScaling: GivenScaling };
 
 export interface RopeDefaults {
   readonly theta?: number;
@@ -74,7 +74,7 @@ function readScaling(json: ConfigFile, maximum: number, original: number): Given
 }
 
 /** The fields of config.json; among them `max_position_embeddings` where the scaling gives that another meaning than our contextLength. */
-export function writeRope({ ropeTheta, rotaryFraction, ropeScaling, contextLength }: ModelConfig): { readonly rope_parameters: Record<string, unknown> } & Record<string, unknown> {
+export function writeRope({ ropeTheta, rotaryFraction, ropeScaling, contextLength }: TransformerConfig): { readonly rope_parameters: Record<string, unknown> } & Record<string, unknown> {
   const fraction = rotaryFraction === 1 ? {} : { partial_rotary_factor: rotaryFraction };
   const scaling = writeScaling(ropeScaling, contextLength);
   return {

@@ -1,11 +1,11 @@
 /** @file SmolLM 3 (Bakouch et al. 2025): Llama in which every fourth layer has no RoPE (Yang et al. 2025, "Rope to Nope and back again"). */
 
 import { z } from "zod";
-import { canSay, type Family } from "./family.js";
+import { canSay, type TransformerFamily } from "./family.js";
 import { layerTypeNames, listedLayerTypes } from "./layer-types.js";
 import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 
-export const smollm3: Family = {
+export const smollm3: TransformerFamily = {
   modelType: "smollm3",
   architecture: "SmolLM3ForCausalLM",
   prefix: "model.",

@@ -5,7 +5,7 @@
 
 import { z } from "zod";
 import { CheckpointError } from "../../errors.js";
-import { modelConfig, rotaryWidth, type ModelConfig, type ModelOptions, type RopeScaling } from "../../model/index.js";
+import { rotaryWidth, transformerConfig, transformerOf, type ModelConfig, type RopeScaling, type TransformerConfig, type TransformerOptions } from "../../model/index.js";
 import { families, idle, unsaidBy, type Family } from "../families/index.js";
 import { checkedConfig } from "../folder.js";
 import { oldGgufKey, oldNameError } from "../old-name.js";
@@ -76,7 +76,7 @@ function factsOf(metadata: GgufMetadata, architecture: string, has: (tensor: str
   };
 }
 
-function read(facts: GgufFacts, family: GgufFamily, vocabRows: number, factors: Factors): ModelOptions {
+function read(facts: GgufFacts, family: GgufFamily, vocabRows: number, factors: Factors): TransformerOptions {
   const usual = readUsual(facts, family.gguf.architecture, vocabRows);
   const options = { ...usual, ...family.gguf.read(facts, usual) };
   const ropeScaling = options.position === "rope" ? readScaling(facts, family.gguf.architecture, usual, factors) : undefined;
@@ -84,7 +84,7 @@ function read(facts: GgufFacts, family: GgufFamily, vocabRows: number, factors: 
   return { ...options, ...(options.norm === "rmsnorm" && { normBias: false }), ...(ropeScaling && { ropeScaling }) };
 }
 
-function readScaling(facts: GgufFacts, architecture: string, usual: UsualOptions, factors: Factors): ModelOptions["ropeScaling"] {
+function readScaling(facts: GgufFacts, architecture: string, usual: UsualOptions, factors: Factors): TransformerOptions["ropeScaling"] {
   const key = `${architecture}.rope.scaling.type`;
   const kind = facts.metadata.text(key, "none");
   const original = facts.number("rope.scaling.original_context_length");
@@ -116,15 +116,15 @@ function readScaling(facts: GgufFacts, architecture: string, usual: UsualOptions
 }
 
 /** Llama 3's scaling, where the factors are those that it gives with the settings all its models have; else the factors themselves. */
-function fromFactors(factors: readonly number[], { headSize, ropeTheta, rotaryFraction, contextLength }: UsualOptions): ModelOptions["ropeScaling"] {
-  const own: ModelOptions["ropeScaling"] = { kind: "longrope", originalContextLength: contextLength, longFactors: factors, shortFactors: factors, attentionFactor: 1 };
+function fromFactors(factors: readonly number[], { headSize, ropeTheta, rotaryFraction, contextLength }: UsualOptions): TransformerOptions["ropeScaling"] {
+  const own: TransformerOptions["ropeScaling"] = { kind: "longrope", originalContextLength: contextLength, longFactors: factors, shortFactors: factors, attentionFactor: 1 };
   if (factors.length !== Math.floor((headSize * rotaryFraction) / 2)) return own;
   const llama3 = { kind: "llama3", factor: factors.at(-1) ?? 1, originalContextLength: 8192, lowFrequencyFactor: 1, highFrequencyFactor: 4 } as const;
-  const [expected] = ropeFactors({ ropeScaling: llama3, headSize, ropeTheta, rotaryFraction } as ModelConfig);
+  const [expected] = ropeFactors({ ropeScaling: llama3, headSize, ropeTheta, rotaryFraction } as TransformerConfig);
   return llama3.factor >= 1 && expected.factors.every((factor, i) => Math.abs(factor - factors[i]) <= 1e-5 * factor) ? llama3 : own;
 }
 
-function parseUnsaid(metadata: GgufMetadata): Partial<ModelOptions> {
+function parseUnsaid(metadata: GgufMetadata): Partial<TransformerOptions> {
   if (!metadata.has(unsaidKey)) return {};
   let json: unknown;
   try {
@@ -134,7 +134,7 @@ function parseUnsaid(metadata: GgufMetadata): Partial<ModelOptions> {
   }
   const parsed = z.record(z.string(), z.unknown()).safeParse(json);
   if (!parsed.success) throw new CheckpointError({ file: metadata.file, field: unsaidKey }, "this is not a JSON object.", { code: "bad-config" });
-  // `modelConfig` checks it field by field, with the rest.
+  // `transformerConfig` checks it field by field, with the rest.
   return parsed.data;
 }
 
@@ -143,10 +143,11 @@ function parseUnsaid(metadata: GgufMetadata): Partial<ModelOptions> {
  *
  * @throws CheckpointError `unsupported-config` for a model that llama.cpp has no architecture for, or none that computes the same.
  */
-export function writeGgufConfig(config: ModelConfig, preferred?: Family): { family: GgufFamily; values: Map<string, GgufValue> } {
-  const saved = preferred?.describes(config) === true ? preferred : families.find((family) => family.describes(config));
+export function writeGgufConfig(whole: ModelConfig, preferred?: Family): { family: GgufFamily; config: TransformerConfig; values: Map<string, GgufValue> } {
+  const saved = preferred?.describes(whole) === true ? preferred : families.find((family) => family.describes(whole));
   const family = dialects().find((family) => family === saved);
-  if (family === undefined) {
+  const config = transformerOf(whole);
+  if (family === undefined || config === undefined) {
     throw new CheckpointError({}, `GGUF has no architecture for such a model (${saved?.modelType}); it has ${dialects().map(({ modelType }) => modelType).join(", ")}.`, {
       code: "unsupported-config",
     });
@@ -157,20 +158,20 @@ export function writeGgufConfig(config: ModelConfig, preferred?: Family): { fami
 
   const tensors = tensorsSaid(config, family);
   const said = read(factsOf(new GgufMetadata("GGUF", values), architecture, (name) => tensors.has(name)), family, config.vocabSize, Object.fromEntries(ropeFactors(config).map(({ name, factors }) => [name, factors])));
-  const differing = differingFields(config, modelConfig(said)).filter((field) => !(family.gguf.everythingHasBias === true && /bias$/i.test(field)));
+  const differing = differingFields(config, transformerConfig(said)).filter((field) => !(family.gguf.everythingHasBias === true && /bias$/i.test(field)));
   if (differing.length > 0) {
     const [field] = differing;
     throw new CheckpointError({ field }, `GGUF's architecture ${architecture} cannot say ${JSON.stringify(config[field])} here; other programs would compute something else.`, {
       code: "unsupported-config",
     });
   }
-  const unsaid = unsaidBy(said, config);
+  const unsaid = unsaidBy(said, whole);
   if (Object.keys(unsaid).length > 0) values.set(unsaidKey, gguf.string(JSON.stringify(unsaid)));
-  return { family, values };
+  return { family, config, values };
 }
 
 /** The tensors by whose presence a file says something, of a model of this configuration. */
-function tensorsSaid(config: ModelConfig, family: GgufFamily): Set<string> {
+function tensorsSaid(config: TransformerConfig, family: GgufFamily): Set<string> {
   const zero = family.gguf.everythingHasBias === true;
   const all: [string, boolean][] = [
     ["output.weight", !config.tieEmbeddings],
@@ -184,18 +185,18 @@ function tensorsSaid(config: ModelConfig, family: GgufFamily): Set<string> {
 }
 
 /** Fields by which two configurations compute something else. */
-function differingFields(a: ModelConfig, b: ModelConfig): (keyof ModelConfig)[] {
+function differingFields(a: TransformerConfig, b: TransformerConfig): (keyof TransformerConfig)[] {
   const [left, right] = [asSaid(a), asSaid(b)];
   const same = (x: unknown, y: unknown): boolean =>
     typeof x === "number" && typeof y === "number" ? Math.abs(x - y) <= 1e-5 * Math.abs(x)
     : typeof x === "object" && typeof y === "object" && x !== null && y !== null ? Object.keys(x).length === Object.keys(y).length && Object.keys(x).every((key) => same((x as Record<string, unknown>)[key], (y as Record<string, unknown>)[key]))
     : x === y;
-  return (Object.keys(left) as (keyof ModelConfig)[]).filter((field) => field !== "contextLength" && !idle(a).includes(field) && !same(left[field], right[field]));
+  return (Object.keys(left) as (keyof TransformerConfig)[]).filter((field) => field !== "contextLength" && !idle(a).includes(field) && !same(left[field], right[field]));
 }
 
 /** With Llama 3's scaling and the width of RoPE said as a file says them, and without the difference of GELU to its approximation. */
-function asSaid(config: ModelConfig): ModelConfig {
-  const rotaryFraction = rotaryWidth(config) / config.headSize;
+function asSaid(config: TransformerConfig): TransformerConfig {
+  const rotaryFraction = rotaryWidth(config.headSize, config.rotaryFraction) / config.headSize;
   const feedForward = config.feedForward === "gelu" ? "geluTanh" : config.feedForward;
   if (config.ropeScaling.kind !== "llama3") return { ...config, rotaryFraction, feedForward };
   const [{ factors }] = ropeFactors(config);

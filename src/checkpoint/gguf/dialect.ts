@@ -6,7 +6,7 @@
  */
 
 import { CheckpointError } from "../../errors.js";
-import { rotaryWidth, type ModelConfig, type ModelOptions } from "../../model/index.js";
+import { rotaryWidth, type TransformerConfig, type TransformerOptions } from "../../model/index.js";
 import { gguf, type GgufMetadata, type GgufValue } from "./metadata.js";
 
 /** What a GGUF file says beside its keys: which tensors there are. */
@@ -21,9 +21,9 @@ export interface GgufDialect {
   /** `general.architecture`. */
   readonly architecture: string;
   /** What holds for its models beside what the usual keys say, which `usual` are. */
-  read(facts: GgufFacts, usual: UsualOptions): ModelOptions;
+  read(facts: GgufFacts, usual: UsualOptions): TransformerOptions;
   /** Keys of its own, without the architecture's name before them. */
-  write?(config: ModelConfig): Record<string, GgufValue | undefined>;
+  write?(config: TransformerConfig): Record<string, GgufValue | undefined>;
   /** Queries and keys have the rows of a head so that RoPE turns neighbours. */
   readonly neighbouringPairs?: boolean;
   /** Queries, keys and values are one tensor. */
@@ -33,11 +33,11 @@ export interface GgufDialect {
   /** A model without biases must be saved with zeros. */
   readonly everythingHasBias?: boolean;
   /** The norms of a block that are called otherwise than usual: theirs by ours. */
-  readonly norms?: (config: ModelConfig) => Readonly<Record<string, string>>;
+  readonly norms?: (config: TransformerConfig) => Readonly<Record<string, string>>;
 }
 
 /** What the usual keys say. */
-export type UsualOptions = ModelOptions & { readonly [Field in "headSize" | "numKeyValueHeads" | "rotaryFraction" | "slidingWindow" | "ropeTheta"]: number };
+export type UsualOptions = TransformerOptions & { readonly [Field in "headSize" | "numKeyValueHeads" | "rotaryFraction" | "slidingWindow" | "ropeTheta"]: number };
 
 /** More than any model has; lists of one entry a layer are made from it. */
 const maxLayers = 10_000;
@@ -93,13 +93,13 @@ export function readUsual(facts: GgufFacts, architecture: string, vocabRows: num
 }
 
 /** The usual keys of a configuration, without the architecture's name before them. */
-export function writeUsual(config: ModelConfig): Record<string, GgufValue | undefined> {
+export function writeUsual(config: TransformerConfig): Record<string, GgufValue | undefined> {
   const { headSize, position, ropeScaling: scaling } = config;
   const rope: Record<string, GgufValue | undefined> =
     position !== "rope"
       ? {}
       : {
-          "rope.dimension_count": gguf.uint32(rotaryWidth(config)),
+          "rope.dimension_count": gguf.uint32(rotaryWidth(headSize, config.rotaryFraction)),
           "rope.freq_base": gguf.float32(config.ropeTheta),
           ...((scaling.kind === "linear" || scaling.kind === "yarn") && { "rope.scaling.type": gguf.string(scaling.kind), "rope.scaling.factor": gguf.float32(scaling.factor) }),
           ...((scaling.kind === "yarn" || scaling.kind === "longrope") && { "rope.scaling.original_context_length": gguf.uint32(scaling.originalContextLength) }),

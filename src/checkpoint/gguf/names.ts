@@ -5,8 +5,7 @@
  * Also the tensors that are no parameters: RoPE's factors, by which each pair's frequency is divided.
  */
 
-import type { ModelConfig } from "../../model/index.js";
-import { ropeFrequencies } from "../../model/positions/rope-scaling.js";
+import { ropeFrequencies, transformerOf, type ModelConfig, type TransformerConfig } from "../../model/index.js";
 import type { TensorPart, TensorPlan } from "../families/index.js";
 import { neighbouringPairs } from "../row-order.js";
 import type { GgufDialect } from "./dialect.js";
@@ -18,15 +17,16 @@ const inBlock: Readonly<Record<string, string>> = {
   outputNorm1: "post_attention_norm",
   norm2: "ffn_norm",
   outputNorm2: "post_ffw_norm",
-  "attention.queryNorm": "attn_q_norm",
-  "attention.keyNorm": "attn_k_norm",
-  "attention.output": "attn_output",
+  "mixer.queryNorm": "attn_q_norm",
+  "mixer.keyNorm": "attn_k_norm",
+  "mixer.output": "attn_output",
   "feedForward.up": "ffn_up",
   "feedForward.down": "ffn_down",
 };
 
 /** Where each parameter of a model lies. Throws RangeError for a parameter that GGUF has no name for. */
-export function ggufPlans(dialect: GgufDialect, config: ModelConfig, parameters: ReadonlyMap<string, readonly number[]>): TensorPlan[] {
+export function ggufPlans(dialect: GgufDialect, model: ModelConfig, parameters: ReadonlyMap<string, readonly number[]>): TensorPlan[] {
+  const config = transformerOf(model)!;
   const norms = dialect.norms?.(config) ?? {};
   const needsZeros = (parameter: string): boolean =>
     dialect.everythingHasBias === true && /\.weight$/.test(parameter) && parameter !== "positions.weight" && !parameters.has(parameter.replace(/weight$/, "bias"));
@@ -38,7 +38,7 @@ export function ggufPlans(dialect: GgufDialect, config: ModelConfig, parameters:
     const plan = (parts: TensorPart[]): TensorPlan[] => [{ parameter, parts }, ...(needsZeros(parameter) ? [zeros(parts)] : [])];
     if (block === undefined) return plan([{ name: `${named(global, ours, parameter)}.${kind}`, shape, ...shift }]);
     const part = (name: string, rows: number, more: Partial<TensorPart> = {}): TensorPart => ({ name: `blk.${block}.${name}.${kind}`, shape: [rows, ...shape.slice(1)], ...shift, ...more });
-    if (ours === "attention.queryKeyValue") return plan(queryKeyValueParts(dialect, config, part));
+    if (ours === "mixer.queryKeyValue") return plan(queryKeyValueParts(dialect, config, part));
     if (ours === "feedForward.gateUp") {
       const rows = config.intermediateSize;
       return plan(dialect.fusedGateUp === true ? [part("ffn_up", 2 * rows)] : [part("ffn_gate", rows), part("ffn_up", rows)]);
@@ -52,7 +52,7 @@ function zeros(parts: readonly TensorPart[]): TensorPlan {
   return { parameter: undefined, parts: parts.map(({ name, shape }) => ({ name: name.replace(/weight$/, "bias"), shape: [shape[0]] })) };
 }
 
-function queryKeyValueParts(dialect: GgufDialect, { numHeads, numKeyValueHeads, headSize }: ModelConfig, part: (name: string, rows: number, more?: Partial<TensorPart>) => TensorPart): TensorPart[] {
+function queryKeyValueParts(dialect: GgufDialect, { numHeads, numKeyValueHeads, headSize }: TransformerConfig, part: (name: string, rows: number, more?: Partial<TensorPart>) => TensorPart): TensorPart[] {
   const [queries, keys] = [numHeads * headSize, numKeyValueHeads * headSize];
   if (dialect.fusedQueryKeyValue === true) return [part("attn_qkv", queries + 2 * keys)];
   const order = (heads: number) => (dialect.neighbouringPairs === true ? { rows: neighbouringPairs(heads, headSize) } : {});
@@ -66,7 +66,7 @@ function named(names: Readonly<Record<string, string>>, ours: string, parameter:
 }
 
 /** By what RoPE's frequencies are divided, a number a pair, where a file keeps that in tensors. */
-export function ropeFactors({ ropeScaling: scaling, ropeTheta, headSize, rotaryFraction }: ModelConfig): { readonly name: string; readonly factors: readonly number[] }[] {
+export function ropeFactors({ ropeScaling: scaling, ropeTheta, headSize, rotaryFraction }: TransformerConfig): { readonly name: string; readonly factors: readonly number[] }[] {
   if (scaling.kind === "longrope") {
     return [
       { name: "rope_factors_long.weight", factors: scaling.longFactors },

@@ -5,7 +5,7 @@
 
 import { basename, extname } from "node:path";
 import { ConfigError } from "../../errors.js";
-import type { Decoder, ModelConfig } from "../../model/index.js";
+import type { Decoder, TransformerConfig } from "../../model/index.js";
 import { rowBytes } from "../../tensor/block-formats.js";
 import { QuantizedTensor, Tensor, launch, scope, type Weight } from "../../tensor/index.js";
 import type { Tokenizer } from "../../tokenizer/index.js";
@@ -54,14 +54,13 @@ export interface SavedGguf {
 export async function saveGguf(path: string, model: Decoder, options: SaveGgufOptions = {}): Promise<SavedGguf> {
   const { signal, onProgress } = options;
   const mix = options.quantize === undefined ? undefined : parseMix(options.quantize);
-  const { config } = model;
-  const { family, values } = writeGgufConfig(config, families.find((family) => family.modelType === options.modelType));
+  const { family, config, values } = writeGgufConfig(model.config, families.find((family) => family.modelType === options.modelType));
   const { architecture } = family.gguf;
 
   const weights = model.weights();
   const tensors: GgufTensorToStore[] = ropeFactors(config).map(({ name, factors }) => ({ name, dtype: "F32", shape: [factors.length], data: fromFloat32("F32", Float32Array.from(factors)) }));
   const formats = new Map<StoredDType, number>();
-  for (const plan of ggufPlans(family.gguf, config, shapesOf(weights))) {
+  for (const plan of ggufPlans(family.gguf, model.config, shapesOf(weights))) {
     for (const [i, planned] of [...partsOf(plan, weights)].entries()) {
       const { name, shape } = planned.part;
       const kept = keptSegment(plan, weights, i);
@@ -86,7 +85,7 @@ function parseMix(name: string): GgufMix {
   return mix;
 }
 
-function metadataOf(path: string, config: ModelConfig, options: SaveGgufOptions, mix: GgufMix | undefined, values: ReadonlyMap<string, GgufValue>): Map<string, GgufValue> {
+function metadataOf(path: string, config: TransformerConfig, options: SaveGgufOptions, mix: GgufMix | undefined, values: ReadonlyMap<string, GgufValue>): Map<string, GgufValue> {
   const { tokenizer, chatTemplate, metadata } = options;
   const fileType: [string, GgufValue] = ["general.file_type", gguf.uint32(ggufMixes[mix ?? "F32"].fileType)];
   if (metadata !== undefined) return new Map([...metadata.values, ...(mix === undefined ? [] : [fileType])]);
@@ -136,7 +135,7 @@ async function encode(planned: PlannedPart, dtype: WrittenDType): Promise<Uint8A
   }
 }
 
-function notesOn({ feedForward, slidingWindow, ropeScaling: scaling }: ModelConfig, architecture: string): string[] {
+function notesOn({ feedForward, slidingWindow, ropeScaling: scaling }: TransformerConfig, architecture: string): string[] {
   return [
     ...(scaling.kind === "yarn" && (scaling.betaFast !== 32 || scaling.betaSlow !== 1)
       ? [`llama.cpp needs to be told YaRN's ramp: --yarn-beta-fast ${scaling.betaFast} --yarn-beta-slow ${scaling.betaSlow}.`]

@@ -5,7 +5,7 @@ import { basename } from "node:path";
 import { Command } from "commander";
 import { Gguf, type GgufMetadata } from "../../checkpoint/gguf/index.js";
 import { openModel } from "../../checkpoint/model-source.js";
-import { parameterCount, type ModelConfig } from "../../model/index.js";
+import { countParameters, type ModelConfig } from "../../model/index.js";
 import { bytes, compact, table } from "../format.js";
 
 export function infoCommand(): Command {
@@ -23,7 +23,7 @@ export function infoCommand(): Command {
       const types = new Map<string, { tensors: number; bytes: number }>();
       for (const { dtype, bytes } of tensors) types.set(dtype, { tensors: (types.get(dtype)?.tensors ?? 0) + 1, bytes: (types.get(dtype)?.bytes ?? 0) + bytes });
       // The file may hold more: biases of zero, for an architecture that always has some.
-      const parameters = parameterCount(config);
+      const parameters = countParameters(config);
       const total = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
       const metadata = weights instanceof Gguf ? shortMetadata(weights.metadata) : {};
       const tokenizer = (await source.tokenizerKind()) ?? null;

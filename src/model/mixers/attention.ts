@@ -3,121 +3,133 @@
  * they offer (values), in several heads. With fewer key heads than query heads it is grouped-query attention (Ainslie et al. 2023).
  */
 
-import { Tensor, attention, dequantizeInt8, dropout, where, type Device, type Int8Rows } from "../../tensor/index.js";
-import type { ModelConfig } from "../config.js";
-import { dropoutKey, tap, tapped, type CachedKeys, type ForwardContext } from "../context.js";
-import { Linear, Module, type Initializer } from "../module.js";
-import { makeQkNorm, type Norm } from "../norms/norm.js";
-import { alibiSlopes } from "../positions/alibi.js";
-import type { Rotary } from "../positions/rotary.js";
+import { z } from "zod";
+import { ConfigError } from "../../errors.js";
+import { Tensor, attention, attentionWithPattern, dequantizeInt8, type Int8Rows } from "../../tensor/index.js";
+import { dropoutKey, type ForwardContext } from "../context.js";
+import { FusedLinear, Linear } from "../linear.js";
+import { buildQueryKeyNorm, queryKeyNormSchema, type QueryKeyNormSpec } from "../norms/query-key-norm.js";
+import type { Norm } from "../norms/norm.js";
+import { alibiSchema, alibiSlopes, type AlibiSpec } from "../positions/alibi.js";
+import { Rotary, completedRope, ropeSchema, type RopeSpec } from "../positions/rotary.js";
+import type { BuildPlace, ModelShape, PartKind } from "../specs.js";
+import { Mixer, type ActivationSize } from "./mixer.js";
 
-export class Attention extends Module {
-  /** Queries, keys and values in one projection: [(numHeads + 2 numKeyValueHeads) headSize, hiddenSize]. */
-  readonly queryKeyValue: Linear;
+const count = z.number().int().positive();
+
+const schema = z.strictObject({
+  kind: z.literal("attention"),
+  /** Query heads. */
+  numHeads: count,
+  /** Key and value heads: as many as query heads is multi-head attention, fewer is grouped-query, one is multi-query. Default: numHeads. */
+  numKeyValueHeads: count.optional(),
+  /** Width of a head. Default: hiddenSize / numHeads. */
+  headSize: count.optional(),
+  queryKeyValueBias: z.boolean().default(true),
+  outputBias: z.boolean().default(true),
+  /** Scores are q k^T times this. Default: 1 / sqrt(headSize). */
+  scale: z.number().positive().optional(),
+  /** Where above 0: scores become softcap * tanh(score / softcap) (Gemma 2). */
+  softcap: z.number().min(0).default(0),
+  /** How many positions back a query sees, itself included; 0 is all. */
+  window: z.number().int().min(0).default(0),
+  queryKeyNorm: queryKeyNormSchema.default({ kind: "none" }),
+  positions: z.discriminatedUnion("kind", [z.strictObject({ kind: z.literal("none") }), ropeSchema, alibiSchema]).default({ kind: "none" }),
+});
+
+export interface AttentionSpec {
+  readonly kind: "attention";
+  readonly numHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly headSize: number;
+  readonly queryKeyValueBias: boolean;
+  readonly outputBias: boolean;
+  readonly scale: number;
+  readonly softcap: number;
+  readonly window: number;
+  readonly queryKeyNorm: QueryKeyNormSpec;
+  readonly positions: { readonly kind: "none" } | RopeSpec | AlibiSpec;
+}
+
+export class Attention extends Mixer {
+  readonly hookName = "attn";
+  /** Queries, keys and values in one product: [(numHeads + 2 numKeyValueHeads) headSize, hiddenSize]. */
+  readonly queryKeyValue: FusedLinear;
   readonly output: Linear;
   readonly queryNorm: Norm | undefined;
   readonly keyNorm: Norm | undefined;
-  /** Of ALiBi, [numHeads]. */
+  readonly rotary: Rotary | undefined;
+  /** ALiBi's, [numHeads]. */
   readonly slopes: Tensor | undefined;
-  /** How many keys a query sees; 0 is all. */
-  readonly window: number;
 
-  /** `rotary`: none in layers without RoPE. */
   constructor(
-    init: Initializer,
-    private readonly config: ModelConfig,
-    private readonly layer: number,
-    private readonly rotary: Rotary | undefined,
-    std: number,
-    residualStd: number,
-    device?: Device,
+    readonly spec: AttentionSpec,
+    private readonly place: BuildPlace,
   ) {
     super();
-    const { hiddenSize, numHeads, numKeyValueHeads, headSize } = config;
-    this.queryKeyValue = new Linear(init, hiddenSize, (numHeads + 2 * numKeyValueHeads) * headSize, { bias: config.queryKeyValueBias, std });
-    this.output = new Linear(init, numHeads * headSize, hiddenSize, { bias: config.attentionOutputBias, std: residualStd });
-    this.queryNorm = makeQkNorm(init, config, `${this.name}.q_norm`, numHeads);
-    this.keyNorm = makeQkNorm(init, config, `${this.name}.k_norm`, numKeyValueHeads);
-    this.slopes = config.position === "alibi" ? Tensor.from(alibiSlopes(numHeads).map((slope) => slope * config.alibiScale), { ...(device && { device }) }) : undefined;
-    this.window = config.layerTypes[layer] === "sliding" ? config.slidingWindow : 0;
+    const { init, hiddenSize, std, residualStd } = place;
+    const { numHeads, numKeyValueHeads, headSize, positions } = spec;
+    const keys = numKeyValueHeads * headSize;
+    this.queryKeyValue = new FusedLinear(init, hiddenSize, { query: numHeads * headSize, key: keys, value: keys }, { bias: spec.queryKeyValueBias, std });
+    this.output = new Linear(init, numHeads * headSize, hiddenSize, { bias: spec.outputBias, std: residualStd });
+    this.queryNorm = buildQueryKeyNorm(spec.queryKeyNorm, init, numHeads, headSize);
+    this.keyNorm = buildQueryKeyNorm(spec.queryKeyNorm, init, numKeyValueHeads, headSize);
+    this.rotary = positions.kind === "rope" ? new Rotary(positions, headSize, place.rotary) : undefined;
+    this.slopes = positions.kind === "alibi" ? Tensor.from(alibiSlopes(numHeads).map((slope) => slope * positions.scale), init.place) : undefined;
   }
 
-  get name(): string {
-    return `blocks.${this.layer}.attn`;
-  }
-
-  /** x [batch, time, hiddenSize] to the same shape. */
   forward(x: Tensor, context: ForwardContext): Tensor {
-    const { numHeads, numKeyValueHeads, headSize } = this.config;
+    const { numHeads, numKeyValueHeads, headSize } = this.spec;
     const [batch, time] = x.shape;
 
     const heads = this.queryKeyValue.forward(x).reshape([batch, time, numHeads + 2 * numKeyValueHeads, headSize]);
     let [q, k, v] = heads.split([numHeads, numKeyValueHeads, numKeyValueHeads], 2);
-    q = tap(context, this.name, "hook_q", this.#normalized(q, this.queryNorm, context));
-    k = tap(context, this.name, "hook_k", this.#normalized(k, this.keyNorm, context));
-    v = tap(context, this.name, "hook_v", v);
+    q = this.tap(context, "hook_q", this.queryNorm?.forward(q, context) ?? q);
+    k = this.tap(context, "hook_k", this.keyNorm?.forward(k, context) ?? k);
+    v = this.tap(context, "hook_v", v);
     if (this.rotary !== undefined) {
-      q = tap(context, this.name, "hook_rot_q", this.rotary.rotate(q, context));
-      k = tap(context, this.name, "hook_rot_k", this.rotary.rotate(k, context));
+      q = this.tap(context, "hook_rot_q", this.rotary.rotate(q, context));
+      k = this.tap(context, "hook_rot_k", this.rotary.rotate(k, context));
     }
-    const cached = context.cache?.append(this.layer, k, v);
-
-    const openly = tapped(context, this.name, "hook_attn_scores", "hook_pattern");
-    const z = openly ? this.#openly(q, cached ? floats(cached.k, cached.keys) : k, cached ? floats(cached.v, cached.keys) : v, context) : this.#fused(q, cached ?? { k, v }, context);
-    return this.output.forward(tap(context, this.name, "hook_z", z).reshape([batch, time, numHeads * headSize]));
+    const z = this.tap(context, "hook_z", this.#attend(q, k, v, context));
+    return this.output.forward(z.reshape([batch, time, numHeads * headSize]));
   }
 
-  /** x [batch, time, heads, headSize]; its norm is over a head, or over all at once. */
-  #normalized(x: Tensor, norm: Norm | undefined, context: ForwardContext): Tensor {
-    if (norm === undefined) return x;
-    return this.config.qkNorm === "whole" ? norm.forward(x.reshape([...x.shape.slice(0, 2), -1]), context).reshape(x.shape) : norm.forward(x, context);
-  }
-
-  /** softmax(scale q k^T) v in one kernel, which never holds the whole matrix of weights. */
-  #fused(q: Tensor, { k, v, length }: Pick<CachedKeys, "k" | "v"> & Partial<CachedKeys>, context: ForwardContext): Tensor {
-    const { attentionScale: scale, attentionSoftcap: softcap, dropout: p } = this.config;
+  /** softmax(scale q k^T) v, [batch, time, numHeads, headSize]: in one kernel, or step by step where somebody listens to the scores. */
+  #attend(q: Tensor, k: Tensor, v: Tensor, context: ForwardContext): Tensor {
+    const { scale, softcap, window } = this.spec;
     const { starts, dropout: source } = context;
-    return attention(q, k, v, {
-      causal: true,
-      window: this.window,
-      scale,
-      softcap,
+    const p = this.place.dropout;
+    const cached = context.cache?.append(this, k, v);
+    const options = {
+      scale, softcap, window,
       ...(this.slopes && { slopes: this.slopes }),
       ...(starts && { starts }),
-      ...(length && { length }),
-      ...(source && p > 0 && { dropout: { p, key: dropoutKey(source, this.site) } }),
+      ...(source && p > 0 && { dropout: { p, key: dropoutKey(source, 1 + 3 * this.place.layer) } }),
+    };
+    if (!this.isTapped(context, "hook_attn_scores", "hook_pattern")) {
+      return attention(q, cached?.k ?? k, cached?.v ?? v, cached === undefined ? options : { ...options, length: cached.length });
+    }
+    const [keys, values] = cached === undefined ? [k, v] : [floats(cached.k, cached.keys), floats(cached.v, cached.keys)];
+    return attentionWithPattern(q, keys, values, {
+      ...options,
+      onScores: (scores) => this.tap(context, "hook_attn_scores", scores),
+      onPattern: (pattern) => this.tap(context, "hook_pattern", pattern),
     });
   }
 
-  /** The same numbers step by step, for those who want to see the weights: scores and pattern [batch, heads, queries, keys]. */
-  #openly(q: Tensor, k: Tensor, v: Tensor, context: ForwardContext): Tensor {
-    const { numHeads, numKeyValueHeads, attentionScale, attentionSoftcap, dropout: p } = this.config;
-    const device = q.device;
-    const [queries, keys] = [q.shape[1], k.shape[1]];
-    const byHead = (x: Tensor, groups: number) => {
-      const [batch, time, n, width] = x.shape;
-      const repeated = x.permute([0, 2, 1, 3]).reshape([batch, n, 1, time, width]).expand([batch, n, groups, time, width]);
-      return repeated.reshape([batch, n * groups, time, width]).cast("f32");
-    };
-    const groups = numHeads / numKeyValueHeads;
-    let scores = byHead(q, 1).matmul(byHead(k, groups).transpose(-1, -2)).mul(attentionScale);
-    if (attentionSoftcap > 0) scores = scores.div(attentionSoftcap).tanh().mul(attentionSoftcap);
-
-    const key = Tensor.arange(keys, { device });
-    const distance = Tensor.arange(queries, { start: keys - queries, device }).reshape([queries, 1]).sub(key);
-    if (this.slopes !== undefined) scores = scores.sub(distance.cast("f32").mul(this.slopes.reshape([numHeads, 1, 1])));
-    scores = where(distance.less(0), -Infinity, scores);
-    if (this.window > 0) scores = where(distance.greaterEqual(this.window), -Infinity, scores);
-    if (context.starts !== undefined) scores = where(key.less(context.starts.reshape([-1, 1, 1, 1])), -Infinity, scores);
-    scores = tap(context, this.name, "hook_attn_scores", scores);
-    let pattern = tap(context, this.name, "hook_pattern", scores.softmax(-1));
-    if (context.dropout !== undefined && p > 0) pattern = dropout(pattern, p, dropoutKey(context.dropout, this.site));
-    return pattern.matmul(byHead(v, groups)).permute([0, 2, 1, 3]).cast(q.dtype);
+  override forwardFlops(time: number): number {
+    return super.forwardFlops(time) + 4 * this.spec.numHeads * this.spec.headSize * time;
   }
 
-  /** Where this layer's dropout draws from; see `Block` for the others. */
-  private get site(): number {
-    return 1 + 3 * this.layer;
+  get activationSize(): ActivationSize {
+    const { numHeads, numKeyValueHeads, headSize } = this.spec;
+    const size = (3 * numHeads + 4 * numKeyValueHeads) * headSize;
+    return { live: size, kept: size };
+  }
+
+  protected override tapName(field: string): string | undefined {
+    return { queryNorm: "q_norm", keyNorm: "k_norm" }[field] ?? field;
   }
 }
 
@@ -125,3 +137,19 @@ export class Attention extends Module {
 function floats(rows: Tensor | Int8Rows, count: number): Tensor {
   return (rows instanceof Tensor ? rows : dequantizeInt8(rows)).slice(1, 0, count);
 }
+
+export const attentionKind: PartKind<AttentionSpec, Attention> = {
+  kind: "attention",
+  schema,
+  complete(given: z.output<typeof schema>, { hiddenSize, contextLength }: ModelShape): AttentionSpec {
+    const { numHeads, numKeyValueHeads = numHeads, positions } = given;
+    if (given.headSize === undefined && hiddenSize % numHeads !== 0) {
+      throw new ConfigError("numHeads", `${numHeads} heads do not divide the hidden size ${hiddenSize}.`, { hint: "Choose a divisor, or give headSize." });
+    }
+    if (numHeads % numKeyValueHeads !== 0) throw new ConfigError("numKeyValueHeads", `${numKeyValueHeads} key heads do not divide the ${numHeads} query heads.`);
+    const headSize = given.headSize ?? hiddenSize / numHeads;
+    const completed = positions.kind === "rope" ? completedRope(positions, headSize, contextLength) : positions;
+    return { ...given, numKeyValueHeads, headSize, scale: given.scale ?? headSize ** -0.5, positions: completed };
+  },
+  build: (spec, place) => new Attention(spec, place),
+};

@@ -1,28 +1,37 @@
-/** @file The norms: LayerNorm (Ba et al. 2016) and RMSNorm (Zhang & Sennrich 2019), over the last axis, in f32 whatever the input. */
+/** @file The norms, over the last axis, in f32 whatever the input: LayerNorm (Ba et al. 2016) and RMSNorm (Zhang & Sennrich 2019). */
 
+import { z } from "zod";
 import { layerNorm, rmsNorm, type Tensor } from "../../tensor/index.js";
-import type { ModelConfig } from "../config.js";
-import { tap, tapped, type ForwardContext } from "../context.js";
-import { Module, type Initializer } from "../module.js";
+import type { ForwardContext } from "../context.js";
+import { Module } from "../module.js";
+import type { Initializer } from "../parameter.js";
+
+const eps = z.number().positive().default(1e-5);
+
+export const normSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("layernorm"), eps, bias: z.boolean().default(true) }),
+  /** Multiplies by weight + offset (Gemma: 1). */
+  z.strictObject({ kind: z.literal("rmsnorm"), eps, offset: z.number().default(0) }),
+]);
+
+export type NormSpec = Readonly<z.output<typeof normSchema>>;
 
 export abstract class Norm extends Module {
-  constructor(readonly name: string) {
-    super();
-  }
+  protected abstract readonly eps: number;
 
   /** The same shape and dtype as x. Taps: hook_scale (what x is divided by), hook_normalized. */
   forward(x: Tensor, context: ForwardContext): Tensor {
-    if (!tapped(context, this.name, "hook_scale")) return tap(context, this.name, "hook_normalized", this.normalize(x));
+    if (!this.isTapped(context, "hook_scale")) return this.tap(context, "hook_normalized", this.fused(x));
     const centered = this.center(x.cast("f32"));
-    const scale = tap(context, this.name, "hook_scale", centered.square().mean(-1, { keepDims: true }).add(this.eps).sqrt());
-    return tap(context, this.name, "hook_normalized", this.stretch(centered.div(scale)).cast(x.dtype));
+    const scale = this.tap(context, "hook_scale", centered.square().mean(-1, { keepDims: true }).add(this.eps).sqrt());
+    return this.tap(context, "hook_normalized", this.stretch(centered.div(scale)).cast(x.dtype));
   }
 
-  protected abstract readonly eps: number;
   /** The whole norm in one kernel. */
-  protected abstract normalize(x: Tensor): Tensor;
-  /** Its parts, for whoever wants to see the scale. */
+  protected abstract fused(x: Tensor): Tensor;
+  /** x in f32, moved to where the scale is measured from. */
   protected abstract center(x: Tensor): Tensor;
+  /** Applies gain and bias. */
   protected abstract stretch(x: Tensor): Tensor;
 }
 
@@ -31,13 +40,13 @@ export class LayerNorm extends Norm {
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
 
-  constructor(init: Initializer, name: string, shape: readonly number[], protected readonly eps: number, hasBias: boolean) {
-    super(name);
+  constructor(init: Initializer, shape: readonly number[], protected readonly eps: number, hasBias: boolean) {
+    super();
     this.weight = init.ones(shape);
     this.bias = hasBias ? init.zeros(shape) : undefined;
   }
 
-  protected normalize(x: Tensor): Tensor {
+  protected fused(x: Tensor): Tensor {
     return layerNorm(x, this.weight, this.bias, this.eps);
   }
   protected center(x: Tensor): Tensor {
@@ -53,12 +62,12 @@ export class LayerNorm extends Norm {
 export class RmsNorm extends Norm {
   readonly weight: Tensor;
 
-  constructor(init: Initializer, name: string, size: number, protected readonly eps: number, private readonly offset = 0) {
-    super(name);
+  constructor(init: Initializer, size: number, protected readonly eps: number, private readonly offset = 0) {
+    super();
     this.weight = init.constant([size], 1 - offset);
   }
 
-  protected normalize(x: Tensor): Tensor {
+  protected fused(x: Tensor): Tensor {
     return rmsNorm(x, this.weight, { eps: this.eps, offset: this.offset });
   }
   protected center(x: Tensor): Tensor {
@@ -69,27 +78,7 @@ export class RmsNorm extends Norm {
   }
 }
 
-/** LayerNorm over each head of x [..., heads, headSize], with a weight for each head and no bias. */
-class HeadsLayerNorm extends LayerNorm {
-  constructor(init: Initializer, name: string, heads: number, headSize: number, eps: number) {
-    super(init, name, [heads, headSize], eps, false);
-  }
-
-  protected override normalize(x: Tensor): Tensor {
-    return this.stretch(layerNorm(x, undefined, undefined, this.eps).cast("f32")).cast(x.dtype);
-  }
-}
-
-/** The norm that the configuration names. */
-export function makeNorm(init: Initializer, config: ModelConfig, name: string): Norm {
-  const { norm, hiddenSize, normEps } = config;
-  return norm === "layernorm" ? new LayerNorm(init, name, [hiddenSize], normEps, config.normBias) : new RmsNorm(init, name, hiddenSize, normEps, config.normOffset);
-}
-
-/** The norm of queries or keys; none where it has none. */
-export function makeQkNorm(init: Initializer, config: ModelConfig, name: string, heads: number): Norm | undefined {
-  const { qkNorm, headSize, normEps, normOffset } = config;
-  if (qkNorm === "none") return undefined;
-  if (qkNorm === "heads") return new HeadsLayerNorm(init, name, heads, headSize, normEps);
-  return new RmsNorm(init, name, qkNorm === "whole" ? heads * headSize : headSize, normEps, normOffset);
+/** The norm of a hidden vector that a specification describes. */
+export function buildNorm(spec: NormSpec, init: Initializer, size: number): Norm {
+  return spec.kind === "layernorm" ? new LayerNorm(init, [size], spec.eps, spec.bias) : new RmsNorm(init, size, spec.eps, spec.offset);
 }

@@ -1,43 +1,61 @@
 /** @file Positions that are added to the embedding: learned (GPT-2), or the sinusoids of Vaswani et al. 2017, section 3.5. */
 
-import { Tensor, embedding, type Device } from "../../tensor/index.js";
-import type { ModelConfig } from "../config.js";
+import { Tensor, embedding, keep, type Device } from "../../tensor/index.js";
 import type { ForwardContext } from "../context.js";
-import { Module, type Initializer } from "../module.js";
+import { Module } from "../module.js";
+import { table, type Initializer } from "../parameter.js";
+import type { ModelShape } from "../specs.js";
 
 export abstract class AbsolutePositions extends Module {
-  /** [contextLength, hiddenSize]; a parameter when it is learned. */
-  abstract readonly weight: Tensor;
-
   /** [batch, time, hiddenSize] in the compute dtype. */
-  forward(context: ForwardContext): Tensor {
-    return embedding(this.weight, context.positions, { dtype: context.dtype });
+  abstract forward(context: ForwardContext): Tensor;
+
+  /** Looking up multiplies nothing. */
+  override forwardFlops(): number {
+    return 0;
   }
 }
 
 export class LearnedPositions extends AbsolutePositions {
+  /** [contextLength, hiddenSize]. */
   readonly weight: Tensor;
 
-  constructor(init: Initializer, config: ModelConfig, std: number) {
+  constructor(init: Initializer, { contextLength, hiddenSize }: ModelShape, std: number) {
     super();
-    this.weight = init.normal([config.contextLength, config.hiddenSize], std);
+    this.weight = init.normal([contextLength, hiddenSize], std, table);
+  }
+
+  forward({ positions, dtype }: ForwardContext): Tensor {
+    return embedding(this.weight, positions, { dtype });
   }
 }
 
 /** sin(p / 10000^(2i / hiddenSize)) at even dimensions 2i, cos at the odd ones. */
 export class SinusoidalPositions extends AbsolutePositions {
-  readonly weight: Tensor;
+  /** [contextLength, hiddenSize]; made with the first use. */
+  table: Tensor | undefined;
 
-  constructor(config: ModelConfig, device?: Device) {
+  constructor(
+    private readonly shape: ModelShape,
+    private readonly device: Device | undefined,
+  ) {
     super();
-    const { contextLength, hiddenSize } = config;
-    const table = new Float32Array(contextLength * hiddenSize);
+  }
+
+  forward({ positions, dtype }: ForwardContext): Tensor {
+    this.table ??= this.#makeTable();
+    return embedding(this.table, positions, { dtype });
+  }
+
+  #makeTable(): Tensor {
+    const { contextLength, hiddenSize } = this.shape;
+    const values = new Float32Array(contextLength * hiddenSize);
     for (let position = 0; position < contextLength; position++) {
       for (let i = 0; i < hiddenSize; i++) {
         const angle = position / 10_000 ** ((i - (i % 2)) / hiddenSize);
-        table[position * hiddenSize + i] = i % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+        values[position * hiddenSize + i] = i % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
       }
     }
-    this.weight = Tensor.from(table, { shape: [contextLength, hiddenSize], ...(device && { device }) });
+    return keep(Tensor.from(values, { shape: [contextLength, hiddenSize], ...(this.device && { device: this.device }) }));
   }
 }

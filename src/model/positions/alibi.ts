@@ -4,6 +4,16 @@
  * every other one of the next higher, as in the authors' code.
  */
 
+import { z } from "zod";
+
+export const alibiSchema = z.strictObject({
+  kind: z.literal("alibi"),
+  /** The slopes are multiplied by it (Falcon: 1 / sqrt(headSize)). */
+  scale: z.number().positive().default(1),
+});
+
+export type AlibiSpec = Readonly<z.output<typeof alibiSchema>>;
+
 export function alibiSlopes(numHeads: number): Float32Array {
   const sequence = (n: number) => Array.from({ length: n }, (_, i) => 2 ** ((-8 * (i + 1)) / n));
   const lower = 2 ** Math.floor(Math.log2(numHeads));

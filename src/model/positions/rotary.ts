@@ -1,75 +1,83 @@
 /**
  * @file RoPE (Su et al. 2021, section 3.2): pair i of a query or key at position p turns by the angle p / theta^(2i / width), so that their
- * product depends on how far apart they stand; `rope-scaling.ts` says how these angles are stretched over longer contexts. Pairs are (i, i +
- * width / 2), as Hugging Face stores them, or (2i, 2i + 1).
- *
- * Cosines and sines come from tables, which grow with the longest sequence seen: a context of 131,072 tokens would take more memory
- * than many a model. Where the angles depend on a sequence's length ("dynamic", "longrope"), sequences of one batch may need different tables,
- * which then lie one below the other.
+ * product depends on how far apart they stand. Pairs are (i, i + width / 2), as Hugging Face stores them, or (2i, 2i + 1).
+ * `rope-scaling.ts` says how the angles are stretched over longer contexts, `rotary-table.ts` keeps their cosines and sines.
  */
 
-import { Tensor, keep, rope, type Device } from "../../tensor/index.js";
-import { rotaryWidth, type ModelConfig } from "../config.js";
+import { z } from "zod";
+import { ConfigError } from "../../errors.js";
+import { rope, type Tensor } from "../../tensor/index.js";
 import type { ForwardContext } from "../context.js";
 import { Module } from "../module.js";
-import { ropeFrequencies, ropeRegime, type RopeScaling } from "./rope-scaling.js";
+import { completedRopeScaling, ropeScalingSchema, type RopeScaling } from "./rope-scaling.js";
+import { RotaryTable } from "./rotary-table.js";
 
-/** Positions in the tables from the beginning: most texts are no longer. */
-const firstPositions = 512;
+export const ropeSchema = z.strictObject({
+  kind: z.literal("rope"),
+  /** The base of the angles. */
+  theta: z.number().positive().default(10_000),
+  /** How the angles are stretched over a longer context than the model learned them on. */
+  scaling: ropeScalingSchema.default({ kind: "none" }),
+  /** Turns the pairs (2i, 2i + 1), not (i, i + half). */
+  interleaved: z.boolean().default(false),
+  /** The share of a head that turns. */
+  fraction: z.number().positive().max(1).default(1),
+});
+
+export type RopeSpec = Readonly<Omit<z.output<typeof ropeSchema>, "scaling">> & { readonly scaling: RopeScaling };
+
+/** How many dimensions of a head turn: an even number. */
+export function rotaryWidth(headSize: number, fraction: number): number {
+  return 2 * Math.floor((headSize * fraction) / 2);
+}
+
+/** Fills in what depends on the head and the context. Throws ConfigError for angles that cannot be. */
+export function completedRope(given: z.output<typeof ropeSchema>, headSize: number, contextLength: number): RopeSpec {
+  const { theta, fraction } = given;
+  const scaling = completedRopeScaling(given.scaling, contextLength);
+  const pairs = rotaryWidth(headSize, fraction) / 2;
+  if (pairs < 1) throw new ConfigError("fraction", `RoPE turns pairs, and ${fraction} of a head of ${headSize} holds none.`);
+  if (scaling.kind === "longrope") {
+    for (const field of ["shortFactors", "longFactors"] as const) {
+      const { length } = scaling[field];
+      if (length !== pairs) throw new ConfigError(`scaling.${field}`, `${length} factors do not fit the ${pairs} pairs that RoPE turns.`);
+    }
+  }
+  if (scaling.kind === "llama3" && scaling.highFrequencyFactor <= scaling.lowFrequencyFactor) {
+    throw new ConfigError("scaling.highFrequencyFactor", "it must be above lowFrequencyFactor.");
+  }
+  if (scaling.kind === "yarn" && theta <= 1) throw new ConfigError("theta", "YaRN's ramp needs a base above 1.");
+  if (scaling.kind === "dynamic" && pairs < 2) throw new ConfigError("scaling", "the dynamic kind needs two pairs to turn at least.");
+  return { ...given, scaling };
+}
 
 export class Rotary extends Module {
-  /** [regimes * positions, width / 2] each. */
-  cos!: Tensor;
-  sin!: Tensor;
-  #positions = 0;
-  #regimes: readonly number[] = [];
-  readonly #scaling: RopeScaling;
-  readonly #theta: number;
+  readonly table: RotaryTable;
+  readonly #interleaved: boolean;
 
-  /** `local`: of the sliding layers, where these have a base of their own. */
-  constructor(
-    private readonly config: ModelConfig,
-    { local = false, device }: { readonly local?: boolean; readonly device?: Device | undefined } = {},
-  ) {
+  constructor(spec: RopeSpec, headSize: number, tables: RotaryTables) {
     super();
-    this.#scaling = local ? { kind: "none" } : config.ropeScaling;
-    this.#theta = local ? config.localRopeTheta : config.ropeTheta;
-    this.#tabulate(Math.min(firstPositions, config.contextLength), [ropeRegime(this.#scaling, 1)], device);
+    this.table = tables.of(spec, rotaryWidth(headSize, spec.fraction) / 2);
+    this.#interleaved = spec.interleaved;
   }
 
   /** x [batch, time, heads, headSize], turned by the position of each token. */
-  rotate(x: Tensor, { positions, lengths, cache }: ForwardContext): Tensor {
-    const regimeOf = lengths.map((length) => ropeRegime(this.#scaling, length));
-    const regimes = [...new Set(regimeOf)];
-    // Tables as long as the cache, so that they stay the same until it grows.
-    const longest = Math.max(...lengths, Math.min(cache?.capacity ?? 0, this.config.contextLength));
-    if (longest > this.#positions || regimes.some((regime, i) => regime !== this.#regimes[i])) {
-      const enough = longest > this.#positions ? Math.max(longest, 2 * this.#positions) : this.#positions;
-      this.#tabulate(Math.min(enough, this.config.contextLength), regimes, x.device);
-    }
-    const rowOf = (regime: number): number => regimes.indexOf(regime) * this.#positions;
-    const at = regimes.length === 1 ? positions : positions.add(Tensor.from(regimeOf.map(rowOf), { shape: [lengths.length, 1], dtype: "i32", device: x.device }));
-    return rope(x, this.cos, this.sin, at, { interleaved: this.config.ropeInterleaved });
+  rotate(x: Tensor, context: ForwardContext): Tensor {
+    const { cos, sin, rows } = this.table.lookUp(context, x.device);
+    return rope(x, cos, sin, rows, { interleaved: this.#interleaved });
   }
+}
 
-  #tabulate(positions: number, regimes: readonly number[], device?: Device): void {
-    const pairs = rotaryWidth(this.config) / 2;
-    const [cos, sin] = [0, 1].map(() => new Float32Array(regimes.length * positions * pairs));
-    for (const [r, regime] of regimes.entries()) {
-      const { frequencies, magnitude } = ropeFrequencies(this.#theta, pairs, this.#scaling, regime);
-      for (let position = 0; position < positions; position++) {
-        for (let i = 0; i < pairs; i++) {
-          const at = (r * positions + position) * pairs + i;
-          cos[at] = magnitude * Math.cos(position * frequencies[i]);
-          sin[at] = magnitude * Math.sin(position * frequencies[i]);
-        }
-      }
-    }
-    // Not the scope's: they outlive the forward pass in which they grew.
-    const table = (values: Float32Array<ArrayBuffer>) => keep(Tensor.from(values, { shape: [regimes.length * positions, pairs], ...(device && { device }) }));
-    // Undefined when they are made first.
-    (this.cos as Tensor | undefined)?.dispose();
-    (this.sin as Tensor | undefined)?.dispose();
-    [this.cos, this.sin, this.#positions, this.#regimes] = [table(cos), table(sin), positions, regimes];
+/** The tables of a model: layers whose angles are the same share one. */
+export class RotaryTables {
+  readonly #tables = new Map<string, RotaryTable>();
+
+  constructor(private readonly contextLength: number) {}
+
+  of({ theta, scaling }: Pick<RopeSpec, "theta" | "scaling">, pairs: number): RotaryTable {
+    const key = JSON.stringify([theta, scaling, pairs]);
+    const table = this.#tables.get(key) ?? new RotaryTable({ theta, scaling, pairs, contextLength: this.contextLength });
+    this.#tables.set(key, table);
+    return table;
   }
 }

@@ -10,9 +10,11 @@ import type { RandomKey } from "../random.js";
 import { broadcastShapes, sameShape } from "../shape.js";
 import { record, willRecord } from "../tape.js";
 import { Tensor } from "../tensor.js";
-import { checkProbability } from "./dropout.js";
+import { arange } from "./create.js";
+import { checkProbability, dropout } from "./dropout.js";
 import type { Int8Rows } from "./int8.js";
 import { checkDType, checkFloat, checkShapeIs, dtypeError, emptyLike, expanded } from "./support.js";
+import { where } from "./where.js";
 
 export interface AttentionOptions {
   /** A query sees the keys up to its own position; query i stands at key position i + keys - queries. By default true. */
@@ -58,6 +60,45 @@ export function attention(q: Tensor, k: Tensor | Int8Rows, v: Tensor | Int8Rows,
   if (k instanceof Tensor && v instanceof Tensor) return floatAttention(q, k, v, options);
   if (!(k instanceof Tensor) && !(v instanceof Tensor)) return int8Attention(q, k, v, options);
   throw dtypeError("attention", "keys and values must both be floats, or both 8-bit integers.");
+}
+
+/** Sees the scores or the pattern, f32 [batch, heads, queries, keys], and gives what to go on with. */
+type Listener = (weights: Tensor) => Tensor;
+
+/**
+ * The same numbers step by step, for those who want to see the scores and the pattern (the attention weights); it holds all of them. Takes
+ * float keys and values, and no mask.
+ */
+export function attentionWithPattern(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: Omit<AttentionOptions, "length" | "mask"> & { readonly onScores?: Listener; readonly onPattern?: Listener } = {},
+): Tensor {
+  const { causal = true, window = 0, softcap = 0, scale = q.shape[3] ** -0.5, slopes, starts, dropout: drop, onScores, onPattern } = options;
+  const { device, shape: [, queries, heads] } = q;
+  const [keys, keyHeads] = k.shape.slice(1);
+  const perHead = (x: Tensor): Tensor => {
+    const [batch, time, n, width] = x.shape;
+    const groups = heads / n;
+    const repeated = x.permute([0, 2, 1, 3]).reshape([batch, n, 1, time, width]).expand([batch, n, groups, time, width]);
+    return repeated.reshape([batch, heads, time, width]).cast("f32");
+  };
+  if (heads % keyHeads !== 0) throw new ShapeError("attentionWithPattern", [q.shape, k.shape], "The key heads must divide the heads.");
+  let scores = perHead(q).matmul(perHead(k).transpose(-1, -2)).mul(scale);
+  if (softcap > 0) scores = scores.div(softcap).tanh().mul(softcap);
+
+  const key = arange(keys, { device });
+  const distance = arange(queries, { start: keys - queries, device }).reshape([queries, 1]).sub(key);
+  if (slopes !== undefined) scores = scores.sub(distance.cast("f32").mul(slopes.reshape([heads, 1, 1])));
+  if (causal) scores = where(distance.less(0), -Infinity, scores);
+  if (window > 0) scores = where(distance.greaterEqual(window), -Infinity, scores);
+  if (starts !== undefined) scores = where(key.less(starts.reshape([-1, 1, 1, 1])), -Infinity, scores);
+  scores = onScores?.(scores) ?? scores;
+  let pattern = scores.softmax(-1);
+  pattern = onPattern?.(pattern) ?? pattern;
+  if (drop !== undefined && drop.p > 0) pattern = dropout(pattern, drop.p, drop.key);
+  return pattern.matmul(perHead(v)).permute([0, 2, 1, 3]).cast(q.dtype);
 }
 
 function int8Attention(q: Tensor, k: Int8Rows, v: Int8Rows, options: AttentionOptions): Tensor {

@@ -1,6 +1,6 @@
 /** @file Every op. A differentiable one that is added here needs a case in `ops.test.ts`, which fails without. */
 
-export { attention, type AttentionOptions } from "./attention.js";
+export { attention, attentionWithPattern, type AttentionOptions } from "./attention.js";
 export {
   add, div, equal, greater, greaterEqual, less, lessEqual, maximum, minimum, mul, notEqual, pow, sub, type Operand,
 } from "./binary.js";
@@ -25,6 +25,7 @@ export { rmsNorm } from "./rmsnorm.js";
 export { rope } from "./rope.js";
 export { logSoftmax, softmax } from "./softmax.js";
 export { swiglu } from "./swiglu.js";
+export { tapGradient } from "./tap-gradient.js";
 export {
   abs, cos, erf, exp, floor, gelu, geluTanh, isFinite, log, neg, reciprocal, relu, rsqrt, sigmoid, sign, silu, sin, softplus, sqrt, square, tanh,
 } from "./unary.js";

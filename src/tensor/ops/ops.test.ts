@@ -184,6 +184,12 @@ const cases = {
     { of: "dropout", inputs: attentionInputs, run: (q, k, v) => ops.attention(q, k, v, { dropout: { p: 0.4, key } }) },
     { of: "one tensor thrice", inputs: [[1, 3, 1, 4]], run: (x) => ops.attention(x, x, x) },
   ],
+  attentionWithPattern: [
+    { inputs: attentionInputs, run: (q, k, v) => ops.attentionWithPattern(q, k, v) },
+    { of: "a window, a soft cap, slopes, starts", inputs: attentionInputs, run: (q, k, v) => ops.attentionWithPattern(q, k, v, { window: 2, softcap: 1.5, scale: 0.7, slopes: Tensor.from([0.5, 0.25]), starts: i32([0, 1]) }) },
+    { of: "a listener that changes the pattern", inputs: attentionInputs, run: (q, k, v) => ops.attentionWithPattern(q, k, v, { onPattern: (pattern) => pattern.mul(2) }) },
+  ],
+  tapGradient: [{ inputs: [[2, 3]], run: (x) => ops.tapGradient(x, () => undefined) }],
   swiglu: [
     { inputs: [[2, 3], [2, 3]], run: ops.swiglu },
     { of: "the halves of one", inputs: [[2, 6]], run: (x) => ops.swiglu(...(ops.split(x, 2) as [Tensor, Tensor])) },
