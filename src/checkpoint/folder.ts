@@ -62,7 +62,7 @@ export async function readModelConfig(folder: string): Promise<StoredModelConfig
       ...(file.has("text_config") && { hint: "It is a model of more than text (`text_config` is its part for text), and Hornbook reads models of text alone." }),
     });
   }
-  const config = checkedConfig(path, { ...family.read(file), ...(file.object("hornbook").json as Partial<TransformerOptions>) } as ModelOptions);
+  const config = checkedConfig(path, { ...family.read(file), ...(file.object("hornbook").json as Partial<TransformerOptions>) });
   if (!family.describes(config)) {
     throw new CheckpointError({ file: path, field: "hornbook" }, `it says what a model of the architecture ${modelType} cannot be.`, { code: "bad-config" });
   }

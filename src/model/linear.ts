@@ -1,6 +1,7 @@
 /** @file Linear layers: a single one, several that read the same input in one product, and what may be added to one (an adapter). */
 
-import { Tensor, concat, linear, type Activation, type Weight } from "../tensor/index.js";
+import type { Tensor} from "../tensor/index.js";
+import { concat, linear, type Activation, type Weight } from "../tensor/index.js";
 import { Module } from "./module.js";
 import { hiddenMatrix, type Initializer } from "./parameter.js";
 

@@ -3,7 +3,7 @@
  * holds all there is to know: how its settings are completed and checked, and how it is built. `PartKinds` is the list of those there are.
  */
 
-import { z } from "zod";
+import type { z } from "zod";
 import { ConfigError } from "../errors.js";
 import type { Device } from "../tensor/index.js";
 import type { Initializer } from "./parameter.js";
