@@ -6,7 +6,7 @@
  */
 
 import type { CachedKeys, KeyValueCache } from "../model/context.js";
-import { Tensor, keep, launch, quantizeInt8, scope, type DType, type Device, type FloatDType, type Int8Rows } from "../tensor/index.js";
+import { Tensor, append, keep, launch, scope, type DType, type Device, type FloatDType, type Int8Rows } from "../tensor/index.js";
 
 /** How keys and values are kept: 4, 2 or (q8) little more than 1 byte a number. */
 export type CacheDType = FloatDType | "q8";
@@ -152,7 +152,7 @@ class FloatStore implements Store {
   }
 
   write(x: Tensor, at: Tensor): void {
-    launch("copy", { x, y: this.#buffer, at }, {});
+    append(x, this.#buffer, { at });
   }
 
   moved(rows: readonly number[], length: number, capacity: number): FloatStore {
@@ -186,7 +186,7 @@ class Int8Store implements Store {
   }
 
   write(x: Tensor, at: Tensor): void {
-    quantizeInt8(x, { bytes: this.#bytes, scale: this.#scale }, at);
+    append(x, { bytes: this.#bytes, scale: this.#scale }, { at });
   }
 
   moved(rows: readonly number[], length: number, capacity: number): Int8Store {

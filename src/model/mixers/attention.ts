@@ -84,7 +84,7 @@ export class Attention extends Module {
       softcap,
       ...(this.slopes && { slopes: this.slopes }),
       ...(starts && { starts }),
-      ...(length && { length }),
+      ...(length && { lengths: length }),
       ...(source && p > 0 && { dropout: { p, key: dropoutKey(source, this.site) } }),
     });
   }
