@@ -13,7 +13,7 @@ export { openModel, type ModelSource } from "./checkpoint/model-source.js";
 export { Gguf, ggufMixes, type GgufMix, type SaveGgufOptions, type SavedGguf } from "./checkpoint/gguf/index.js";
 export { Decoder, Module, modelConfig, type ForwardOptions, type ModelConfig, type ModelOptions, type Taps } from "./model/index.js";
 export {
-  CachedContext, ChatSession, generate, generateBatch, generateText, type CacheDType, type ChatOptions, type ChatPiece, type ReplyOptions, type TurnReport, type FinishReason, type GenerateOptions, type Generation, type Piece, type Prompt } from "./generate/index.js";
+  CachedContext, ChatSession, generate, generateBatch, generateText, type ChatOptions, type ChatPiece, type ReplyOptions, type TurnReport, type FinishReason, type GenerateOptions, type Generation, type Piece, type Prompt } from "./generate/index.js";
 export { train, trainSettings, estimateMemory, type StepReport, type TrainOptions, type TrainSettings, type TrainSettingsInput, TrainingError } from "./train/index.js";
 export { defineRecipe, type Recipe } from "./train/recipe.js";
 export { loadRecipe, prepareRecipe, recipeNames } from "./recipes.js";

@@ -5,7 +5,7 @@
 
 namespace hornbook {
 
-constexpr const char* contractFingerprint = "a342e7d2affc0e45";
+constexpr const char* contractFingerprint = "904b6f7fe7ea4069";
 
 enum class UnaryOp : int32_t { neg, abs, exp, log, sqrt, rsqrt, reciprocal, square, sin, cos, tanh, sigmoid, erf, relu, gelu, geluTanh, silu, softplus, sign, floor, isFinite };
 
@@ -21,6 +21,7 @@ enum class BlockLayout : int32_t { rows, panels, split };
 
 enum class Opcode : int32_t {
   copy,
+  append,
   fill,
   arange,
   randomUniform,
@@ -67,14 +68,21 @@ enum class Opcode : int32_t {
   adamw,
   sgd,
 };
-constexpr int32_t opcodeCount = 46;
-constexpr const char* opcodeNames[] = {"copy", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "dequantize", "quantize", "interleave", "quantizedMatmul", "quantizedBest", "quantizedEmbedding", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "quantizeInt8", "attentionInt8", "conv1d", "conv1dBackward", "crossEntropy", "splitMaster", "joinMaster", "adamw", "sgd"};
+constexpr int32_t opcodeCount = 47;
+constexpr const char* opcodeNames[] = {"copy", "append", "fill", "arange", "randomUniform", "randomNormal", "dropout", "unary", "binary", "accumulate", "where", "swiglu", "swigluBackward", "reduce", "argReduce", "cumsum", "topK", "gather", "scatterAdd", "embedding", "embeddingBackward", "matmul", "columnSum", "dequantize", "quantize", "interleave", "quantizedMatmul", "quantizedBest", "quantizedEmbedding", "softmax", "softmaxBackward", "layerNorm", "layerNormBackward", "rmsNorm", "rmsNormBackward", "rope", "attention", "attentionBackward", "quantizeInt8", "attentionInt8", "conv1d", "conv1dBackward", "crossEntropy", "splitMaster", "joinMaster", "adamw", "sgd"};
 
-// y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0. With `at`, y is longer along its second axis, and x goes there from that place on (keys into a cache): an error where it does not fit.
+// y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0.
 struct CopyParams {
   TensorView x;  // in: any [...], strided
   TensorView y;  // out: any [...] as x, strided
-  TensorView at;  // in, optional: i32 [], dense
+};
+
+// y[slots[b], at[b] + t] = x[b, t], converting the dtype as copy does: rows of a batch go into their slots of a larger buffer, each at its own place (keys into a cache). Without `slots`, row b goes to slot b. Everything else in y stays as it is. Rows must not write the same place. Places or a slot outside y are an error.
+struct AppendParams {
+  TensorView x;  // in: any [batch, time, ...], strided
+  TensorView y;  // out: any [slots, room, ...], strided
+  TensorView at;  // in: i32 [batch], strided
+  TensorView slots;  // in, optional: i32 [batch], strided
 };
 
 // y = value.
@@ -371,7 +379,7 @@ struct RopeParams {
   int32_t inverse;
 };
 
-// out = softmax(score) v, score = scale * q k^T (softcap: c * tanh(score / c)) - slope * distance, over the visible keys: with `causal` those up to the query (query i stands at key position i + keys - queries), with `window` > 0 the last `window` of them, from `starts[batch]` on, and where mask is not 0. Head h reads key head floor(h / (heads / keyHeads)). logSumExp is kept for the backward pass. A query that sees nothing gives 0. With `length`, only so many keys count, and k and v have room for more: an error where it is longer. With p > 0 the weights pass a dropout whose element index is ((batch * heads + head) * queries + query) * keys + key (Dao et al. 2022, 2023 for the tiling).
+// out = softmax(score) v, score = scale * q k^T (softcap: c * tanh(score / c)) - slope * distance, over the visible keys: with `causal` those up to the query (query i stands at key position i + keys - queries), with `window` > 0 the last `window` of them, from `starts[batch]` on, and where mask is not 0. Head h reads key head floor(h / (heads / keyHeads)). logSumExp is kept for the backward pass. A query that sees nothing gives 0. With `lengths`, only the first lengths[b] keys of row b count, which takes the place of `keys` in the rule above; with `slots`, row b reads k[slots[b]] and v[slots[b]], of which there may be any number. A length outside [0, keys] or a slot outside k is an error. Without dropout, a row's result depends on that row alone: not on the batch, its slot, or the room behind its keys. With p > 0 the weights pass a dropout whose element index is ((batch * heads + head) * queries + query) * keys + key (Dao et al. 2022, 2023 for the tiling).
 struct AttentionParams {
   TensorView q;  // in: float [batch, queries, heads, d], rows
   TensorView k;  // in: float [batch, keys, keyHeads, d], rows
@@ -379,7 +387,8 @@ struct AttentionParams {
   TensorView slopes;  // in, optional: f32 [heads], dense
   TensorView starts;  // in, optional: i32 [batch], dense
   TensorView mask;  // in, optional: u8 [batch, heads, queries, keys], strided
-  TensorView length;  // in, optional: i32 [], dense
+  TensorView lengths;  // in, optional: i32 [batch], strided
+  TensorView slots;  // in, optional: i32 [batch], strided
   TensorView out;  // out: float [batch, queries, heads, dv], dense
   TensorView logSumExp;  // out: f32 [batch, heads, queries], dense
   float scale;
@@ -416,12 +425,13 @@ struct AttentionBackwardParams {
   int32_t stream;
 };
 
-// rows as 8-bit integers with a scale each: scale = max |x| / 127 over the last axis, y = 128 + round(x / scale), which is 128 where scale is 0. A row with a NaN or an infinity has such a scale, and its integers mean nothing. `at` as in copy.
+// rows as 8-bit integers with a scale each: scale = max |x| / 127 over the last axis, y = 128 + round(x / scale), which is 128 where scale is 0. A row with a NaN or an infinity has such a scale, and its integers mean nothing. With `at`, the rows of a batch go where append puts them.
 struct QuantizeInt8Params {
   TensorView x;  // in: float [..., n], rows
   TensorView y;  // out: u8 [..., n], rows
   TensorView scale;  // out: f32 [...], strided
-  TensorView at;  // in, optional: i32 [], dense
+  TensorView at;  // in, optional: i32 [batch], strided
+  TensorView slots;  // in, optional: i32 [batch], strided
 };
 
 // attention over keys and values that lie as quantizeInt8 makes them: k[i] stands for kScale (k[i] - 128), v likewise. For inference: no mask, no dropout, nothing kept for a backward pass.
@@ -433,7 +443,8 @@ struct AttentionInt8Params {
   TensorView vScale;  // in: f32 [batch, keys, keyHeads], strided
   TensorView slopes;  // in, optional: f32 [heads], dense
   TensorView starts;  // in, optional: i32 [batch], dense
-  TensorView length;  // in, optional: i32 [], dense
+  TensorView lengths;  // in, optional: i32 [batch], strided
+  TensorView slots;  // in, optional: i32 [batch], strided
   TensorView out;  // out: float [batch, queries, heads, dv], dense
   float scale;
   int32_t causal;
@@ -526,6 +537,7 @@ struct SgdParams {
 // Each instruction set's library defines these (native/kernels/*.cc) and hands out one table of them.
 namespace kernels {
 HORNBOOK_KERNEL void copy(const CopyParams&, Context&);
+HORNBOOK_KERNEL void append(const AppendParams&, Context&);
 HORNBOOK_KERNEL void fill(const FillParams&, Context&);
 HORNBOOK_KERNEL void arange(const ArangeParams&, Context&);
 HORNBOOK_KERNEL void randomUniform(const RandomUniformParams&, Context&);
@@ -575,6 +587,7 @@ HORNBOOK_KERNEL void sgd(const SgdParams&, Context&);
 
 struct KernelTable {
   void (*copy)(const CopyParams&, Context&);
+  void (*append)(const AppendParams&, Context&);
   void (*fill)(const FillParams&, Context&);
   void (*arange)(const ArangeParams&, Context&);
   void (*randomUniform)(const RandomUniformParams&, Context&);
@@ -623,7 +636,7 @@ struct KernelTable {
 };
 
 inline KernelTable kernelTable() {
-  return {kernels::copy, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::dequantize, kernels::quantize, kernels::interleave, kernels::quantizedMatmul, kernels::quantizedBest, kernels::quantizedEmbedding, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::quantizeInt8, kernels::attentionInt8, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::splitMaster, kernels::joinMaster, kernels::adamw, kernels::sgd};
+  return {kernels::copy, kernels::append, kernels::fill, kernels::arange, kernels::randomUniform, kernels::randomNormal, kernels::dropout, kernels::unary, kernels::binary, kernels::accumulate, kernels::where_, kernels::swiglu, kernels::swigluBackward, kernels::reduce, kernels::argReduce, kernels::cumsum, kernels::topK, kernels::gather, kernels::scatterAdd, kernels::embedding, kernels::embeddingBackward, kernels::matmul, kernels::columnSum, kernels::dequantize, kernels::quantize, kernels::interleave, kernels::quantizedMatmul, kernels::quantizedBest, kernels::quantizedEmbedding, kernels::softmax, kernels::softmaxBackward, kernels::layerNorm, kernels::layerNormBackward, kernels::rmsNorm, kernels::rmsNormBackward, kernels::rope, kernels::attention, kernels::attentionBackward, kernels::quantizeInt8, kernels::attentionInt8, kernels::conv1d, kernels::conv1dBackward, kernels::crossEntropy, kernels::splitMaster, kernels::joinMaster, kernels::adamw, kernels::sgd};
 }
 
 // Reads one command's operands and attributes, in the contract's order, and calls the kernel. `Reader` has tensor(), i32() and f32().
@@ -634,8 +647,16 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       CopyParams p;
       p.x = reader.tensor();
       p.y = reader.tensor();
-      p.at = reader.tensor();
       if (reader.good()) kernels.copy(p, context);
+      break;
+    }
+    case Opcode::append: {
+      AppendParams p;
+      p.x = reader.tensor();
+      p.y = reader.tensor();
+      p.at = reader.tensor();
+      p.slots = reader.tensor();
+      if (reader.good()) kernels.append(p, context);
       break;
     }
     case Opcode::fill: {
@@ -974,7 +995,8 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.slopes = reader.tensor();
       p.starts = reader.tensor();
       p.mask = reader.tensor();
-      p.length = reader.tensor();
+      p.lengths = reader.tensor();
+      p.slots = reader.tensor();
       p.out = reader.tensor();
       p.logSumExp = reader.tensor();
       p.scale = reader.f32();
@@ -1019,6 +1041,7 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.y = reader.tensor();
       p.scale = reader.tensor();
       p.at = reader.tensor();
+      p.slots = reader.tensor();
       if (reader.good()) kernels.quantizeInt8(p, context);
       break;
     }
@@ -1031,7 +1054,8 @@ void dispatch(Opcode opcode, Reader& reader, const KernelTable& kernels, Context
       p.vScale = reader.tensor();
       p.slopes = reader.tensor();
       p.starts = reader.tensor();
-      p.length = reader.tensor();
+      p.lengths = reader.tensor();
+      p.slots = reader.tensor();
       p.out = reader.tensor();
       p.scale = reader.f32();
       p.causal = reader.i32();

@@ -4,10 +4,11 @@
 // vector; hidden keys that remain get the score minus infinity.
 //
 // Work is cut by shape alone: where there are many (batch, key head) pairs each is one task that packs its keys and values for itself; where
-// there are few, they are packed by all first and a task is one block of queries. A handful of queries (decoding) goes to attention_decode.cc.
+// there are few, they are packed by all first and a task is one block of queries. A handful of queries (decoding) goes to attention_decode.h.
+//
+// Blocks of keys begin at fixed places, and a row's sums know nothing of the other rows: so a row's bits depend on that row alone.
 #include "attention.h"
 #include "attention_decode.h"
-#include "place.h"
 
 namespace hornbook::kernels {
 
@@ -22,26 +23,38 @@ template <class Word>
 struct Forward {
   const AttentionParams& a;
   Scores scores;
-  int64_t batches, queries, keys, heads, keyHeads, group, d, dv, blocks, keySteps, dvPadded;
+  RowNumbers slots;
+  int64_t batches, queries, heads, keyHeads, group, d, dv, blocks, dvPadded;
+  int64_t mostKeys = 0;  // of any row
   bool alone;  // a task is a (batch, key head) and packs for itself
 
   explicit Forward(const AttentionParams& params)
-      : a(params), scores(params), batches(a.q.shape[0]), queries(a.q.shape[1]), keys(a.k.shape[1]), heads(a.q.shape[2]), keyHeads(a.k.shape[2]),
-        group(heads / keyHeads), d(a.q.shape[3]), dv(a.v.shape[3]), blocks((queries + queryBlock - 1) / queryBlock),
-        keySteps((keys + perWord<Word> - 1) / perWord<Word>), dvPadded(roundUp(dv, W)), alone(batches * keyHeads >= 32) {}
+      : a(params), scores(params), slots(params.slots), batches(a.q.shape[0]), queries(a.q.shape[1]), heads(a.q.shape[2]), keyHeads(a.k.shape[2]),
+        group(heads / keyHeads), d(a.q.shape[3]), dv(a.v.shape[3]), blocks((queries + queryBlock - 1) / queryBlock), dvPadded(roundUp(dv, W)),
+        alone(batches * keyHeads >= 32) {
+    for (int64_t batch = 0; batch < batches; batch++) mostKeys = larger(mostKeys, keys(batch));
+  }
+
+  int64_t keys(int64_t batch) const { return scores.visibility.keys(batch); }
+  // One head of the keys, or values, of a row.
+  Matrix cached(const TensorView& x, int64_t batch, int64_t keyHead) const { return Matrix(x, slots.of(batch, batch), keyHead); }
 
   struct Packed {
     Panels<Word> k, v;
   };
-  int64_t packedWords() const { return Panels<Word>::words(keys, d) + Panels<Word>::words(dv, keys); }
-  Packed packed(Word* memory) const { return {{memory, keys, d}, {memory + Panels<Word>::words(keys, d), dv, keys}}; }
+  // Of the longest row.
+  int64_t packedWords() const { return Panels<Word>::words(mostKeys, d) + Panels<Word>::words(dv, mostKeys); }
+  Packed packed(Word* memory, int64_t batch) const {
+    const int64_t count = keys(batch);
+    return {{memory, count, d}, {memory + Panels<Word>::words(count, d), dv, count}};
+  }
   // Keys [first, first + count), first being a multiple of keyBlock.
   void pack(const Packed& to, int64_t batch, int64_t keyHead, int64_t first, int64_t count) const {
     Panels<Word> k = to.k, v = to.v;
     k.data = to.k.at(0, first);
     v.data = to.v.at(first / perWord<Word>, 0);
-    packColumns(Matrix(a.k, batch, keyHead), first, count, k);
-    packSteps(Matrix(a.v, batch, keyHead), first, count, v);
+    packColumns(cached(a.k, batch, keyHead), first, count, k);
+    packSteps(cached(a.v, batch, keyHead), first, count, v);
   }
 
   // A lane's memory for one block of queries.
@@ -101,7 +114,7 @@ struct Forward {
     prefetchRows(Matrix(a.out, pair / heads, pair % heads), first, count);
     if (next == batches * heads) return;
     prefetchRows(Matrix(a.q, next / heads, next % heads), first, count);
-    for (const TensorView* x : {&a.k, &a.v}) prefetchRows(Matrix(*x, next / heads, next % heads / group), first, count);
+    for (const TensorView* x : {&a.k, &a.v}) prefetchRows(cached(*x, next / heads, next % heads / group), first, count);
   }
 
   // Products of one query with the keys [from, to) become weights relative to the largest score so far.
@@ -139,33 +152,34 @@ struct Forward {
     if (alone) {
       context.parallel(pairs, [&](int64_t task, int lane) {
         float* memory = laneMemory + lane * laneWords;
-        const Packed kv = packed(reinterpret_cast<Word*>(memory + blockWords()));
         const int64_t batch = task / keyHeads, keyHead = task % keyHeads;
-        pack(kv, batch, keyHead, 0, keys);
+        const Packed kv = packed(reinterpret_cast<Word*>(memory + blockWords()), batch);
+        pack(kv, batch, keyHead, 0, keys(batch));
         for (int64_t unit = 0; unit < group * blocks; unit++)
           run(block(memory), kv, batch, keyHead * group + unit / blocks, unit % blocks * queryBlock);
       });
       return;
     }
-    const int64_t pairWords = roundUp(packedWords(), 16), chunk = 4 * keyBlock, chunks = (keys + chunk - 1) / chunk;
+    const int64_t pairWords = roundUp(packedWords(), 16), chunk = 4 * keyBlock, chunks = (mostKeys + chunk - 1) / chunk;
     Word* shared = context.scratch<Word>(pairs * pairWords);
     context.parallel(pairs * chunks, [&](int64_t task, int) {
-      const int64_t pair = task / chunks, first = task % chunks * chunk;
-      pack(packed(shared + pair * pairWords), pair / keyHeads, pair % keyHeads, first, smaller(chunk, keys - first));
+      const int64_t pair = task / chunks, batch = pair / keyHeads, first = task % chunks * chunk, count = smaller(chunk, keys(batch) - first);
+      if (count > 0) pack(packed(shared + pair * pairWords, batch), batch, pair % keyHeads, first, count);
     });
     // The last block of queries first: under causality it is the longest.
     context.parallel(batches * heads * blocks, [&](int64_t task, int lane) {
       const int64_t batch = task / blocks / heads, head = task / blocks % heads, first = (blocks - 1 - task % blocks) * queryBlock;
-      run(block(laneMemory + lane * laneWords), packed(shared + (batch * keyHeads + head / group) * pairWords), batch, head, first);
+      run(block(laneMemory + lane * laneWords), packed(shared + (batch * keyHeads + head / group) * pairWords, batch), batch, head, first);
     });
   }
 };
 
 }  // namespace
 
-void attention(const AttentionParams& params, Context& context) {
-  AttentionParams a = params;
-  if ((a.out.elements() == 0 && a.logSumExp.elements() == 0) || !shorten(a.length, {&a.k, &a.v}, context)) return;
+void attention(const AttentionParams& a, Context& context) {
+  const int64_t batch = a.q.shape[0];
+  if (a.out.elements() == 0 && a.logSumExp.elements() == 0) return;
+  if (!slotsExist(RowNumbers(a.slots), batch, a.k.shape[0], context) || !lengthsFit(RowNumbers(a.lengths), batch, a.k.shape[1], context)) return;
 #if defined(HORNBOOK_BF16_PAIRS)
   if (usePairs({a.q.dtype, a.k.dtype, a.v.dtype})) {
     if (decodes(a)) Decode<Pair>{a}(context);

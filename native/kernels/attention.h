@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "../generated/contract.h"
+#include "place.h"
 #include "random.h"
 #include "simd.h"
 
@@ -32,21 +33,23 @@ struct Range {
 };
 
 struct Visibility {
-  int64_t queries, keys, window;
+  int64_t queries, room, window;
   bool causal;
   const int32_t* starts;
+  RowNumbers lengths;
 
-  int64_t position(int64_t query) const { return query + keys - queries; }
+  int64_t keys(int64_t batch) const { return lengths.of(batch, room); }
+  int64_t position(int64_t batch, int64_t query) const { return query + keys(batch) - queries; }
   // Both ends never fall as the query rises: the first query of a block has its lowest key, the last one its highest.
   Range of(int64_t batch, int64_t query) const {
-    const int64_t at = position(query);
+    const int64_t count = keys(batch), at = position(batch, query);
     int64_t low = starts ? larger(starts[batch], 0) : 0;
     if (window > 0) low = larger(low, at - window + 1);
-    return {low, causal ? smaller(keys, at + 1) : keys};
+    return {low, causal ? smaller(count, at + 1) : count};
   }
-  // The queries that see some key of [low, high), as far as causality and window say.
+  // The queries that see some key of [low, high), as far as causality and window say, where all rows have the same keys.
   Range queriesOf(int64_t low, int64_t high) const {
-    const int64_t shift = keys - queries;
+    const int64_t shift = room - queries;
     return {causal ? larger(0, low - shift) : 0, window > 0 ? larger(0, smaller(queries, high - 1 + window - shift)) : queries};
   }
 };
@@ -335,9 +338,11 @@ struct Scores {
 
   template <class Params>
   explicit Scores(const Params& a)
-      : visibility{a.q.shape[1], a.k.shape[1], a.window, a.causal != 0, a.starts.template as<int32_t>()},
+      : visibility{a.q.shape[1], a.k.shape[1], a.window, a.causal != 0, a.starts.template as<int32_t>(), {}},
         heads(a.q.shape[2]), scale(a.scale), softcap(a.softcap), p(a.p), slopes(a.slopes.template as<float>()), mask(a.mask),
-        key(rng::randomKey(a.seedLow, a.seedHigh, a.stream)) {}
+        key(rng::randomKey(a.seedLow, a.seedHigh, a.stream)) {
+    if constexpr (requires { a.lengths; }) visibility.lengths = RowNumbers(a.lengths);
+  }
 
   // Without any of these a score is the product times `multiplier`, and that multiplication can wait. (The largest product is the largest
   // score only if the scale is positive.)
@@ -356,7 +361,7 @@ struct Scores {
   // 1 / (1 - p) for what dropout keeps of a query's weights on the keys [from, to), else 0.
   void kept(int64_t batch, int64_t head, int64_t query, int64_t from, int64_t to, float* factors) const {
     const float factor = 1.0f / (1.0f - p), threshold = p;
-    const int64_t row = ((batch * heads + head) * visibility.queries + query) * visibility.keys;
+    const int64_t row = ((batch * heads + head) * visibility.queries + query) * visibility.room;
     rng::randomWords(key, row + from, to - from, [&](int64_t i, const uint32_t* words, int count) {
       float* y = factors + (i - row - from);
       for (int n = 0; n < count; n++) y[n] = rng::uniform(words[n]) >= threshold ? factor : 0.0f;
@@ -376,7 +381,7 @@ struct Scores {
 
   void general(int64_t batch, int64_t head, int64_t query, int64_t from, int64_t to, float* products, float* slope) const {
     const float bias = slopes ? slopes[head] * log2e : 0.0f;
-    const Vec position = set1(static_cast<float>(visibility.position(query)));
+    const Vec position = set1(static_cast<float>(visibility.position(batch, query)));
     const Vec lane = toFloat(iota());
     for (int64_t j = from; j < to; j += W) {
       Vec score = load<float>(products + j - from) * set1(scale);
@@ -391,7 +396,7 @@ struct Scores {
     }
     if (!mask) return;
     const uint8_t* row = mask.as<uint8_t>() + batch * mask.strides[0] + head * mask.strides[1] + query * mask.strides[2];
-    const int64_t last = smaller(to, visibility.keys);
+    const int64_t last = smaller(to, visibility.keys(batch));
     for (int64_t j = from; j < last; j++)
       if (row[j * mask.strides[3]] == 0) products[j - from] = -infinity;
   }

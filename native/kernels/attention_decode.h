@@ -1,6 +1,6 @@
 // Attention for a handful of queries over many keys, as in decoding with a cache: each key and value is read once where it lies, without
 // packing, for memory is the limit. The rows that share a key head (queries x group) go together. A task is one chunk of keys, of fixed
-// length; the chunks' results are joined in their order (Dao et al. 2023, "Flash-Decoding"). Keys and values may be bytes with a scale a row
+// length; the chunks' results are joined in their order (Dao et al. 2023, "Flash-Decoding"), so a row's bits depend on that row alone. Keys and values may be bytes with a scale a row
 // (attentionInt8): a key's scale multiplies its product, a value's its weight, so the rows themselves are read as they lie.
 #pragma once
 
@@ -52,42 +52,64 @@ struct Decode {
   const AttentionParams& a;
   Scores scores;
   TensorView kScale, vScale;
-  int64_t batches, queries, keys, keyHeads, heads, rows, d, dv, dvPadded, chunks;
+  RowNumbers slots;
+  int64_t batches, queries, keyHeads, heads, rows, d, dv, dvPadded;
 
   explicit Decode(const AttentionParams& params, const TensorView& kScale = {}, const TensorView& vScale = {})
-      : a(params), scores(params), kScale(kScale), vScale(vScale), batches(a.q.shape[0]), queries(a.q.shape[1]), keys(a.k.shape[1]), keyHeads(a.k.shape[2]), heads(a.q.shape[2]),
-        rows(queries * (heads / keyHeads)), d(a.q.shape[3]), dv(a.v.shape[3]), dvPadded(roundUp(dv, W)),
-        chunks(larger(1, (keys + decodeChunk - 1) / decodeChunk)) {}
+      : a(params), scores(params), kScale(kScale), vScale(vScale), slots(a.slots), batches(a.q.shape[0]), queries(a.q.shape[1]), keyHeads(a.k.shape[2]),
+        heads(a.q.shape[2]), rows(queries * (heads / keyHeads)), d(a.q.shape[3]), dv(a.v.shape[3]), dvPadded(roundUp(dv, W)) {}
 
   int64_t head(int64_t keyHead, int64_t row) const { return keyHead * (heads / keyHeads) + row / queries; }
+
+  // Keys and values are cut from the front of each row, so how many chunks it has depends on its own length alone.
+  int64_t keys(int64_t batch) const { return scores.visibility.keys(batch); }
+  int64_t chunks(int64_t batch) const { return larger(1, (keys(batch) + decodeChunk - 1) / decodeChunk); }
 
   // What one chunk of keys gives one row: the weighted sum of values, the largest score and the sum of the weights relative to it.
   int64_t partSize() const { return dvPadded + 2; }
 
+  // One chunk of a (batch, key head) pair.
+  struct Task {
+    int32_t pair, part;
+  };
+
   void operator()(Context& context) const {
     const int64_t pairs = batches * keyHeads, qStride = leftStride<Word>(d), laneWords = roundUp(rows * (qStride + decodeChunk) + 2 * decodeChunk, 16);
-    float* parts = context.scratch<float>(pairs * rows * chunks * partSize());
+    int64_t* firstTask = context.scratch<int64_t>(pairs + 1);
+    firstTask[0] = 0;
+    for (int64_t pair = 0; pair < pairs; pair++) firstTask[pair + 1] = firstTask[pair] + chunks(pair / keyHeads);
+    const int64_t count = firstTask[pairs];
+    Task* tasks = context.scratch<Task>(count);
+    for (int64_t pair = 0; pair < pairs; pair++)
+      for (int64_t task = firstTask[pair]; task < firstTask[pair + 1]; task++)
+        tasks[task] = {static_cast<int32_t>(pair), static_cast<int32_t>(task - firstTask[pair])};
+    // The parts of one row of a pair follow each other.
+    float* parts = context.scratch<float>(count * rows * partSize());
+    const auto partsOf = [&](int64_t pair, int64_t row) {
+      return parts + (firstTask[pair] * rows + row * (firstTask[pair + 1] - firstTask[pair])) * partSize();
+    };
     float* lanes = context.scratch<float>(context.lanes() * laneWords);
-    context.parallel(pairs * chunks, [&](int64_t task, int lane) {
-      const int64_t pair = task / chunks, part = task % chunks;
+    context.parallel(count, [&](int64_t task, int lane) {
+      const int64_t pair = tasks[task].pair, part = tasks[task].part, batch = pair / keyHeads, keyHead = pair % keyHeads;
       float* memory = lanes + lane * laneWords;
-      float* result = parts + (pair * rows * chunks + part) * partSize();
-      const int64_t nextPair = (task + 1) / chunks, nextPart = (task + 1) % chunks;
-      const Next next = {Matrix(a.k, nextPair / keyHeads, nextPair % keyHeads), nextPart * decodeChunk, nextPair < pairs ? smaller(keys, (nextPart + 1) * decodeChunk) : 0};
+      float* result = partsOf(pair, 0) + part * partSize();
+      const Task then = task + 1 < count ? tasks[task + 1] : Task{static_cast<int32_t>(pair), static_cast<int32_t>(chunks(batch))};
+      const int64_t nextBatch = then.pair / keyHeads, nextFirst = then.part * decodeChunk;
+      const Next next = {cached(a.k, nextBatch, then.pair % keyHeads), nextFirst, smaller(keys(nextBatch), nextFirst + decodeChunk)};
       if constexpr (perWord<Word> == 1)
-        if (a.k.dtype == DType::u8) return chunk<centered8, centered8>(pair / keyHeads, pair % keyHeads, part * decodeChunk, memory, result, next);
+        if (a.k.dtype == DType::u8) return chunk<centered8, centered8>(batch, keyHead, part * decodeChunk, memory, result, next);
       withType(a.k.dtype, [&](auto* k) {
         using K = std::remove_pointer_t<decltype(k)>;
         withType(a.v.dtype, [&](auto* v) {
           using V = std::remove_pointer_t<decltype(v)>;
-          if constexpr (perWord<Word> == 1 || (sizeof(K) == 2 && sizeof(V) == 2))
-            chunk<K, V>(pair / keyHeads, pair % keyHeads, part * decodeChunk, memory, result, next);
+          if constexpr (perWord<Word> == 1 || (sizeof(K) == 2 && sizeof(V) == 2)) chunk<K, V>(batch, keyHead, part * decodeChunk, memory, result, next);
         });
       });
     });
     // One row's chunks, the first one's memory taking the sum.
     const auto join = [&](int64_t i) {
-      float* first = parts + i * chunks * partSize();
+      const int64_t pair = i / rows, chunks = firstTask[pair + 1] - firstTask[pair];
+      float* first = partsOf(pair, i % rows);
       float largest = -infinity, sum = 0;
       for (int64_t c = 0; c < chunks; c++) largest = std::fmax(largest, first[c * partSize() + dvPadded]);
       for (int64_t c = 0; c < chunks; c++) {
@@ -97,11 +119,11 @@ struct Decode {
         for (int64_t j = 0; j < dvPadded; j += W)
           store<float>(first + j, fma(load<float>(from + j), set1(shrink), c == 0 ? zero() : load<float>(first + j)));
       }
-      const int64_t pair = i / rows, batch = pair / keyHeads, at = head(pair % keyHeads, i % rows), query = i % rows % queries;
+      const int64_t batch = pair / keyHeads, at = head(pair % keyHeads, i % rows), query = i % rows % queries;
       storeRow(Matrix(a.out, batch, at), query, first, sum == 0 ? 0 : 1 / sum);
       a.logSumExp.as<float>()[(batch * heads + at) * queries + query] = sum == 0 ? -infinity : largest * ln2 + std::log(sum);
     };
-    const int64_t share = 1 + 16384 / (chunks * partSize());
+    const int64_t share = 1 + 16384 * pairs / (count * partSize());
     context.parallel((pairs * rows + share - 1) / share, [&](int64_t task, int) {
       for (int64_t i = task * share; i < smaller(pairs * rows, (task + 1) * share); i++) join(i);
     });
@@ -113,6 +135,9 @@ struct Decode {
     int64_t begin, end;
   };
 
+  Matrix cached(const TensorView& x, int64_t batch, int64_t keyHead) const { return Matrix(x, slots.of(batch, batch), keyHead); }
+
+  // `parts` is that of the first row.
   template <class K, class V>
   void chunk(int64_t batch, int64_t keyHead, int64_t first, float* memory, float* parts, const Next& next) const {
     const int64_t qStride = leftStride<Word>(d);
@@ -123,7 +148,8 @@ struct Decode {
     for (int64_t r = 0; r < rows; r++) packLeft(Matrix(a.q, batch, head(keyHead, r)), r % queries, 1, q + r * qStride);
     const int64_t from = larger(first, roundDown(scores.visibility.of(batch, 0).low, W));
     const int64_t seen = smaller(first + decodeChunk, scores.visibility.of(batch, queries - 1).high), to = roundUp(seen, W);
-    const Matrix k(a.k, batch, keyHead), v(a.v, batch, keyHead);
+    const Matrix k = cached(a.k, batch, keyHead), v = cached(a.v, batch, keyHead);
+    const int64_t partStride = chunks(batch) * partSize();
     gatherScales(kScale, batch, keyHead, from, seen, to, rowScales);
     for (int64_t j = from; j < seen; j += W)
       for (int64_t r = 0; r < rows;) {
@@ -137,7 +163,7 @@ struct Decode {
         }
       }
     for (int64_t r = 0; r < rows; r++) {
-      float* part = parts + r * chunks * partSize();
+      float* part = parts + r * partStride;
       part[dvPadded] = -infinity, part[dvPadded + 1] = 0;
       if (from < seen) weigh(batch, head(keyHead, r), r % queries, from, to, products + r * decodeChunk, kept, part + dvPadded);
     }
@@ -154,12 +180,12 @@ struct Decode {
     for (int64_t column = 0; column < dvPadded; column += panelWidth)
       for (int64_t r = 0; r < rows;) {
         const float* weights = products + r * decodeChunk;
-        float* out = parts + r * chunks * partSize() + column;
+        float* out = parts + r * partStride + column;
         switch (rows - r) {
-          case 1: addValues<K, V, 1>(weights, v, from, count, column, out, r == 0 ? next : nothing), r += 1; break;
-          case 2: addValues<K, V, 2>(weights, v, from, count, column, out, r == 0 ? next : nothing), r += 2; break;
-          case 3: addValues<K, V, 3>(weights, v, from, count, column, out, r == 0 ? next : nothing), r += 3; break;
-          default: addValues<K, V, 4>(weights, v, from, count, column, out, r == 0 ? next : nothing), r += 4;
+          case 1: addValues<K, V, 1>(weights, v, from, count, column, out, partStride, r == 0 ? next : nothing), r += 1; break;
+          case 2: addValues<K, V, 2>(weights, v, from, count, column, out, partStride, r == 0 ? next : nothing), r += 2; break;
+          case 3: addValues<K, V, 3>(weights, v, from, count, column, out, partStride, r == 0 ? next : nothing), r += 3; break;
+          default: addValues<K, V, 4>(weights, v, from, count, column, out, partStride, r == 0 ? next : nothing), r += 4;
         }
       }
   }
@@ -208,7 +234,7 @@ struct Decode {
   // The scales of the rows [from, seen), zeros up to `to`.
   void gatherScales(const TensorView& scale, int64_t batch, int64_t keyHead, int64_t from, int64_t seen, int64_t to, float* scales) const {
     if (!scale) return;
-    const float* of = scale.as<float>() + batch * scale.strides[0] + keyHead * scale.strides[2];
+    const float* of = scale.as<float>() + slots.of(batch, batch) * scale.strides[0] + keyHead * scale.strides[2];
     for (int64_t j = from; j < to; j++) scales[j - from] = j < seen ? of[j * scale.strides[1]] : 0.0f;
   }
 
@@ -232,7 +258,7 @@ struct Decode {
 
   // out = weights V, for R rows and one panel of V's columns. Each panel asks for as much of the keys to come.
   template <class K, class V, int R>
-  void addValues(const float* weights, const Matrix& v, int64_t first, int64_t count, int64_t column, float* out, const Next& next) const {
+  void addValues(const float* weights, const Matrix& v, int64_t first, int64_t count, int64_t column, float* out, int64_t outStride, const Next& next) const {
     Vec sums[R][maxVectors] = {};
     const int64_t width = smaller(panelWidth, dv - column);
     const auto walk = [&](auto loadVector) {
@@ -250,7 +276,7 @@ struct Decode {
     if (width == panelWidth) walk([](const V* row, int n) { return load<V>(row + n * W); });
     else walk([width](const V* row, int n) { return n * W < width ? rowWords<float>(row, n * W, width) : zero(); });
     for (int r = 0; r < R; r++)
-      for (int n = 0; n < maxVectors && n * W < width; n++) store<float>(out + r * chunks * partSize() + n * W, sums[r][n]);
+      for (int n = 0; n < maxVectors && n * W < width; n++) store<float>(out + r * outStride + n * W, sums[r][n]);
   }
 };
 

@@ -2,7 +2,6 @@
 // (attention_decode.h); more of them have all rows made floats first, of the queries' type, since each is then read many times.
 #include "attention.h"
 #include "attention_decode.h"
-#include "place.h"
 
 namespace hornbook::kernels {
 
@@ -38,53 +37,66 @@ int64_t placeOf(const TensorView& x, int axes, int64_t r) {
   return at;
 }
 
-// The floats that the bytes of one operand stand for, dense, as T.
+// The floats that the bytes of one operand stand for, as T, dense: [batch, most keys of a row, heads, n], without slots.
 template <class T>
-void restore(const TensorView& bytes, const TensorView& scale, T* to, Context& context) {
-  const int64_t keys = bytes.shape[1], heads = bytes.shape[2], n = bytes.shape[3], share = 1 + 16384 / (heads * n), tokens = bytes.shape[0] * keys;
+TensorView restored(const TensorView& bytes, const TensorView& scale, int64_t batches, const RowNumbers& slots, const RowNumbers& lengths, DType dtype, Context& context) {
+  const int64_t room = bytes.shape[1], heads = bytes.shape[2], n = bytes.shape[3];
+  int64_t keys = 0;
+  for (int64_t batch = 0; batch < batches; batch++) keys = larger(keys, lengths.of(batch, room));
+  TensorView view = bytes;
+  view.dtype = dtype;
+  view.shape[0] = batches;
+  view.shape[1] = keys;
+  for (int64_t axis = 3, stride = 1; axis >= 0; stride *= view.shape[axis--]) view.strides[axis] = stride;
+  T* const to = context.scratch<T>(view.elements());
+  view.data = to;
+  const int64_t share = 1 + 16384 / larger(heads * n, 1), tokens = batches * keys;
   context.parallel((tokens + share - 1) / share, [&](int64_t task, int) {
-    for (int64_t token = task * share; token < smaller(tokens, (task + 1) * share); token++)
+    for (int64_t token = task * share; token < smaller(tokens, (task + 1) * share); token++) {
+      const int64_t batch = token / keys, key = token % keys, slot = slots.of(batch, batch);
+      if (key >= lengths.of(batch, room)) continue;
       for (int64_t head = 0; head < heads; head++) {
-        const int64_t batch = token / keys, key = token % keys;
-        const centered8* from = bytes.as<centered8>() + batch * bytes.strides[0] + key * bytes.strides[1] + head * bytes.strides[2];
-        const Vec factor = set1(scale.as<float>()[batch * scale.strides[0] + key * scale.strides[1] + head * scale.strides[2]]);
+        const centered8* from = bytes.as<centered8>() + slot * bytes.strides[0] + key * bytes.strides[1] + head * bytes.strides[2];
+        const Vec factor = set1(scale.as<float>()[slot * scale.strides[0] + key * scale.strides[1] + head * scale.strides[2]]);
         T* row = to + (token * heads + head) * n;
         forLanes(n, [&](int64_t i, auto part) { store(row + i, load(from + i, part) * factor, part); });
       }
+    }
   });
-}
-
-template <class T>
-TensorView restored(const TensorView& bytes, const TensorView& scale, DType dtype, Context& context) {
-  TensorView view = bytes;
-  view.dtype = dtype;
-  view.data = context.scratch<T>(bytes.elements());
-  for (int64_t axis = 3, stride = 1; axis >= 0; stride *= view.shape[axis--]) view.strides[axis] = stride;
-  restore(bytes, scale, view.as<T>(), context);
   return view;
 }
 
 }  // namespace
 
-void quantizeInt8(const QuantizeInt8Params& params, Context& context) {
-  QuantizeInt8Params a = params;
-  if (!placeAt(a.at, a.x.shape[1], a.y, context) || !placeAt(a.at, a.x.shape[1], a.scale, context)) return;
+void quantizeInt8(const QuantizeInt8Params& a, Context& context) {
+  if (a.x.elements() == 0 && a.scale.elements() == 0) return;
   const int64_t n = a.x.last(), rows = a.x.rows(), share = 1 + 16384 / larger(n, 1);
   const int axes = a.x.rank - 1;
+  const RowPlaces places(a.at, a.slots);
+  // With places, where each row of a batch goes, on top of where its elements lie within it.
+  TensorView y = a.y, scale = a.scale;
+  if (a.at) {
+    if (!places.fit(a.x.shape[0], a.x.shape[1], y, context)) return;
+    for (TensorView* to : {&y, &scale}) std::memcpy(to->shape, a.x.shape, sizeof(int64_t) * static_cast<size_t>(axes));
+    y.strides[0] = scale.strides[0] = 0;
+  }
+  const int64_t inBatchRow = a.at ? rows / larger(a.x.shape[0], 1) : 1;
   context.parallel((rows + share - 1) / share, [&](int64_t task, int) {
     for (int64_t r = task * share; r < smaller(rows, (task + 1) * share); r++) {
-      uint8_t* y = a.y.as<uint8_t>() + placeOf(a.y, axes, r);
-      float* scale = a.scale.as<float>() + placeOf(a.scale, axes, r);
-      withType(a.x.dtype, [&](auto* type) { quantizeRow(a.x.as<std::remove_pointer_t<decltype(type)>>() + placeOf(a.x, axes, r), n, y, scale); });
+      const auto place = [&](const TensorView& all, const TensorView& row) { return placeOf(row, axes, r) + (a.at ? places.offset(r / inBatchRow, all) : 0); };
+      uint8_t* to = y.as<uint8_t>() + place(a.y, y);
+      float* toScale = scale.as<float>() + place(a.scale, scale);
+      withType(a.x.dtype, [&](auto* type) { quantizeRow(a.x.as<std::remove_pointer_t<decltype(type)>>() + placeOf(a.x, axes, r), n, to, toScale); });
     }
   });
 }
 
-void attentionInt8(const AttentionInt8Params& params, Context& context) {
-  AttentionInt8Params a = params;
-  if (a.out.elements() == 0 || !shorten(a.length, {&a.k, &a.kScale, &a.v, &a.vScale}, context)) return;
+void attentionInt8(const AttentionInt8Params& a, Context& context) {
+  const int64_t batch = a.q.shape[0];
+  const RowNumbers slots(a.slots), lengths(a.lengths);
+  if (a.out.elements() == 0 || !slotsExist(slots, batch, a.k.shape[0], context) || !lengthsFit(lengths, batch, a.k.shape[1], context)) return;
   AttentionParams all{};
-  all.q = a.q, all.k = a.k, all.v = a.v, all.slopes = a.slopes, all.starts = a.starts, all.out = a.out;
+  all.q = a.q, all.k = a.k, all.v = a.v, all.slopes = a.slopes, all.starts = a.starts, all.lengths = a.lengths, all.slots = a.slots, all.out = a.out;
   all.scale = a.scale, all.causal = a.causal, all.window = a.window, all.softcap = a.softcap;
   all.logSumExp.dtype = DType::f32;
   all.logSumExp.data = context.scratch<float>(a.q.shape[0] * a.q.shape[2] * a.q.shape[1]);
@@ -94,9 +106,10 @@ void attentionInt8(const AttentionInt8Params& params, Context& context) {
   }
   withType(a.q.dtype, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    all.k = restored<T>(a.k, a.kScale, a.q.dtype, context);
-    all.v = restored<T>(a.v, a.vScale, a.q.dtype, context);
+    all.k = restored<T>(a.k, a.kScale, batch, slots, lengths, a.q.dtype, context);
+    all.v = restored<T>(a.v, a.vScale, batch, slots, lengths, a.q.dtype, context);
   });
+  all.slots = {};
   attention(all, context);
 }
 

@@ -1,4 +1,4 @@
-// Moving and making: copy between any layouts and dtypes, fill, arange.
+// Moving and making: copy between any layouts and dtypes, append, fill, arange.
 //
 // A copy orders its axes by the strides of y, largest first, and merges what can be merged: most copies then are rows contiguous in both
 // tensors (a permute of [batch, time, heads, d] keeps d). Where x runs along another axis than y, tiles keep both sides in the cache.
@@ -86,9 +86,7 @@ Mover moverFor(DType from, DType to) {
 
 }  // namespace
 
-void copy(const CopyParams& params, Context& context) {
-  CopyParams p = params;
-  if (!placeAt(p.at, p.x.shape[1], p.y, context)) return;
+void copy(const CopyParams& p, Context& context) {
   const Mover mover = moverFor(p.x.dtype, p.y.dtype);
   const Nest<2> nest = inOrderOfOutput(p.x, p.y);
   const int64_t xSize = bytesPerElement(p.x.dtype), ySize = bytesPerElement(p.y.dtype);
@@ -116,6 +114,29 @@ void copy(const CopyParams& params, Context& context) {
       const int64_t row = t / tilesAcross % tilesDown * tile, column = t % tilesAcross * tile;
       const int64_t height = rows - row < tile ? rows - row : tile, width = columns - column < tile ? columns - column : tile;
       mover.tile(x + (offset[0] + row + column * xs) * xSize, xs, y + (offset[1] + row * yRow + column) * ySize, yRow, height, width);
+    }
+  });
+}
+
+void append(const AppendParams& p, Context& context) {
+  const int64_t batch = p.x.shape[0];
+  const RowPlaces places(p.at, p.slots);
+  if (p.x.elements() == 0 || !places.fit(batch, p.x.shape[1], p.y, context)) return;
+  // One row of each.
+  TensorView from = p.x, to = p.y;
+  from.shape[0] = to.shape[0] = 1;
+  to.shape[1] = p.x.shape[1];
+  const Mover mover = moverFor(p.x.dtype, p.y.dtype);
+  const Nest<2> nest = inOrderOfOutput(from, to);
+  const int64_t xSize = bytesPerElement(p.x.dtype), ySize = bytesPerElement(p.y.dtype), inRow = nest.elements();
+  const int64_t xs = nest.innerStride(0), ys = nest.innerStride(1);
+  parallelRanges(context, batch * inRow, taskElements, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin / inRow; row * inRow < end; row++) {
+      const char* x = p.x.as<char>() + row * p.x.strides[0] * xSize;
+      char* y = p.y.as<char>() + places.offset(row, p.y) * ySize;
+      const int64_t first = begin - row * inRow, last = end - row * inRow;
+      nest.walk(first > 0 ? first : 0, last < inRow ? last : inRow,
+                [&](const int64_t(&offset)[2], int64_t n, int64_t) { mover.run(x + offset[0] * xSize, xs, y + offset[1] * ySize, ys, n); });
     }
   });
 }

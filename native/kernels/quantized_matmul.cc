@@ -208,7 +208,7 @@ void multiplyHalves(const QuantizedMatmulParams& p, Context& context) {
     product.a.data = context.scratch<float>(p.a.elements());
     product.a.strides[0] = k;
     product.a.strides[1] = 1;
-    copy({p.a, product.a, {}}, context);
+    copy({p.a, product.a}, context);
   }
   const int64_t columns = least(n, gemm::roundUp(most(1, stretch / most(k, 1)), 64));
   b.dtype = DType::f32;

@@ -28,7 +28,7 @@ class Uniform {
       if (!*view) continue;
       const TensorView original = *view;
       makeDense(*view);
-      copy({original, *view, {}}, context);
+      copy({original, *view}, context);
     }
     for (TensorView* view : outputs) {
       if (!*view) continue;
@@ -41,7 +41,7 @@ class Uniform {
   DType dtype() const { return dtype_; }
 
   void finish() {
-    for (int i = 0; i < outputs_; i++) copy({*dense_[i], originals_[i], {}}, context_);
+    for (int i = 0; i < outputs_; i++) copy({*dense_[i], originals_[i]}, context_);
   }
 
  private:

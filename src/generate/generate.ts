@@ -5,11 +5,10 @@
  */
 
 import { ConfigError, DataError, TokenizerError } from "../errors.js";
-import type { Decoder } from "../model/index.js";
-import { mostBest } from "../tensor/index.js";
+import type { Decoder, StateDType, Taps } from "../model/index.js";
 import { generationSettings, type GenerationSettings, type GenerationSettingsInput } from "./options.js";
 import type { CachedContext } from "./cached-context.js";
-import { Reader } from "./reader.js";
+import { Scheduler } from "./scheduler.js";
 import { Sequence, encodePrompt, type FinishReason, type Piece, type TextCodec } from "./sequence.js";
 
 /** A text (for which a tokenizer is needed), or token ids. */
@@ -22,6 +21,8 @@ export type GenerateOptions = GenerationSettingsInput & {
   readonly signal?: AbortSignal | undefined;
   /** For one sequence: what was read of an earlier one, and is not read again where this one begins alike. The caller disposes of it. */
   readonly context?: CachedContext | undefined;
+  /** Listens to activations while the model reads and writes. */
+  readonly taps?: Taps | undefined;
 } & (
     | { readonly prompt: string; readonly ids?: never; readonly prompts?: never }
     | { readonly ids: ArrayLike<number>; readonly prompt?: never; readonly prompts?: never }
@@ -68,37 +69,35 @@ export async function generateBatch(model: Decoder, options: GenerateOptions & {
   return complete(model, options);
 }
 
-/** The bytes of the cache are the value returned. */
+/** The bytes of the state are the value returned. */
 async function* run(model: Decoder, sequences: readonly Sequence[], settings: GenerationSettings, options: GenerateOptions): AsyncGenerator<Piece, number, void> {
-  const { signal, context } = options;
-  const { vocabSize } = model.config;
-  if (context !== undefined && (sequences.length !== 1 || settings.cache === false)) throw new ConfigError("context", "it is for one sequence, and for use with a cache.");
-  const count = bestWanted(model, settings, Math.min(vocabSize, ...sequences.map(({ numChoices }) => numChoices)));
-  const reader = new Reader(model, { ...settings, signal, context, best: count });
+  const { signal, context, taps } = options;
+  const { dtype, prefillChunk } = settings;
+  const cache = settings.cache === true ? dtype : settings.cache;
+  if (context !== undefined && (sequences.length !== 1 || cache === false)) throw new ConfigError("context", "it is for one sequence, and for use with a cache.");
+  // The first room is for a reply of usual length.
+  const positions = Math.max(...sequences.map(({ ids, maxLength }) => Math.min(maxLength, ids.length + 256)));
+  const held = context?.open(model, sequences[0].ids, { dtype, kept: cache as StateDType, positions });
+  const scheduler = new Scheduler(model, { dtype, cache, prefillChunk, taps, slots: sequences.length, positions, state: held?.state });
   try {
-    for (let growing = sequences; growing.length > 0; growing = growing.filter((sequence) => !sequence.finished)) {
+    for (const sequence of sequences) scheduler.add(sequence, held && { slot: held.slot, onPromptRead: () => context!.promptRead() });
+    while (scheduler.size > 0) {
       signal?.throwIfAborted();
-      // The best are found on the device: of a quarter of a million logits a few numbers come over.
-      const best = count === undefined ? undefined : await reader.best(growing);
-      const logits = best?.logits ?? (await reader.next(growing));
-      const width = count ?? vocabSize;
-      for (const [i, sequence] of growing.entries()) {
+      for (const piece of await scheduler.step()) {
+        context?.follow(sequences[0]);
+        yield piece;
         signal?.throwIfAborted();
-        const own = logits.subarray(i * width, (i + 1) * width);
-        yield best === undefined ? sequence.advance(own) : sequence.advanceAmong(best.ids.subarray(i * width, (i + 1) * width), own);
       }
     }
-    return reader.cacheBytes;
+    return scheduler.stateBytes;
+  } catch (error) {
+    // What a failed pass left in the state is not known.
+    if (signal?.aborted !== true) context?.dispose();
+    throw error;
   } finally {
-    reader.dispose();
+    scheduler.dispose();
+    context?.follow(sequences[0]);
   }
-}
-
-/** How many of the best tokens decide what is next, where a few do. */
-function bestWanted(model: Decoder, { temperature, topK, repetitionPenalty, logprobs }: GenerationSettings, numChoices: number): number | undefined {
-  if (repetitionPenalty !== 1 || logprobs !== undefined) return undefined;
-  if (temperature === 0) return 1;
-  return model.head.skipsLogits && topK > 0 && topK < numChoices && topK <= mostBest ? topK : undefined;
 }
 
 async function complete(model: Decoder, options: GenerateOptions): Promise<Generation[]> {

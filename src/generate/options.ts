@@ -3,7 +3,8 @@
 import { z } from "zod";
 import { ConfigError } from "../errors.js";
 import type { FloatDType } from "../tensor/index.js";
-import type { CacheDType } from "./key-value-cache.js";
+import type { StateDType } from "../model/index.js";
+import type { LogitProcessor } from "./logit-processors.js";
 
 const count = z.number().int().positive();
 
@@ -18,8 +19,15 @@ const schema = z.object({
   topP: z.number().positive().max(1).default(1),
   /** 0 is off. */
   minP: z.number().min(0).max(1).default(0),
-  /** 1 is off. */
+  /** 1 is off; above it, what was said is less likely to be said again. See `logit-processors.ts` for this and the next three. */
   repetitionPenalty: z.number().positive().default(1),
+  /** 0 is off. */
+  presencePenalty: z.number().default(0),
+  frequencyPenalty: z.number().default(0),
+  /** Added to the scores of these token ids. */
+  logitBias: z.record(z.string().regex(/^\d+$/), z.number()).default({}),
+  /** Run after those, in this order. */
+  processors: z.array(z.custom<LogitProcessor>((value) => typeof value === "function", "a function is expected")).default([]),
   /** Strings that end the text, before them. */
   stop: z.union([z.string().min(1).transform((stop) => [stop]), z.array(z.string().min(1))]).default([]),
   /** Tokens that end the text. Default: the tokenizer's end of text. */
@@ -32,7 +40,7 @@ const schema = z.object({
    * Keep the keys and values of earlier positions: in the dtype of the computation, in f32 or bf16, or (`q8`) as 8-bit integers with a scale for
    * each head and position. Without it every token costs the whole sequence; the tokens are the same.
    */
-  cache: z.union([z.boolean(), z.enum(["f32", "bf16", "q8"]) satisfies z.ZodType<CacheDType, CacheDType>]).default(true),
+  cache: z.union([z.boolean(), z.enum(["f32", "bf16", "q8"]) satisfies z.ZodType<StateDType, StateDType>]).default(true),
   /** Tokens of a prompt that are read at once: bounds what memory that takes, and how long an abort has to wait. */
   prefillChunk: count.default(512),
   /** The dtype to compute in. */

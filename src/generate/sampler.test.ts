@@ -3,9 +3,9 @@ import { describe, expect, it } from "vitest";
 import { HornbookError } from "../errors.js";
 import { Random } from "../tensor/random.js";
 import { candidates, largest, logProbabilities, sample, type Sampling } from "./sampler.js";
+import { repetitionPenalty } from "./logit-processors.js";
 
-const plain: Sampling = { temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1 };
-const none: ReadonlySet<number> = new Set();
+const plain: Sampling = { temperature: 1, topK: 0, topP: 1, minP: 0 };
 /** Logits whose softmax is these probabilities. */
 const logitsOf = (...probabilities: number[]) => Float32Array.from(probabilities, Math.log);
 const asObject = ({ ids, probabilities }: ReturnType<typeof candidates>) =>
@@ -73,7 +73,7 @@ describe("candidates", () => {
 describe("sample", () => {
   it("takes the best at temperature 0, the first of equals, without a random number", () => {
     const random = new Random(1);
-    expect(sample(Float32Array.of(1, 3, -2, 3), { ...plain, temperature: 0 }, none, random)).toBe(1);
+    expect(sample(Float32Array.of(1, 3, -2, 3), { ...plain, temperature: 0 }, random)).toBe(1);
     expect(random.position).toBe(0);
   });
 
@@ -85,30 +85,33 @@ describe("sample", () => {
     const random = new Random(7);
     const first: number[] = [];
     for (let i = 0; i < draws; i++) {
-      const id = sample(logits, plain, none, random);
+      const id = sample(logits, plain, random);
       counts[id]++;
       if (i < 50) first.push(id);
     }
     // Five standard deviations.
     probabilities.forEach((p, id) => expect(Math.abs(counts[id] / draws - p)).toBeLessThan(5 * Math.sqrt((p * (1 - p)) / draws)));
     const again = new Random(7);
-    expect(first.map(() => sample(logits, plain, none, again))).toEqual(first);
+    expect(first.map(() => sample(logits, plain, again))).toEqual(first);
     const other = new Random(8);
-    expect(first.map(() => sample(logits, plain, none, other))).not.toEqual(first);
+    expect(first.map(() => sample(logits, plain, other))).not.toEqual(first);
   });
 
   it("never draws what has no probability", () => {
     const logits = Float32Array.of(-Infinity, 0, -Infinity, 0, -Infinity);
     const random = new Random(0);
-    const drawn = new Set(Array.from({ length: 200 }, () => sample(logits, plain, none, random)));
+    const drawn = new Set(Array.from({ length: 200 }, () => sample(logits, plain, random)));
     expect([...drawn].sort()).toEqual([1, 3]);
   });
 
   it("penalizes what was said, and leaves the logits as they are", () => {
     const logits = Float32Array.of(2, 1.5, -1, -1.5);
-    const greedy = { ...plain, temperature: 0, repetitionPenalty: 2 };
-    expect(sample(logits, greedy, new Set([0]), new Random(0))).toBe(1);
-    expect(sample(logits.map((x) => x - 2), greedy, new Set([0, 1]), new Random(0))).toBe(0); // 0 stays 0, -0.5 becomes -1
+    const scores = (values: Float32Array, ids: number[]) => {
+      repetitionPenalty(2)(values, { ids, numNew: 0 });
+      return sample(values, { ...plain, temperature: 0 }, new Random(0));
+    };
+    expect(scores(logits.slice(), [0])).toBe(1);
+    expect(scores(logits.map((x) => x - 2), [0, 1])).toBe(0); // 0 stays 0, -0.5 becomes -1
     expect(logits).toEqual(Float32Array.of(2, 1.5, -1, -1.5));
   });
 
@@ -118,7 +121,7 @@ describe("sample", () => {
         const logits = Float32Array.of(1, 2, 3);
         logits[at] = bad;
         for (const temperature of [0, 1]) {
-          const run = () => sample(logits, { ...plain, temperature }, none, new Random(0));
+          const run = () => sample(logits, { ...plain, temperature }, new Random(0));
           expect(run).toThrow(HornbookError);
           expect(run).toThrow(`token ${at}`);
         }

@@ -1,14 +1,13 @@
 /**
  * @file From the scores of the next token to a token: pure functions on logits. The filters apply in this order, which is that of Hugging Face
- * transformers:
+ * transformers, after the logit processors (`logit-processors.ts`):
  *
- *   1. repetition penalty   the scores of tokens that stand in the sequence are lowered (Keskar et al. 2019, CTRL, section 4.1)
- *   2. temperature          scores are divided by it; 0 takes the best and ends here
- *   3. top-k                the k best (Fan et al. 2018)
- *   4. top-p                the fewest that together hold a share p of the probability (Holtzman et al. 2020)
- *   5. min-p                those at least minP times as probable as the best (Nguyen et al. 2024)
+ *   1. temperature   scores are divided by it; 0 takes the best and ends here
+ *   2. top-k         the k best (Fan et al. 2018)
+ *   3. top-p         the fewest that together hold a share p of the probability (Holtzman et al. 2020)
+ *   4. min-p         those at least minP times as probable as the best (Nguyen et al. 2024)
  *
- * What is left is drawn from in proportion. Equal scores rank by id, so the same logits and the same random number give the same token.
+ * One of those left is drawn in proportion to its probability. Equal scores rank by id, so the same logits and the same random number give the same token.
  */
 
 import { HornbookError } from "../errors.js";
@@ -23,8 +22,6 @@ export interface Sampling {
   readonly topP: number;
   /** 0 is off. */
   readonly minP: number;
-  /** 1 is off; above it, what was said is less likely to be said again. */
-  readonly repetitionPenalty: number;
 }
 
 /** Token ids with their probabilities, which sum to 1. */
@@ -35,15 +32,13 @@ export interface Candidates {
 
 /**
  * Chooses the next token from its logits [vocabSize], which stay as they are. Takes one number from `random`, or none at temperature 0.
- * `history` holds the ids of the sequence so far. Throws HornbookError `not-finite` for logits that are NaN or +Infinity.
+ * Throws HornbookError `not-finite` for logits that are NaN or +Infinity.
  */
-export function sample(logits: Float32Array, sampling: Sampling, history: ReadonlySet<number>, random: Random): number {
-  const scores = penalizeRepetition(logits, sampling.repetitionPenalty, history);
-  if (sampling.temperature === 0) return argmax(scores);
-  return draw(candidates(scores, sampling), random);
+export function sample(logits: Float32Array, sampling: Sampling, random: Random): number {
+  return sampling.temperature === 0 ? argmax(logits) : draw(candidates(logits, sampling), random);
 }
 
-/** As `sample` with `topK`, of the best tokens and their scores alone, the best first; without a repetition penalty, which could make others the best. */
+/** As `sample` with `topK`, from the best tokens and their scores alone, the best first. */
 export function sampleBest(ids: Int32Array, scores: Float32Array, sampling: Sampling, random: Random): number {
   return sampling.temperature === 0 ? ids[0] : draw(filtered(ids, scores, scores[0], sampling), random);
 }
@@ -59,7 +54,7 @@ function draw({ ids, probabilities }: Candidates, random: Random): number {
 }
 
 /** The distribution that `sample` draws from, at a temperature above 0. */
-export function candidates(scores: Float32Array, sampling: Omit<Sampling, "repetitionPenalty">): Candidates {
+export function candidates(scores: Float32Array, sampling: Sampling): Candidates {
   const { topK } = sampling;
   const best = scores[argmax(scores)];
   if (topK === 0 || topK >= scores.length) return filtered(counting(scores.length), scores, best, sampling);
@@ -68,7 +63,7 @@ export function candidates(scores: Float32Array, sampling: Omit<Sampling, "repet
 }
 
 /** What temperature, top-p and min-p leave of tokens with these scores. */
-function filtered(ids: Int32Array, scores: Float32Array, best: number, { temperature, topP, minP }: Omit<Sampling, "repetitionPenalty" | "topK">): Candidates {
+function filtered(ids: Int32Array, scores: Float32Array, best: number, { temperature, topP, minP }: Omit<Sampling, "topK">): Candidates {
   const weights = new Float64Array(ids.length);
   for (let i = 0; i < ids.length; i++) weights[i] = Math.exp((scores[i] - best) / temperature);
   let kept: Candidates = normalized(ids, weights);
@@ -88,14 +83,6 @@ export function logProbabilities(logits: Float32Array, id: number, top: number):
   const logSum = Math.log(sum);
   const logprob = (token: number): number => logits[token] - best - logSum;
   return { logprob: logprob(id), top: Array.from(largest(logits, Math.min(top, logits.length)), (token) => ({ id: token, logprob: logprob(token) })) };
-}
-
-/** Scores above 0 divided by the penalty, those below multiplied, for each token of the history. */
-function penalizeRepetition(logits: Float32Array, penalty: number, history: ReadonlySet<number>): Float32Array {
-  if (penalty === 1) return logits;
-  const scores = logits.slice();
-  for (const id of history) scores[id] = scores[id] > 0 ? scores[id] / penalty : scores[id] * penalty;
-  return scores;
 }
 
 /** The index of the largest; the first of equals. */

@@ -2,9 +2,12 @@
  * @file One sequence as it grows: its ids, its text, its randomness, and when it ends. Each token becomes a piece.
  */
 
+import { mostBest } from "../tensor/index.js";
 import { Random } from "../tensor/random.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 import type { GenerationSettings } from "./options.js";
+import { logitBias, newTokenPenalty, repetitionPenalty, type LogitProcessor } from "./logit-processors.js";
+import type { Scores } from "./outcome.js";
 import { logProbabilities, sample, sampleBest } from "./sampler.js";
 import { StopStrings } from "./stop-strings.js";
 
@@ -40,6 +43,17 @@ export interface Piece {
   readonly stoppedBy?: string | number;
 }
 
+/** The processors that the settings ask for, in the order of transformers and OpenAI's API. */
+function processorsOf(settings: GenerationSettings): LogitProcessor[] {
+  const { repetitionPenalty: penalty, presencePenalty: presence, frequencyPenalty: frequency, logitBias: bias, processors } = settings;
+  return [
+    ...(Object.keys(bias).length > 0 ? [logitBias(new Map(Object.entries(bias).map(([id, value]) => [Number(id), value])))] : []),
+    ...(penalty !== 1 ? [repetitionPenalty(penalty)] : []),
+    ...(presence !== 0 || frequency !== 0 ? [newTokenPenalty({ presence, frequency })] : []),
+    ...processors,
+  ];
+}
+
 export class Sequence {
   /** What stands in the context. */
   ids: number[];
@@ -48,7 +62,9 @@ export class Sequence {
   finished = false;
   #generated = 0;
   #dropped: number;
-  readonly #history: Set<number>;
+  /** The prompt and all new tokens, also those that fell out of the context. */
+  readonly #all: number[];
+  readonly #processors: readonly LogitProcessor[];
   readonly #random: Random;
   readonly #text: ReturnType<TextCodec["decodeStream"]> | undefined;
   /** Ids from here on are no tokens of the tokenizer, though the model has scores for them (a padded vocabulary). */
@@ -67,7 +83,8 @@ export class Sequence {
   ) {
     this.ids = [...promptIds];
     this.#dropped = dropped;
-    this.#history = new Set(promptIds);
+    this.#all = [...promptIds];
+    this.#processors = processorsOf(settings);
     this.#random = new Random(settings.seed, row);
     this.#text = tokenizer?.decodeStream({ skipSpecialTokens: true });
     this.numChoices = tokenizer?.vocabSize ?? Infinity;
@@ -81,23 +98,42 @@ export class Sequence {
     return this.#generated + 1 < this.settings.maxTokens && this.ids.length < this.contextLength;
   }
 
-  /** Chooses the next token by its logits [vocabSize]. */
-  advance(logits: Float32Array): Piece {
+  /** The most tokens that it will have. */
+  get maxLength(): number {
+    return Math.min(this.promptIds.length + this.settings.maxTokens, this.contextLength);
+  }
+
+  /** How many of the best tokens, among so many, decide what is next; undefined where all logits are needed. */
+  bestWanted(choices: number): number | undefined {
+    const { temperature, topK, logprobs } = this.settings;
+    if (this.#processors.length > 0 || logprobs !== undefined) return undefined;
+    if (temperature === 0) return 1;
+    return topK > 0 && topK < choices && topK <= mostBest ? topK : undefined;
+  }
+
+  /** Chooses the next token by the scores of all tokens, or of at least as many of the best as it wants. */
+  advance({ ids, logits }: Scores): Piece {
     const { settings } = this;
-    const id = sample(logits.subarray(0, this.numChoices), settings, this.#history, this.#random);
+    if (ids !== undefined) {
+      const count = settings.temperature === 0 ? 1 : settings.topK;
+      return this.accept(sampleBest(ids.subarray(0, count), logits.subarray(0, count), settings, this.#random));
+    }
+    const id = sample(this.#processed(logits.subarray(0, this.numChoices)), settings, this.#random);
     return this.accept(id, settings.logprobs === undefined ? undefined : logProbabilities(logits, id, settings.logprobs));
   }
 
-  /** Chooses the next token among the best, given the best first: as `advance` does where the others are out of question. */
-  advanceAmong(ids: Int32Array, logits: Float32Array): Piece {
-    return this.accept(sampleBest(ids, logits, this.settings, this.#random));
+  #processed(logits: Float32Array): Float32Array {
+    if (this.#processors.length === 0) return logits;
+    const scores = logits.slice();
+    for (const process of this.#processors) process(scores, { ids: this.#all, numNew: this.#generated });
+    return scores;
   }
 
   /** Goes on with this token. */
   accept(id: number, probabilities?: ReturnType<typeof logProbabilities>): Piece {
     const { settings } = this;
     this.ids.push(id);
-    this.#history.add(id);
+    this.#all.push(id);
     this.#generated++;
 
     let text = "";

@@ -3,7 +3,8 @@
  * before. Modules read it; nothing in it belongs to a module.
  */
 
-import { tapGradient, type FloatDType, type Int8Rows, type RandomKey, type Tensor } from "../tensor/index.js";
+import { tapGradient, type FloatDType, type RandomKey, type Tensor } from "../tensor/index.js";
+import type { StatePass } from "./state.js";
 
 /**
  * Listens to activations, named as TransformerLens names them (`blocks.0.attn.hook_pattern`). With nobody listening a tap costs nothing and
@@ -24,23 +25,6 @@ export function passTap(taps: Taps, name: string, activation: Tensor): Tensor {
   return taps.onGradient === undefined ? seen : tapGradient(seen, (gradient) => taps.onGradient!(name, gradient));
 }
 
-/** Keys and values [batch, room, keyHeads, headSize] as a cache keeps them. The first `keys` count; so that a step may be queued again as it is, `length` says it on the device. */
-export interface CachedKeys {
-  readonly k: Tensor | Int8Rows;
-  readonly v: Tensor | Int8Rows;
-  readonly keys: number;
-  /** i32 []. */
-  readonly length: Tensor;
-}
-
-/** Keys and values of earlier positions, layer by layer; `src/generate/` implements it. */
-export interface KeyValueCache {
-  /** Positions there is room for: no token stands beyond it before the cache has grown. */
-  readonly capacity: number;
-  /** Adds k and v [batch, time, keyHeads, headSize] of new positions; returns all there are. */
-  append(layer: object, k: Tensor, v: Tensor): CachedKeys;
-}
-
 /** Where dropout's randomness comes from: a seed for the run, and the step, so that a resumed run drops the same. */
 export interface DropoutSource {
   readonly seed: RandomKey;
@@ -54,9 +38,8 @@ export interface ForwardContext {
   readonly positions: Tensor;
   /** [batch]: how long each sequence is by now, earlier tokens included; above each of its positions. RoPE's angles may depend on it. */
   readonly lengths: readonly number[];
-  /** [batch], i32: the first key that belongs to each sequence, where shorter ones are padded on the left. */
-  readonly starts?: Tensor;
-  readonly cache?: KeyValueCache;
+  /** What is remembered of the sequences, and takes in their new tokens; absent where each sequence is read whole. */
+  readonly state?: StatePass;
   readonly taps?: Taps;
   /** Present while training. */
   readonly dropout?: DropoutSource;

@@ -4,7 +4,7 @@
  */
 
 import { describe, expect, it } from "vitest";
-import { DenseKeyValueCache } from "../generate/key-value-cache.js";
+import { SequenceState } from "../generate/sequence-state.js";
 import { ConfigError } from "../errors.js";
 import { Random, Tensor, backward, noGrad, scope } from "../tensor/index.js";
 import { Decoder, countParameters, ignoreIndex, layersOf, modelConfig, transformerConfig, transformerOf, type ForwardOptions, type TransformerOptions } from "./index.js";
@@ -118,26 +118,28 @@ describe.each(features)("%s", (_, options) => {
     for (const [i, name] of [...model.parameters().keys()].entries()) expect(apart(again[i], kept[i]), name).toBe(0);
   });
 
-  it("gives a batch of unequal prompts what each gives alone, and with the cache what it gives without", async () => {
-    const [short, whole] = [tokens[0].slice(0, 5), tokens[1]];
-    const padded = asIds([[0, 0, 0, ...short], whole]);
-    const positions = Tensor.from([[0, 0, 0, 0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6, 7]], { dtype: "i32" });
-    const starts = Tensor.from([3, 0], { dtype: "i32" });
-    const together = await logitsOf(model, padded, { positions, starts, lengths: [5, 8] });
+  it("gives with a state what it gives without, for sequences of unequal lengths side by side", async () => {
+    const [short, whole] = [tokens[0].slice(0, 6), tokens[1]];
     const alone = [await logitsOf(model, asIds([short])), await logitsOf(model, asIds([whole]))];
-    expect(apart(together.subarray(3 * 11, 8 * 11), alone[0])).toBeLessThan(1e-5);
-    expect(apart(together.subarray(8 * 11), alone[1])).toBeLessThan(1e-5);
     if (changing(options)) return;
-
-    const cache = new DenseKeyValueCache({ capacity: 4 });
-    const steps: number[] = [];
-    for (const [from, to] of [[0, 5], [5, 6], [6, 8]]) {
-      const positions = Tensor.from([Array.from({ length: to - from }, (_, i) => from + i)], { dtype: "i32" });
-      const logits = scope(() => noGrad(() => model.logits(asIds([whole.slice(from, to)]), { positions, lengths: [to], cache })));
-      steps.push(...(await logits.data()));
-    }
-    cache.dispose();
-    expect(apart(steps, alone[1])).toBeLessThan(1e-5);
+    const state = new SequenceState(model, { dtype: "f32", positions: 4, maxPositions: 16 });
+    const slots = [state.add(), state.add(), state.add()].slice(1);
+    const i32 = (values: number[]) => Tensor.from(values, { dtype: "i32" });
+    const read = async (rows: readonly (readonly number[])[], which: readonly number[]) => {
+      const lengths = state.grow(which, rows[0].length);
+      const starts = lengths.map((length) => length - rows[0].length);
+      const logits = scope(() => noGrad(() => {
+        const positions = asIds(starts.map((start) => rows[0].map((_, i) => start + i)));
+        return model.logits(asIds(rows.map((row) => [...row])), { positions, lengths, state: state.pass({ slots: i32([...which]), starts: i32(starts), lengths: i32(lengths) }) });
+      }));
+      return (await logits.data()) as Float32Array;
+    };
+    const ofShort = [...(await read([short.slice(0, 5)], [slots[0]]))];
+    const ofWhole = [...(await read([whole.slice(0, 6)], [slots[1]])), ...(await read([whole.slice(6, 7)], [slots[1]]))];
+    const together = await read([short.slice(5), whole.slice(7)], slots);
+    expect(apart([...ofShort, ...together.subarray(0, 11)], alone[0])).toBeLessThan(1e-5);
+    expect(apart([...ofWhole, ...together.subarray(11)], alone[1])).toBeLessThan(1e-5);
+    state.dispose();
   });
 
   it("computes in bf16 close to f32", async () => {

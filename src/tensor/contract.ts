@@ -89,8 +89,16 @@ const optionalInout = <D extends DTypeClass>(dtype: D, shape: string, layout: La
 export const contract = {
   // ---- moving and making -------------------------------------------------------------------------------------------------
   copy: {
-    doc: "y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0. With `at`, y is longer along its second axis, and x goes there from that place on (keys into a cache): an error where it does not fit.",
-    operands: { x: input("any", "[...]", "strided"), y: output("any", "[...] as x", "strided"), at: optional("i32", "[]") },
+    doc: "y = x, converting the dtype. Float to integer truncates toward zero and saturates, NaN becomes 0.",
+    operands: { x: input("any", "[...]", "strided"), y: output("any", "[...] as x", "strided") },
+    attributes: {},
+  },
+  append: {
+    doc: "y[slots[b], at[b] + t] = x[b, t], converting the dtype as copy does: rows of a batch go into their slots of a larger buffer, each at its own place (keys into a cache). Without `slots`, row b goes to slot b. Everything else in y stays as it is. Rows must not write the same place. Places or a slot outside y are an error.",
+    operands: {
+      x: input("any", "[batch, time, ...]", "strided"), y: output("any", "[slots, room, ...]", "strided"), at: input("i32", "[batch]", "strided"),
+      slots: optional("i32", "[batch]", "strided"),
+    },
     attributes: {},
   },
   fill: { doc: "y = value.", operands: { y: output("any", "[...]", "strided") }, attributes: { value: "f32" } },
@@ -299,11 +307,12 @@ export const contract = {
     attributes: { interleaved: "i32", inverse: "i32" },
   },
   attention: {
-    doc: "out = softmax(score) v, score = scale * q k^T (softcap: c * tanh(score / c)) - slope * distance, over the visible keys: with `causal` those up to the query (query i stands at key position i + keys - queries), with `window` > 0 the last `window` of them, from `starts[batch]` on, and where mask is not 0. Head h reads key head floor(h / (heads / keyHeads)). logSumExp is kept for the backward pass. A query that sees nothing gives 0. With `length`, only so many keys count, and k and v have room for more: an error where it is longer. With p > 0 the weights pass a dropout whose element index is ((batch * heads + head) * queries + query) * keys + key (Dao et al. 2022, 2023 for the tiling).",
+    doc: "out = softmax(score) v, score = scale * q k^T (softcap: c * tanh(score / c)) - slope * distance, over the visible keys: with `causal` those up to the query (query i stands at key position i + keys - queries), with `window` > 0 the last `window` of them, from `starts[batch]` on, and where mask is not 0. Head h reads key head floor(h / (heads / keyHeads)). logSumExp is kept for the backward pass. A query that sees nothing gives 0. With `lengths`, only the first lengths[b] keys of row b count, which takes the place of `keys` in the rule above; with `slots`, row b reads k[slots[b]] and v[slots[b]], of which there may be any number. A length outside [0, keys] or a slot outside k is an error. Without dropout, a row's result depends on that row alone: not on the batch, its slot, or the room behind its keys. With p > 0 the weights pass a dropout whose element index is ((batch * heads + head) * queries + query) * keys + key (Dao et al. 2022, 2023 for the tiling).",
     operands: {
       q: input("float", "[batch, queries, heads, d]", "rows"), k: input("float", "[batch, keys, keyHeads, d]", "rows"),
       v: input("float", "[batch, keys, keyHeads, dv]", "rows"), slopes: optional("f32", "[heads]"), starts: optional("i32", "[batch]"),
-      mask: optional("u8", "[batch, heads, queries, keys]", "strided"), length: optional("i32", "[]"), out: output("float", "[batch, queries, heads, dv]", "dense"),
+      mask: optional("u8", "[batch, heads, queries, keys]", "strided"), lengths: optional("i32", "[batch]", "strided"),
+      slots: optional("i32", "[batch]", "strided"), out: output("float", "[batch, queries, heads, dv]", "dense"),
       logSumExp: output("f32", "[batch, heads, queries]"),
     },
     attributes: { scale: "f32", causal: "i32", window: "i32", softcap: "f32", p: "f32", seedLow: "i32", seedHigh: "i32", stream: "i32" },
@@ -321,8 +330,11 @@ export const contract = {
     attributes: { scale: "f32", causal: "i32", window: "i32", softcap: "f32", p: "f32", seedLow: "i32", seedHigh: "i32", stream: "i32" },
   },
   quantizeInt8: {
-    doc: "rows as 8-bit integers with a scale each: scale = max |x| / 127 over the last axis, y = 128 + round(x / scale), which is 128 where scale is 0. A row with a NaN or an infinity has such a scale, and its integers mean nothing. `at` as in copy.",
-    operands: { x: input("float", "[..., n]", "rows"), y: output("u8", "[..., n]", "rows"), scale: output("f32", "[...]", "strided"), at: optional("i32", "[]") },
+    doc: "rows as 8-bit integers with a scale each: scale = max |x| / 127 over the last axis, y = 128 + round(x / scale), which is 128 where scale is 0. A row with a NaN or an infinity has such a scale, and its integers mean nothing. With `at`, the rows of a batch go where append puts them.",
+    operands: {
+      x: input("float", "[..., n]", "rows"), y: output("u8", "[..., n]", "rows"), scale: output("f32", "[...]", "strided"), at: optional("i32", "[batch]", "strided"),
+      slots: optional("i32", "[batch]", "strided"),
+    },
     attributes: {},
   },
   attentionInt8: {
@@ -330,7 +342,7 @@ export const contract = {
     operands: {
       q: input("float", "[batch, queries, heads, d]", "rows"), k: input("u8", "[batch, keys, keyHeads, d]", "rows"), kScale: input("f32", "[batch, keys, keyHeads]", "strided"),
       v: input("u8", "[batch, keys, keyHeads, dv]", "rows"), vScale: input("f32", "[batch, keys, keyHeads]", "strided"), slopes: optional("f32", "[heads]"),
-      starts: optional("i32", "[batch]"), length: optional("i32", "[]"), out: output("float", "[batch, queries, heads, dv]", "dense"),
+      starts: optional("i32", "[batch]"), lengths: optional("i32", "[batch]", "strided"), slots: optional("i32", "[batch]", "strided"), out: output("float", "[batch, queries, heads, dv]", "dense"),
     },
     attributes: { scale: "f32", causal: "i32", window: "i32", softcap: "f32" },
   },

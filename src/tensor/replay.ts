@@ -18,6 +18,8 @@ export class Replay<T extends readonly Tensor[]> {
   constructor(
     private readonly device: Device,
     private readonly body: () => T,
+    /** With `record: false` the body runs each time. */
+    private readonly options: { readonly record?: boolean } = {},
   ) {}
 
   /** Whether the next run repeats the last one without the body. */
@@ -38,7 +40,7 @@ export class Replay<T extends readonly Tensor[]> {
       result = this.body();
       result.forEach(keep);
     };
-    if (this.device.record === undefined) run();
+    if (this.device.record === undefined || this.options.record === false) run();
     else this.#recording = this.device.record(run);
     return (this.#result = result!);
   }

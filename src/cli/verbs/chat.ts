@@ -8,7 +8,8 @@ import pc from "picocolors";
 import { z } from "zod";
 import { ChatTemplate } from "../../data/index.js";
 import { DataError, HornbookError } from "../../errors.js";
-import type { CacheDType, ChatOptions, ChatSession } from "../../generate/index.js";
+import type { ChatOptions, ChatSession } from "../../generate/index.js";
+import type { StateDType } from "../../model/index.js";
 import { LanguageModel } from "../../language-model.js";
 import type { FloatDType } from "../../tensor/index.js";
 import { converse } from "../converse.js";
@@ -27,7 +28,7 @@ interface ChatFlags {
   stop?: string[];
   seed: number;
   dtype: FloatDType;
-  cache?: CacheDType;
+  cache?: StateDType;
   template: boolean;
   json?: boolean;
 }

@@ -2,7 +2,7 @@
 
 import { Command } from "commander";
 import { UsageError } from "../../errors.js";
-import type { CacheDType } from "../../generate/index.js";
+import type { StateDType } from "../../model/index.js";
 import { LanguageModel, type GenerateTextOptions } from "../../language-model.js";
 import type { FloatDType } from "../../tensor/index.js";
 import { converse } from "../converse.js";
@@ -21,7 +21,7 @@ interface GenerateFlags {
   stop?: string[];
   seed: number;
   dtype: FloatDType;
-  cache?: CacheDType;
+  cache?: StateDType;
   json?: boolean;
 }
 

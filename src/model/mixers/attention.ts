@@ -11,8 +11,11 @@ import { FusedLinear, Linear } from "../linear.js";
 import { buildQueryKeyNorm, queryKeyNormSchema, type QueryKeyNormSpec } from "../norms/query-key-norm.js";
 import type { Norm } from "../norms/norm.js";
 import { alibiSchema, alibiSlopes, type AlibiSpec } from "../positions/alibi.js";
+import { ropeRegime } from "../positions/rope-scaling.js";
 import { Rotary, completedRope, ropeSchema, type RopeSpec } from "../positions/rotary.js";
 import type { BuildPlace, ModelShape, PartKind } from "../specs.js";
+import type { StateOptions, Stateful } from "../state.js";
+import { KeyValueState } from "./key-value-state.js";
 import { Mixer, type ActivationSize } from "./mixer.js";
 
 const count = z.number().int().positive();
@@ -51,7 +54,7 @@ export interface AttentionSpec {
   readonly positions: { readonly kind: "none" } | RopeSpec | AlibiSpec;
 }
 
-export class Attention extends Mixer {
+export class Attention extends Mixer implements Stateful {
   readonly hookName = "attn";
   /** Queries, keys and values in one product: [(numHeads + 2 numKeyValueHeads) headSize, hiddenSize]. */
   readonly queryKeyValue: FusedLinear;
@@ -98,24 +101,31 @@ export class Attention extends Mixer {
   /** softmax(scale q k^T) v, [batch, time, numHeads, headSize]: in one kernel, or step by step where somebody listens to the scores. */
   #attend(q: Tensor, k: Tensor, v: Tensor, context: ForwardContext): Tensor {
     const { scale, softcap, window } = this.spec;
-    const { starts, dropout: source } = context;
+    const { state, dropout: source } = context;
     const p = this.place.dropout;
-    const cached = context.cache?.append(this, k, v);
+    const remembered = (state?.of(this) as KeyValueState | undefined)?.append(k, v, state!);
     const options = {
       scale, softcap, window,
       ...(this.slopes && { slopes: this.slopes }),
-      ...(starts && { starts }),
+      ...(state && { lengths: state.lengths }),
       ...(source && p > 0 && { dropout: { p, key: dropoutKey(source, 1 + 3 * this.place.layer) } }),
     };
     if (!this.isTapped(context, "hook_attn_scores", "hook_pattern")) {
-      return attention(q, cached?.k ?? k, cached?.v ?? v, cached === undefined ? options : { ...options, length: cached.length });
+      return attention(q, remembered?.k ?? k, remembered?.v ?? v, state === undefined ? options : { ...options, slots: state.slots });
     }
-    const [keys, values] = cached === undefined ? [k, v] : [floats(cached.k, cached.keys), floats(cached.v, cached.keys)];
+    const longest = Math.max(...context.lengths);
+    const [keys, values] = remembered === undefined ? [k, v] : [remembered.k, remembered.v].map((all) => floats(all).indexSelect(state!.slots).slice(1, 0, longest));
     return attentionWithPattern(q, keys, values, {
       ...options,
       onScores: (scores) => this.tap(context, "hook_attn_scores", scores),
       onPattern: (pattern) => this.tap(context, "hook_pattern", pattern),
     });
+  }
+
+  newState(options: StateOptions): KeyValueState {
+    const { numKeyValueHeads: keyHeads, headSize, positions } = this.spec;
+    const depends = positions.kind === "rope" && (positions.scaling.kind === "dynamic" || positions.scaling.kind === "longrope");
+    return new KeyValueState({ keyHeads, headSize, ...(depends && { regimeOf: (length) => ropeRegime(positions.scaling, length) }) }, options);
   }
 
   override forwardFlops(time: number): number {
@@ -133,9 +143,9 @@ export class Attention extends Mixer {
   }
 }
 
-/** The keys or values that count as a tensor of floats, however a cache keeps them. */
-function floats(rows: Tensor | Int8Rows, count: number): Tensor {
-  return (rows instanceof Tensor ? rows : dequantizeInt8(rows)).slice(1, 0, count);
+/** Keys or values as floats, however the state keeps them. */
+function floats(rows: Tensor | Int8Rows): Tensor {
+  return rows instanceof Tensor ? rows : dequantizeInt8(rows);
 }
 
 export const attentionKind: PartKind<AttentionSpec, Attention> = {

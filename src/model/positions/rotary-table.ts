@@ -34,12 +34,12 @@ export class RotaryTable extends Module {
   }
 
   /** The tables, and for each token (i32 [batch, time]) its row in them. */
-  lookUp({ positions, lengths, cache }: ForwardContext, device: Device): { cos: Tensor; sin: Tensor; rows: Tensor } {
+  lookUp({ positions, lengths, state }: ForwardContext, device: Device): { cos: Tensor; sin: Tensor; rows: Tensor } {
     const { scaling, contextLength } = this.angles;
     const regimeOf = lengths.map((length) => ropeRegime(scaling, length));
     const regimes = [...new Set(regimeOf)];
-    // A table as long as the cache stays the same until the cache grows, so that a recorded step stays valid.
-    const longest = Math.max(...lengths, Math.min(cache?.capacity ?? 0, contextLength), 1);
+    // A table as long as the state stays the same until the state grows, so that a recorded step stays valid.
+    const longest = Math.max(...lengths, Math.min(state?.capacity ?? 0, contextLength), 1);
     if (longest > this.#positions || regimes.some((regime, i) => regime !== this.#regimes[i])) {
       const enough = longest > this.#positions ? Math.max(longest, 2 * this.#positions, firstPositions) : this.#positions;
       this.#fill(Math.min(enough, contextLength), regimes, device);

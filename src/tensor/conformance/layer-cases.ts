@@ -9,7 +9,7 @@ import { layerNorm as layerNormKernel, rmsNorm as rmsNormKernel } from "../refer
 import type { Generator } from "./generator.js";
 import { sumError } from "./generator.js";
 import type { CaseMaker } from "./tensor-cases.js";
-import { floatTypes, seeds, somewhere } from "./tensor-cases.js";
+import { floatTypes, seeds, slotsFor, somewhere } from "./tensor-cases.js";
 
 /** [..., n] with n at least 1. */
 function rowsShape(g: Generator): number[] {
@@ -164,7 +164,7 @@ interface AttentionCase {
 }
 
 /** Prefill, decode, cross-attention; grouped heads; every way of hiding keys, now and then so many that a query sees none. */
-function attentionCase(g: Generator, { mixed = false, roomy = false } = {}): AttentionCase {
+function attentionCase(g: Generator, { mixed = false, slotted = false } = {}): AttentionCase {
   const dtype = g.cycle(floatTypes);
   // A cache may keep keys and values in another type than that of the queries.
   const kept = mixed && g.chance(0.25) ? g.pick(floatTypes) : dtype;
@@ -173,15 +173,18 @@ function attentionCase(g: Generator, { mixed = false, roomy = false } = {}): Att
   const [batch, keyHeads, group] = [g.integer(1, 3), g.integer(1, 3), g.pick([1, 1, 2, 4])];
   const heads = keyHeads * group;
   const keys = g.chance(0.15) ? 200 : g.size(80);
-  const room = roomy && g.chance(0.25) ? g.integer(0, 40) : undefined;
+  // Rows of a length of their own, in slots of a larger buffer.
+  const { slots, count } = slotted && g.chance(0.5) ? slotsFor(g, batch) : { slots: undefined, count: batch };
+  const lengths = slotted && g.chance(0.5) ? g.tensor("i32", [batch], g.integers(0, keys), { layout: "strided" }) : undefined;
   const queries = g.chance(0.5) ? keys : g.chance(0.4) ? 1 : g.chance(0.9) ? g.integer(1, keys) : g.size(80);
   const d = g.pick([1, 8, 13, 16, 32, 33, 64, 80, 128]);
   const dv = g.chance(0.7) ? d : g.pick([1, 5, 16, 40, 64]);
   const inputs = {
     q: g.tensor(dtype, [batch, queries, heads, d], g.normal(), { layout: "rows" }),
-    k: g.tensor(kept, [batch, keys + (room ?? 0), keyHeads, d], g.normal(), { layout: "rows" }),
-    v: g.tensor(kept, [batch, keys + (room ?? 0), keyHeads, dv], g.normal(), { layout: "rows" }),
-    length: room === undefined ? undefined : g.tensor("i32", [], () => keys),
+    k: g.tensor(kept, [count, keys, keyHeads, d], g.normal(), { layout: "rows" }),
+    v: g.tensor(kept, [count, keys, keyHeads, dv], g.normal(), { layout: "rows" }),
+    lengths,
+    slots,
     slopes: g.chance(0.3) ? g.tensor("f32", [heads], g.within(0.001, 0.5)) : undefined,
     starts: hidden === "starts" || hidden === "all" ? g.tensor("i32", [batch], g.integers(0, keys)) : undefined,
     mask: hidden === "mask" || hidden === "all" ? g.tensor("u8", [batch, heads, queries, keys], g.pick([g.integers(0, 1), g.sprinkled(() => 0, [1], 0.02)]), { layout: "strided" }) : undefined,
@@ -203,7 +206,7 @@ function attentionCase(g: Generator, { mixed = false, roomy = false } = {}): Att
  * weights to a bf16 matrix unit, which rounds them by 2^-9 each; the weights of a query sum to 1 (2 with the dropout above).
  */
 const attention: CaseMaker<"attention"> = (g) => {
-  const { dtype, inputs, attributes, outputs } = attentionCase(g, { mixed: true, roomy: true });
+  const { dtype, inputs, attributes, outputs } = attentionCase(g, { mixed: true, slotted: true });
   const scores = sumError(inputs.q.shape[3] * attributes.scale + 16);
   return {
     kernel: "attention",
@@ -214,7 +217,7 @@ const attention: CaseMaker<"attention"> = (g) => {
 };
 
 const attentionBackward: CaseMaker<"attentionBackward"> = (g) => {
-  const { dtype, group, queries, inputs: { length: _, ...inputs }, attributes, outputs } = attentionCase(g);
+  const { dtype, group, queries, inputs: { lengths: _, slots: __, ...inputs }, attributes, outputs } = attentionCase(g);
   attentionKernel({ ...inputs, ...outputs }, attributes);
   const gradient = ({ shape }: HostView): HostView => g.output(dtype, shape, "rows");
   const [d, dv] = [inputs.q.shape[3], inputs.v.shape[3]];
@@ -236,18 +239,18 @@ const quantizeInt8: CaseMaker<"quantizeInt8"> = (g) => {
   const dtype = g.cycle(floatTypes);
   const shape = rowsShape(g);
   const fill = g.pick([g.normal(), g.normal(1e-3), g.normal(300), () => 0, g.integers(-127, 127)]);
-  const { at, places } = shape.length > 2 ? somewhere(g, shape) : { at: undefined, places: shape };
+  const { places, buffer } = shape.length > 2 && g.chance(0.5) ? somewhere(g, shape) : { places: {}, buffer: shape };
   return {
     kernel: "quantizeInt8",
-    operands: { x: g.tensor(dtype, shape, fill, { layout: "rows" }), y: g.output("u8", places, "rows"), scale: g.output("f32", places.slice(0, -1), "strided"), at },
+    operands: { x: g.tensor(dtype, shape, fill, { layout: "rows" }), y: g.output("u8", buffer, "rows"), scale: g.output("f32", buffer.slice(0, -1), "strided"), ...places },
     attributes: {},
     tolerance: { y: "exact" },
   };
 };
 
 const attentionInt8: CaseMaker<"attentionInt8"> = (g) => {
-  const { dtype, inputs, attributes, outputs } = attentionCase(g, { roomy: true });
-  const { q, slopes, starts, length } = inputs;
+  const { dtype, inputs, attributes, outputs } = attentionCase(g, { slotted: true });
+  const { q, slopes, starts, lengths, slots } = inputs;
   const { scale, causal, window, softcap } = attributes;
   const bytes = (shape: readonly number[]) => g.tensor("u8", shape, g.integers(1, 255), { layout: "rows" });
   const scales = (shape: readonly number[]) => g.tensor("f32", shape.slice(0, -1), g.sprinkled(g.within(0.005, 0.02), [0], 0.05), { layout: "strided" });
@@ -255,7 +258,7 @@ const attentionInt8: CaseMaker<"attentionInt8"> = (g) => {
   const scores = sumError(q.shape[3] * scale + 16);
   return {
     kernel: "attentionInt8",
-    operands: { q, k: bytes(k), kScale: scales(k), v: bytes(v), vScale: scales(v), slopes, starts, length, out: outputs.out },
+    operands: { q, k: bytes(k), kScale: scales(k), v: bytes(v), vScale: scales(v), slopes, starts, lengths, slots, out: outputs.out },
     attributes: { scale, causal, window, softcap },
     // As attention, whose values are here up to 2.5.
     tolerance: { out: { absolute: dtype === "f32" ? 10 * scores : 2 ** -5 } },

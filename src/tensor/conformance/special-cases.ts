@@ -138,6 +138,22 @@ export function failingCases(): FailingCase[] {
         attributes: { ignoreIndex: -100, labelSmoothing: 0, zLoss: 0 }, tolerance: {},
       },
     };
-    return Object.values(cases).map((test) => ({ case: test, names: bad }));
+    // Rows with slots, places and lengths of their own.
+    const u8 = (...shape: number[]): HostView => g.tensor("u8", shape, g.integers(0, 255));
+    const zeros = tensor("i32", [n], Array<number>(n).fill(0));
+    const reach = { scale: 1, causal: 1, window: 0, softcap: 0 };
+    const q = f32(n, 1, 1, 4);
+    const results = { out: f32(n, 1, 1, 4), logSumExp: f32(n, 1, 1) };
+    const rows: Case[] = [{ at: ids }, { at: zeros, slots: ids }].flatMap((places) => [
+      { kernel: "append", operands: { x: f32(n, 1, 4), y: f32("slots" in places ? table : n, table, 4), ...places }, attributes: {}, tolerance: {} },
+      { kernel: "quantizeInt8", operands: { x: f32(n, 1, 4), y: u8("slots" in places ? table : n, table, 4), scale: f32("slots" in places ? table : n, table), ...places }, attributes: {}, tolerance: {} },
+    ]);
+    for (const [numbers, slots, keys] of [[{ lengths: ids }, n, table - 1], [{ slots: ids }, table, 3]] as const) {
+      const random = { p: 0, seedLow: 0, seedHigh: 0, stream: 0 };
+      rows.push({ kernel: "attention", operands: { q, k: f32(slots, keys, 1, 4), v: f32(slots, keys, 1, 4), ...numbers, ...results }, attributes: { ...reach, ...random }, tolerance: {} });
+      const int8 = { k: u8(slots, keys, 1, 4), kScale: f32(slots, keys, 1), v: u8(slots, keys, 1, 4), vScale: f32(slots, keys, 1) };
+      rows.push({ kernel: "attentionInt8", operands: { q, ...int8, ...numbers, out: results.out }, attributes: reach, tolerance: {} });
+    }
+    return [...Object.values(cases), ...rows].map((test) => ({ case: test, names: bad }));
   });
 }

@@ -31,23 +31,51 @@ export function seeds(g: Generator): { seedLow: number; seedHigh: number; stream
   return { seedLow: g.integer(-(2 ** 31), 2 ** 31 - 1), seedHigh: g.integer(0, 2 ** 21), stream: g.integer(0, 1000) };
 }
 
-/** Now and then an output with more places along its second axis than the input, and where the input goes. */
-export function somewhere(g: Generator, shape: readonly number[]): { at: HostView | undefined; places: readonly number[] } {
-  if (shape.length < 2 || !g.chance(0.3)) return { at: undefined, places: shape };
+/** Slots for the rows of a batch in a larger buffer: as many as rows and in their order, or more and in any order, none twice. */
+export function slotsFor(g: Generator, batch: number): { slots: HostView | undefined; count: number } {
+  if (g.chance(0.4)) return { slots: undefined, count: batch };
+  const order = Array.from({ length: batch + g.integer(0, 3) }, (_, slot) => slot);
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = g.integer(0, i);
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  let row = 0;
+  return { slots: g.tensor("i32", [batch], () => order[row++], { layout: "strided" }), count: order.length };
+}
+
+/** A buffer that rows of this shape [batch, time, ...] are appended to, and where: each row in a slot and from a place of its own on. */
+export function somewhere(g: Generator, shape: readonly number[]): { places: { at: HostView; slots: HostView | undefined }; buffer: readonly number[] } {
+  const [batch, time, ...rest] = shape;
   const room = g.integer(0, 7);
-  return { at: g.tensor("i32", [], g.integers(0, room)), places: shape.with(1, shape[1] + room) };
+  const { slots, count } = slotsFor(g, batch);
+  return { places: { at: g.tensor("i32", [batch], g.integers(0, room), { layout: "strided" }), slots }, buffer: [count, time + room, ...rest] };
+}
+
+/** Numbers to be converted. */
+function convertible(g: Generator, from: DType, to: DType): () => number {
+  // Floats on their way to integers saturate; integers on their way to floats lose digits.
+  const fill = from === "i32" ? g.integers(-(2 ** 31), 2 ** 31 - 1) : from !== "u8" ? g.sprinkled(g.normal(100), [NaN, Infinity, -Infinity, 3e9, -3e9, 255.7, -0.5, 1e-40, 3.4e38], 0.1) : content(g, from);
+  return from === "i32" && to === "u8" ? content(g, "u8") : fill;
 }
 
 const copy: CaseMaker<"copy"> = (g) => {
   const [from, to] = [g.cycle(dtypes), g.cycle(dtypes)];
   const shape = g.shape(0, 5);
-  // Floats on their way to integers saturate; integers on their way to floats lose digits.
-  const fill = from === "i32" ? g.integers(-(2 ** 31), 2 ** 31 - 1) : from !== "u8" ? g.sprinkled(g.normal(100), [NaN, Infinity, -Infinity, 3e9, -3e9, 255.7, -0.5, 1e-40, 3.4e38], 0.1) : content(g, from);
-  const small = from === "i32" && to === "u8" ? content(g, "u8") : fill;
-  const { at, places } = somewhere(g, shape);
   return {
     kernel: "copy",
-    operands: { x: g.tensor(from, shape, small, { layout: "strided" }), y: g.output(to, places, "strided"), at },
+    operands: { x: g.tensor(from, shape, convertible(g, from, to), { layout: "strided" }), y: g.output(to, shape, "strided") },
+    attributes: {},
+    tolerance: { y: "exact" },
+  };
+};
+
+const append: CaseMaker<"append"> = (g) => {
+  const [from, to] = [g.cycle(dtypes), g.cycle(dtypes)];
+  const shape = g.shape(2, 4);
+  const { places, buffer } = somewhere(g, shape);
+  return {
+    kernel: "append",
+    operands: { x: g.tensor(from, shape, convertible(g, from, to), { layout: "strided" }), y: g.output(to, buffer, "strided"), ...places },
     attributes: {},
     tolerance: { y: "exact" },
   };
@@ -377,6 +405,6 @@ const columnSum: CaseMaker<"columnSum"> = (g) => {
 };
 
 export const tensorCases = {
-  copy, fill, arange, randomUniform, randomNormal, dropout, unary, binary, accumulate, where, swiglu, swigluBackward, reduce, argReduce, cumsum,
+  copy, append, fill, arange, randomUniform, randomNormal, dropout, unary, binary, accumulate, where, swiglu, swigluBackward, reduce, argReduce, cumsum,
   topK, gather, scatterAdd, embedding, embeddingBackward, matmul, columnSum,
 };

@@ -13,7 +13,7 @@ import { Tensor } from "../tensor.js";
 import { arange } from "./create.js";
 import { checkProbability, dropout } from "./dropout.js";
 import type { Int8Rows } from "./int8.js";
-import { checkDType, checkFloat, checkShapeIs, dtypeError, emptyLike, expanded } from "./support.js";
+import { checkDType, checkFloat, checkShapeIs, dtypeError, emptyLike, expanded, rowNumbers } from "./support.js";
 import { where } from "./where.js";
 
 export interface AttentionOptions {
@@ -29,8 +29,13 @@ export interface AttentionOptions {
   readonly slopes?: Tensor | undefined;
   /** The first key that counts, i32 [batch]: for prompts of unequal length, padded on the left. */
   readonly starts?: Tensor | undefined;
-  /** Where given (i32 []): only so many keys count, the others are room for more. For inference alone. */
-  readonly length?: Tensor | undefined;
+  /**
+   * How many keys of each row count, i32 [batch] or [] for all: the keys behind them are room for more, and query i of row b stands at key position
+   * i + lengths[b] - queries. For inference alone.
+   */
+  readonly lengths?: Tensor | undefined;
+  /** Which slot of k and v [slots, keys, ...] each row reads, i32 [batch]; by default row b reads slot b. For inference alone. */
+  readonly slots?: Tensor | undefined;
   /** u8, broadcast to [batch, heads, queries, keys]; where 0 the query does not see the key. */
   readonly mask?: Tensor | undefined;
   /** Drops weights with probability p (see `dropout`). */
@@ -40,13 +45,16 @@ export interface AttentionOptions {
 /**
  * q [batch, queries, heads, d], k [batch, keys, keyHeads, d], v [batch, keys, keyHeads, dv]; k and v of one float dtype, or rows of 8-bit integers;
  * gives [batch, queries, heads, dv] in q's dtype. keyHeads divides heads; a group of heads / keyHeads queries shares a key head (Ainslie et al.
- * 2023). A query that sees no key gives 0. Throws ShapeError when these do not fit.
+ * 2023). A query that sees no key gives 0. With `slots`, k and v are [slots, keys, ...]. Throws ShapeError when these do not fit; a length or a slot that
+ * k does not have is a DeviceError at the next wait.
+ *
+ * Without dropout, the bits of a row's result depend on that row alone: its queries, its keys, how many they are.
  */
 export function attention(q: Tensor, k: Tensor | Int8Rows, v: Tensor | Int8Rows, options: AttentionOptions = {}): Tensor {
-  const { slopes, starts, length } = options;
+  const { slopes, starts } = options;
   const [kShape, vShape] = [k, v].map((rows) => (rows instanceof Tensor ? rows : rows.bytes).shape);
   checkFloat("attention", q);
-  const fits = q.rank === 4 && kShape.length === 4 && vShape.length === 4 && kShape[0] === q.shape[0] && kShape[3] === q.shape[3];
+  const fits = q.rank === 4 && kShape.length === 4 && vShape.length === 4 && (options.slots !== undefined || kShape[0] === q.shape[0]) && kShape[3] === q.shape[3];
   if (!fits || !sameShape(kShape.slice(0, 3), vShape.slice(0, 3)) || q.shape[2] % kShape[2] !== 0) {
     const need = "They must be [batch, queries, heads, d], [batch, keys, keyHeads, d], [batch, keys, keyHeads, dv], and keyHeads divide heads.";
     throw new ShapeError("attention", [q.shape, kShape, vShape], need);
@@ -55,10 +63,15 @@ export function attention(q: Tensor, k: Tensor | Int8Rows, v: Tensor | Int8Rows,
   checkShapeIs("attention", "slopes", slopes, [q.shape[2]]);
   checkDType("attention", "starts", starts, "i32");
   checkShapeIs("attention", "starts", starts, [q.shape[0]]);
-  checkDType("attention", "length", length, "i32");
-  checkShapeIs("attention", "length", length, []);
-  if (k instanceof Tensor && v instanceof Tensor) return floatAttention(q, k, v, options);
-  if (!(k instanceof Tensor) && !(v instanceof Tensor)) return int8Attention(q, k, v, options);
+  const lengths = rowNumbers("attention", "lengths", options.lengths, q.shape[0]);
+  const slots = rowNumbers("attention", "slots", options.slots, q.shape[0]);
+  try {
+    if (k instanceof Tensor && v instanceof Tensor) return floatAttention(q, k, v, { ...options, lengths, slots });
+    if (!(k instanceof Tensor) && !(v instanceof Tensor)) return int8Attention(q, k, v, { ...options, lengths, slots });
+  } finally {
+    lengths?.dispose();
+    slots?.dispose();
+  }
   throw dtypeError("attention", "keys and values must both be floats, or both 8-bit integers.");
 }
 
@@ -73,9 +86,9 @@ export function attentionWithPattern(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options: Omit<AttentionOptions, "length" | "mask"> & { readonly onScores?: Listener; readonly onPattern?: Listener } = {},
+  options: Omit<AttentionOptions, "slots" | "mask"> & { readonly onScores?: Listener; readonly onPattern?: Listener } = {},
 ): Tensor {
-  const { causal = true, window = 0, softcap = 0, scale = q.shape[3] ** -0.5, slopes, starts, dropout: drop, onScores, onPattern } = options;
+  const { causal = true, window = 0, softcap = 0, scale = q.shape[3] ** -0.5, slopes, starts, lengths, dropout: drop, onScores, onPattern } = options;
   const { device, shape: [, queries, heads] } = q;
   const [keys, keyHeads] = k.shape.slice(1);
   const perHead = (x: Tensor): Tensor => {
@@ -89,7 +102,9 @@ export function attentionWithPattern(
   if (softcap > 0) scores = scores.div(softcap).tanh().mul(softcap);
 
   const key = arange(keys, { device });
-  const distance = arange(queries, { start: keys - queries, device }).reshape([queries, 1]).sub(key);
+  const query = arange(queries, { device }).reshape([queries, 1]);
+  // How far a key lies before a query, [..., queries, keys].
+  const distance = query.add(lengths === undefined ? keys - queries : lengths.reshape([-1, 1, 1, 1]).sub(queries)).sub(key);
   if (slopes !== undefined) scores = scores.sub(distance.cast("f32").mul(slopes.reshape([heads, 1, 1])));
   if (causal) scores = where(distance.less(0), -Infinity, scores);
   if (window > 0) scores = where(distance.greaterEqual(window), -Infinity, scores);
@@ -102,16 +117,16 @@ export function attentionWithPattern(
 }
 
 function int8Attention(q: Tensor, k: Int8Rows, v: Int8Rows, options: AttentionOptions): Tensor {
-  const { causal = true, window = 0, softcap = 0, slopes, starts, length, mask, dropout } = options;
+  const { causal = true, window = 0, softcap = 0, slopes, starts, lengths, slots, mask, dropout } = options;
   if (mask !== undefined || dropout !== undefined) throw dtypeError("attention", "takes no mask and no dropout with keys of 8-bit integers.");
   const out = emptyLike(q, [...q.shape.slice(0, 3), v.bytes.shape[3]]);
   const attributes = { scale: options.scale ?? 1 / Math.sqrt(q.shape[3]), causal: causal ? 1 : 0, window, softcap };
-  launch("attentionInt8", { q, k: k.bytes, kScale: k.scale, v: v.bytes, vScale: v.scale, slopes, starts, length, out }, attributes);
+  launch("attentionInt8", { q, k: k.bytes, kScale: k.scale, v: v.bytes, vScale: v.scale, slopes, starts, lengths, slots, out }, attributes);
   return out;
 }
 
 function floatAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
-  const { causal = true, window = 0, softcap = 0, slopes, starts, length, dropout } = options;
+  const { causal = true, window = 0, softcap = 0, slopes, starts, lengths, slots, dropout } = options;
   checkFloat("attention", k);
   checkDType("attention", "v", v, k.dtype);
   const [batch, queries, heads, d] = q.shape;
@@ -119,6 +134,10 @@ function floatAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptio
   checkDType("attention", "mask", options.mask, "u8");
   const p = dropout?.p ?? 0;
   checkProbability("attention", p);
+  if (lengths !== undefined || slots !== undefined) {
+    if (p > 0) throw dtypeError("attention", "takes no dropout with lengths or slots.");
+    if (willRecord([q, k, v])) throw dtypeError("attention", "has no gradient with lengths or slots.");
+  }
 
   const mask = options.mask && stretchMask(options.mask, [batch, heads, queries, keys]);
   const { seedLow, seedHigh, stream } = dropout?.key ?? { seedLow: 0, seedHigh: 0, stream: 0 };
@@ -126,8 +145,7 @@ function floatAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptio
   const out = emptyLike(q, [batch, queries, heads, dv]);
   const logSumExp = emptyLike(q, [batch, heads, queries], "f32");
   // Written out twice: each spread would make an object of a new shape, kilobytes that outlive the young generation.
-  launch("attention", { q, k, v, slopes, starts, mask, length, out, logSumExp }, attributes);
-  if (length !== undefined && willRecord([q, k, v])) throw dtypeError("attention", "has no gradient with a length.");
+  launch("attention", { q, k, v, slopes, starts, mask, lengths, slots, out, logSumExp }, attributes);
   const saved = [q, k, v, slopes, starts, mask, out, logSumExp].filter((tensor) => tensor !== undefined);
   record("attention", out, [q, k, v], saved, (dout, _needs, _into, place) => {
     const gradients = [q, k, v].map((input, i) => place(i) ?? emptyLike(input));

@@ -1,5 +1,6 @@
 /** @file Every op. A differentiable one that is added here needs a case in `ops.test.ts`, which fails without. */
 
+export { append, type RowPlaces } from "./append.js";
 export { attention, attentionWithPattern, type AttentionOptions } from "./attention.js";
 export {
   add, div, equal, greater, greaterEqual, less, lessEqual, maximum, minimum, mul, notEqual, pow, sub, type Operand,

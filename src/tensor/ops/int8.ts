@@ -15,10 +15,10 @@ export interface Int8Rows {
   readonly scale: Tensor;
 }
 
-/** Writes the rows of x, float [..., n], into those of `into`, which have its shape; or which are more along the second axis, from place `at` (i32 []) on. */
-export function quantizeInt8(x: Tensor, into: Int8Rows, at?: Tensor): void {
+/** Writes the rows of x, float [..., n], into those of `into`, which have its shape. `append` writes them into a larger buffer. */
+export function quantizeInt8(x: Tensor, into: Int8Rows): void {
   checkFloat("quantizeInt8", x);
-  launch("quantizeInt8", { x, y: into.bytes, scale: into.scale, at }, {});
+  launch("quantizeInt8", { x, y: into.bytes, scale: into.scale }, {});
 }
 
 /** The numbers that the rows stand for, f32 [..., n]. */

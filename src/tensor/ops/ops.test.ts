@@ -217,7 +217,7 @@ const withoutGradient = {
   full: "a constant", zeros: "a constant", ones: "a constant", arange: "a constant", rand: "a constant", randn: "a constant", fill: "writes in place", fillNormal: "writes in place", fillUniform: "writes in place",
   equal: "a comparison", notEqual: "a comparison", less: "a comparison", lessEqual: "a comparison", greater: "a comparison", greaterEqual: "a comparison",
   sign: "flat wherever smooth", floor: "flat wherever smooth", isFinite: "flat wherever smooth", argmax: "an index", argmin: "an index",
-  quantizeInt8: "for inference only", dequantizeInt8: "for inference only", computeCopy: "not recorded: linear has its gradient", linearCrossEntropyRows: "for evaluation only", linearTopK: "for generation only",
+  append: "for inference only", quantizeInt8: "for inference only", dequantizeInt8: "for inference only", computeCopy: "not recorded: linear has its gradient", linearCrossEntropyRows: "for evaluation only", linearTopK: "for generation only",
 } satisfies Partial<Record<keyof typeof ops, string>>;
 
 // Does not compile when an op is in neither list.

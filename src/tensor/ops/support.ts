@@ -145,6 +145,17 @@ export function expanded(x: Tensor, shape: Shape): Tensor {
   return x.view(shape, shape.map((size, i) => (i < missing || (x.shape[i - missing] === 1 && size !== 1) ? 0 : x.strides[i - missing])));
 }
 
+/**
+ * A number for each row of a batch: i32 [batch], or [] for one that all rows share; as a view [batch] of its own. Throws HornbookError on another dtype,
+ * ShapeError on another shape.
+ */
+export function rowNumbers(op: string, name: string, x: Tensor | undefined, batch: number): Tensor | undefined {
+  if (x === undefined) return undefined;
+  checkDType(op, name, x, "i32");
+  if (x.rank > 0) checkShapeIs(op, name, x, [batch]);
+  return expanded(x, [batch]);
+}
+
 /** A part along one axis. */
 export function narrowed(x: Tensor, axis: number, start: number, length: number, step = 1): Tensor {
   const shape = x.shape.with(axis, length);

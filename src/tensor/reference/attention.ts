@@ -7,9 +7,9 @@ import type { Attributes, Operands } from "../contract.js";
 import { uniformAt } from "../random.js";
 import { sumOfExponentials } from "./normalization.js";
 import type { HostView, Kernel } from "./view.js";
-import { floats, optionalFloats, shortened, store, values } from "./view.js";
+import { floats, lengthsOf, optionalFloats, slotsOf, store, values } from "./view.js";
 
-type Inputs = Pick<Operands<"attention", HostView>, "q" | "k" | "v" | "slopes" | "starts" | "mask">;
+type Inputs = Pick<Operands<"attention", HostView>, "q" | "k" | "v" | "slopes" | "starts" | "mask" | "lengths" | "slots">;
 
 /** Where everything about one query stands. `score` and `capSlope` have an element a key. */
 interface Query {
@@ -38,20 +38,23 @@ function* scores(inputs: Inputs, attributes: Attributes<"attention">): Generator
   const slopes = optionalFloats(inputs.slopes);
   const starts = inputs.starts === undefined ? undefined : values(inputs.starts);
   const mask = inputs.mask === undefined ? undefined : values(inputs.mask);
+  const lengths = lengthsOf(inputs.lengths, batches, inputs.k);
+  const slots = slotsOf(inputs.slots, batches, inputs.k);
   const { scale, causal, window, softcap } = attributes;
   const score = new Float64Array(keys);
   const capSlope = new Float64Array(keys).fill(1);
   for (let batch = 0; batch < batches; batch++) {
+    const [length, slot] = [lengths[batch], slots[batch]];
     for (let head = 0; head < heads; head++) {
       const keyHead = Math.floor(head / (heads / keyHeads));
-      const kStart = (key: number): number => ((batch * keys + key) * keyHeads + keyHead) * d;
-      const vStart = (key: number): number => ((batch * keys + key) * keyHeads + keyHead) * dv;
+      const kStart = (key: number): number => ((slot * keys + key) * keyHeads + keyHead) * d;
+      const vStart = (key: number): number => ((slot * keys + key) * keyHeads + keyHead) * dv;
       for (let query = 0; query < queries; query++) {
         const index = (batch * heads + head) * queries + query;
-        const position = query + keys - queries;
+        const position = query + length - queries;
         const qStart = ((batch * queries + query) * heads + head) * d;
         const first = Math.max(starts?.[batch] ?? 0, window > 0 ? position - window + 1 : 0);
-        const last = causal !== 0 ? position : keys - 1;
+        const last = causal !== 0 ? Math.min(position, length - 1) : length - 1;
         for (let key = 0; key < keys; key++) {
           if (key < first || key > last || mask?.[index * keys + key] === 0) {
             score[key] = -Infinity;
@@ -78,8 +81,7 @@ function dropoutFactor({ p, ...key }: Pick<Attributes<"attention">, "p" | "seedL
   return p === 0 ? 1 : uniformAt(key, i) >= p ? 1 / (1 - p) : 0;
 }
 
-export const attention: Kernel<"attention"> = ({ out, logSumExp: lse, length, ...all }, attributes) => {
-  const inputs = { ...all, k: shortened(length, all.k), v: shortened(length, all.v) };
+export const attention: Kernel<"attention"> = ({ out, logSumExp: lse, ...inputs }, attributes) => {
   const [, keys, , dv] = inputs.v.shape;
   const v = floats(inputs.v);
   const result = new Float32Array(floats(out).length);

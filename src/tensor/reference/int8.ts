@@ -3,12 +3,12 @@
 import { denseStrides, elementsOf } from "../shape.js";
 import { attention } from "./attention.js";
 import type { HostView, Kernel } from "./view.js";
-import { floats, placesFrom, rowsOf, shortened, store, values } from "./view.js";
+import { floats, placesOf, rowsOf, store, values } from "./view.js";
 
 /** The byte that stands for zero. */
 const zero = 128;
 
-export const quantizeInt8: Kernel<"quantizeInt8"> = ({ x, y, scale, at }) => {
+export const quantizeInt8: Kernel<"quantizeInt8"> = ({ x, y, scale, at, slots }) => {
   const { rows, n } = rowsOf(x);
   const source = floats(x);
   const bytes = new Uint8Array(rows * n);
@@ -20,15 +20,17 @@ export const quantizeInt8: Kernel<"quantizeInt8"> = ({ x, y, scale, at }) => {
     scales[row] = largest / 127;
     for (let i = 0; i < n; i++) bytes[row * n + i] = zero + (scales[row] === 0 ? 0 : roundToEven(Math.fround(source[row * n + i] / scales[row])));
   }
-  store(placesFrom(at, x.shape[1], y), bytes);
-  store(placesFrom(at, x.shape[1], scale), scales);
+  for (const [to, source] of [[y, bytes], [scale, scales]] as const) {
+    const parts = at === undefined ? [to] : placesOf({ at, slots }, x.shape[1], to);
+    parts.forEach((part, i) => store(part, source.subarray((i * source.length) / parts.length, ((i + 1) * source.length) / parts.length)));
+  }
 };
 
-export const attentionInt8: Kernel<"attentionInt8"> = ({ k, kScale, v, vScale, out, length, ...rest }, attributes) => {
+export const attentionInt8: Kernel<"attentionInt8"> = ({ k, kScale, v, vScale, out, ...rest }, attributes) => {
   const [batch, queries, heads] = rest.q.shape;
   const logSumExp = dense(new Float32Array(batch * heads * queries), [batch, heads, queries]);
   const attributesOfAll = { ...attributes, p: 0, seedLow: 0, seedHigh: 0, stream: 0 };
-  attention({ ...rest, k: restored(shortened(length, k), shortened(length, kScale)), v: restored(shortened(length, v), shortened(length, vScale)), out, logSumExp }, attributesOfAll);
+  attention({ ...rest, k: restored(k, kScale), v: restored(v, vScale), out, logSumExp }, attributesOfAll);
 };
 
 /** The floats that bytes and scales stand for. */

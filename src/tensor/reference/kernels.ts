@@ -7,7 +7,7 @@ import { accumulate, binary, swiglu, swigluBackward, unary, where } from "./elem
 import { embedding, embeddingBackward, gather, scatterAdd } from "./indexing.js";
 import { crossEntropy } from "./loss.js";
 import { columnSum, matmul } from "./matmul.js";
-import { arange, copy, dropout, fill, randomNormal, randomUniform } from "./moving.js";
+import { append, arange, copy, dropout, fill, randomNormal, randomUniform } from "./moving.js";
 import { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, softmax, softmaxBackward } from "./normalization.js";
 import { adamw, joinMaster, sgd, splitMaster } from "./optimizer.js";
 import { dequantize, interleave, quantize, quantizedBest, quantizedEmbedding, quantizedMatmul } from "./quantized.js";
@@ -16,7 +16,7 @@ import { rope } from "./rope.js";
 import type { Kernels } from "./view.js";
 
 export const kernels: Kernels = {
-  copy, fill, arange, randomUniform, randomNormal, dropout,
+  copy, append, fill, arange, randomUniform, randomNormal, dropout,
   unary, binary, accumulate, where, swiglu, swigluBackward,
   reduce, argReduce, cumsum, topK,
   gather, scatterAdd, embedding, embeddingBackward,

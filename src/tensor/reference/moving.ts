@@ -2,7 +2,7 @@
 
 import { uniformAt, normalAt } from "../random.js";
 import type { HostView, Kernel } from "./view.js";
-import { elements, floats, placesFrom, store, values, valuesArray } from "./view.js";
+import { elements, floats, placesOf, store, values, valuesArray } from "./view.js";
 
 /** Truncates toward zero and saturates; NaN becomes 0. */
 function toInteger(value: number, dtype: "i32" | "u8"): number {
@@ -17,12 +17,17 @@ function storeConverted(y: HostView, source: ArrayLike<number>): void {
   else store(y, Array.from(source, (value) => toInteger(value, dtype)));
 }
 
-export const copy: Kernel<"copy"> = ({ x, y: room, at }) => {
-  const y = placesFrom(at, x.shape[1], room);
+export const copy: Kernel<"copy"> = ({ x, y }) => {
   const source = values(x);
   // Between equal dtypes the numbers pass through unchanged. The slice is for views that overlap.
   if (x.dtype === y.dtype) store(y, source.slice());
   else storeConverted(y, source);
+};
+
+export const append: Kernel<"append"> = ({ x, y, ...places }) => {
+  placesOf(places, x.shape[1], y).forEach((part, row) => {
+    copy({ x: { ...x, shape: x.shape.with(0, 1), offset: x.offset + row * x.strides[0] }, y: part }, {});
+  });
 };
 
 export const fill: Kernel<"fill"> = ({ y }, { value }) => {

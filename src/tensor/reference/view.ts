@@ -98,6 +98,7 @@ function widen(bits: ArrayLike<number>): Float32Array<ArrayBuffer> {
 export function store(view: HostView, source: ArrayLike<number>): void {
   const { data, dtype } = view;
   const count = elements(view);
+  if (count === 0) return;
   if (isDense(view.shape, view.strides) && dtype !== "bf16") {
     data.set(source, view.offset);
     return;
@@ -114,18 +115,36 @@ export function store(view: HostView, source: ArrayLike<number>): void {
   }
 }
 
-/** The part of y, which has more than `count` places along its second axis, from the place `at` on; all of it without one. */
-export function placesFrom(at: HostView | undefined, count: number, y: HostView): HostView {
-  if (at === undefined) return y;
-  const [first] = values(at);
-  if (first < 0 || first > y.shape[1] - count) throw new RangeError(`${count} places from ${first} on are not in ${y.shape[1]}.`);
-  return { ...y, shape: y.shape.with(1, count), offset: y.offset + first * y.strides[1] };
+/** Where the rows of a batch lie in a larger buffer: the slot of each, and the place along the second axis at which its `count` places begin. */
+export interface RowPlaces {
+  readonly at: HostView;
+  readonly slots?: HostView | undefined;
 }
 
-/** The first `length` keys of x [batch, keys, ...]; all of them without one. */
-export function shortened(length: HostView | undefined, x: HostView): HostView {
-  if (length === undefined) return x;
-  const [count] = values(length);
-  if (count < 0 || count > x.shape[1]) throw new RangeError(`${count} keys are not in ${x.shape[1]}.`);
-  return { ...x, shape: x.shape.with(1, count) };
+/** The part of y [slots, room, ...] that belongs to each row of a batch: [1, count, ...] from its place on. */
+export function placesOf({ at, slots }: RowPlaces, count: number, y: HostView): HostView[] {
+  const rows = slotsOf(slots, at.shape[0], y);
+  return Array.from(values(at), (first, row) => {
+    if (first < 0 || first > y.shape[1] - count) throw new RangeError(`${count} places from ${first} on, of row ${row}, are not in ${y.shape[1]}.`);
+    return { ...y, shape: [1, count, ...y.shape.slice(2)], offset: y.offset + rows[row] * y.strides[0] + first * y.strides[1] };
+  });
+}
+
+/** Which slot of y [slots, ...] each row of a batch has: by default its own number. */
+export function slotsOf(slots: HostView | undefined, batch: number, y: HostView): ArrayLike<number> {
+  const rows = slots === undefined ? Int32Array.from({ length: batch }, (_, row) => row) : values(slots);
+  for (let row = 0; row < batch; row++) {
+    if (rows[row] < 0 || rows[row] >= y.shape[0]) throw new RangeError(`slot ${rows[row]} of row ${row} is not in [0, ${y.shape[0]}).`);
+  }
+  return rows;
+}
+
+/** How many keys of k [slots, keys, ...] each row of a batch has: by default all. */
+export function lengthsOf(lengths: HostView | undefined, batch: number, k: HostView): ArrayLike<number> {
+  const room = k.shape[1];
+  const counts = lengths === undefined ? new Int32Array(batch).fill(room) : values(lengths);
+  for (let row = 0; row < batch; row++) {
+    if (counts[row] < 0 || counts[row] > room) throw new RangeError(`${counts[row]} keys of row ${row} are not in ${room}.`);
+  }
+  return counts;
 }
