@@ -4,7 +4,7 @@
  */
 
 import type { Decoder } from "../model/index.js";
-import { Replay, Tensor, keep, launch } from "../tensor/index.js";
+import { Replay, Tensor, keep, launch, scope } from "../tensor/index.js";
 import { outcomeOf, type Best, type Outcome } from "./outcome.js";
 import type { PassOptions } from "./prefill.js";
 import type { SequenceState } from "./sequence-state.js";
@@ -68,11 +68,12 @@ class DecodeStep {
     best: Best | undefined,
   ) {
     this.#inputs = keep(Tensor.empty([4, rows], "i32", model.device));
-    const body = (): Outcome => {
+    const body = (): Outcome => scope(() => {
       const [slots, starts, lengths] = [0, 1, 2].map((row) => this.#row(row, [rows]));
       const [positions, ids] = [1, 3].map((row) => this.#row(row, [rows, 1]));
-      return outcomeOf(model, ids, { dtype, positions, lengths: this.#lengths, state: state.pass({ slots, starts, lengths }), ...(taps && { taps }) }, best);
-    };
+      const options = { dtype, positions, lengths: this.#lengths, state: state.pass({ slots, starts, lengths }), ...(taps && { taps }) };
+      return outcomeOf(model, ids, options, best);
+    });
     // Whoever listens is to hear every step, and a step that is repeated runs nothing of the model.
     this.#replay = new Replay(model.device, body, { record: taps === undefined });
   }

@@ -114,21 +114,23 @@ describe.each(variants)("with %s", (_, options) => {
         const before = fed.count;
         const { ids: said } = await generateText(model, { ids, ...greedy, maxTokens: 3, context, prefillChunk: 4 });
         expect(said).toEqual((await generateText(model, { ids, ...greedy, maxTokens: 3, cache: false })).ids);
-        // Those of the prompt that are new, two of the three that followed (the last is not read; one that is only queued again is not counted), and
-        // those without a cache.
-        expect(fed.count - before).toBe(computed + (model.device.record === undefined ? 2 : 1) + 3 * ids.length + 3);
+        // Those of the prompt that are new, two of the three that followed (the last is not read; a step that is only queued again is not
+        // counted, and a part of one token is read by such a step), and those without a cache.
+        const followed = model.device.record === undefined ? 2 : computed % 4 === 1 ? 0 : 1;
+        expect(fed.count - before).toBe(computed + followed + 3 * ids.length + 3);
         expect(context.reused).toBe(ids.length - computed);
         // What was said is held too, but does not belong to the next prompt here.
         expect(context.ids).toEqual([...ids, ...said.slice(0, 2)]);
       }
       await generateText(model, { ids: long, temperature: 0, maxTokens: 30, onContextFull: "slide", context });
       expect((await generateText(model, { ids: long, ...greedy, context })).ids).toEqual(plain.ids);
-      // A step was queued beyond the token that ends this; nothing of it is left.
+      // Where a step was queued beyond the token that ends this, that token has been read.
+      const read = model.device.record === undefined ? 0 : 1;
       const { ids: said } = await generateText(model, { ids: long, ...greedy, stopIds: [plain.ids[3]], context });
-      expect(context.ids).toEqual([...long, ...said.slice(0, -1)]);
+      expect(context.ids).toEqual([...long, ...said.slice(0, said.length - 1 + read)]);
       const next = { ids: [...long, ...said, 5], ...greedy, maxTokens: 2 };
       expect(await idsOf(model, { ...next, context })).toEqual(await idsOf(model, { ...next, cache: false }));
-      expect(context.reused).toBe(long.length + said.length - 1);
+      expect(context.reused).toBe(long.length + said.length - 1 + read);
       // Another dtype is another cache.
       await generateText(model, { ids: long, ...greedy, context, cache: "bf16" });
       expect(context.reused).toBe(0);

@@ -168,7 +168,7 @@ export class SequenceState {
 
   /** What a forward pass needs to know: i32 [batch] each, as `grow` said. */
   pass(where: { readonly slots: Tensor; readonly starts: Tensor; readonly lengths: Tensor }): StatePass {
-    const of = (module: Module & Stateful): ModuleState => this.#states.get(module)!;
+    const of = <State extends ModuleState>(module: Module & Stateful<State>): State => this.#states.get(module) as State;
     return { ...where, capacity: this.#positions, of };
   }
 

@@ -59,7 +59,9 @@ const schema = z.strictObject({
   dropout: z.number().min(0).lt(1).default(0),
 });
 
-type PartOptions<Specs> = { readonly [Kind in keyof Specs]: Partial<Omit<Specs[Kind], "kind">> & { readonly kind: Kind } }[keyof Specs];
+type DeepPartial<T> = T extends readonly unknown[] ? T : T extends object ? { readonly [Field in keyof T]?: DeepPartial<T[Field]> } : T;
+/** What a user writes of a part: its kind, and what differs from that kind's defaults. */
+type PartOptions<Specs> = { readonly [Kind in keyof Specs]: DeepPartial<Omit<Specs[Kind], "kind">> & { readonly kind: Kind } }[keyof Specs];
 
 /** One layer as a user writes it: what is not given takes the default of its kind. */
 export interface LayerOptions extends Partial<Omit<LayerSpec, "mixer" | "feedForward">> {

@@ -6,7 +6,7 @@
  */
 
 import { ConfigError, ShapeError } from "../errors.js";
-import { QuantizedTensor, Tensor, dropout, embedding, keep, recompute, scope, type Device, type FloatDType, type Weight } from "../tensor/index.js";
+import { Tensor, dropout, embedding, recompute, scope, type Device, type FloatDType, type Weight } from "../tensor/index.js";
 import { buildBlock, type Block } from "./block.js";
 import { modelConfig, type ModelConfig, type ModelOptions } from "./config.js";
 import { dropoutKey, type ForwardContext } from "./context.js";
@@ -30,21 +30,6 @@ export interface DecoderOptions {
  * `positions`, pass `lengths` too; without them the sequences are taken to fill the context.
  */
 export type ForwardOptions = Partial<ForwardContext>;
-
-/** Runs `body` with a model of this configuration that has no weights, and takes no memory for them: to count and to estimate. */
-export function withoutWeights<T>(options: ModelOptions, body: (model: Decoder) => T): T {
-  const model = new Decoder(options, { weights: "none" });
-  try {
-    return body(model);
-  } finally {
-    model.dispose();
-  }
-}
-
-/** Number of parameters of such a model, tied ones counted once. */
-export function countParameters(options: ModelOptions): number {
-  return withoutWeights(options, ({ numParameters }) => numParameters);
-}
 
 /** GPT-2's standard deviation for all weight matrices and embeddings. */
 const std = 0.02;
@@ -132,24 +117,6 @@ export class Decoder extends Module {
     return { ...options, dtype, positions, lengths };
   }
 
-  /** Turns quantised weights into f32 parameters, which can be trained and take several times the memory. Gives how many there were. */
-  dequantize(): number {
-    const quantized = [...this.weights()].filter((entry): entry is [string, QuantizedTensor] => entry[1] instanceof QuantizedTensor);
-    for (const [path, weight] of quantized) {
-      const parameter = keep(weight.dequantize());
-      parameter.requiresGrad = true;
-      this.replace(new Map([[path, parameter]]));
-    }
-    return quantized.length;
-  }
-
-  /** Bytes of the parameters as they lie in memory. */
-  get numBytes(): number {
-    let bytes = 0;
-    for (const weight of this.weights().values()) bytes += weight instanceof QuantizedTensor ? weight.numBytes : 4 * weight.size;
-    return bytes;
-  }
-
   override forwardFlops(time: number): number {
     const parts = [this.positions, this.embeddingNorm, ...this.blocks, this.finalNorm];
     return 2 * this.unembed.size + parts.reduce((sum, part) => sum + (part?.forwardFlops(time) ?? 0), 0);
@@ -165,10 +132,5 @@ export class Decoder extends Module {
 
   protected override tapName(field: string): string | undefined {
     return { embeddingNorm: "ln_embed", finalNorm: "ln_final" }[field] ?? field;
-  }
-
-  /** Frees every parameter with its gradient, and every constant. The model cannot be used after that. */
-  dispose(): void {
-    for (const tensor of this.tensors().values()) tensor.dispose();
   }
 }

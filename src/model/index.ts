@@ -3,7 +3,8 @@
 export { type LayerSpec, type NormPlacement } from "./block.js";
 export { modelConfig, type LayerOptions, type LayeredOptions, type ModelConfig, type ModelOptions } from "./config.js";
 export type { DropoutSource, ForwardContext, Taps } from "./context.js";
-export { Decoder, countParameters, withoutWeights, type DecoderOptions, type ForwardOptions } from "./decoder.js";
+export { countParameters, withoutWeights } from "./count.js";
+export { Decoder, type DecoderOptions, type ForwardOptions } from "./decoder.js";
 export { FeedForward } from "./feed-forwards/feed-forward.js";
 export { feedForwards, type FeedForwardSpec, type FeedForwardSpecs } from "./feed-forwards/index.js";
 export { Head, ignoreIndex, type HeadOptions } from "./head.js";
@@ -15,6 +16,7 @@ export { hiddenMatrix, roleOf, setRole, table, vector, type Initializer, type Pa
 export { completedRopeScaling, ropeFrequencies, ropeRegime, yarnAttentionFactor, type RopeScaling } from "./positions/rope-scaling.js";
 export { rotaryWidth } from "./positions/rotary.js";
 export { firstDifference, sameValue } from "./same-value.js";
+export { RecurrentState } from "./recurrent-state.js";
 export { isStateful, type ModuleState, type SavedSlot, type StateDType, type StateOptions, type StatePass, type Stateful } from "./state.js";
 export type { BuildPlace, ModelShape, PartKind } from "./specs.js";
 export { layersOf, transformerConfig, transformerOf, type TransformerConfig, type TransformerOptions } from "./transformer.js";

@@ -7,7 +7,7 @@
  */
 
 import { ShapeError } from "../errors.js";
-import { QuantizedTensor, Tensor, type Weight } from "../tensor/index.js";
+import { QuantizedTensor, Tensor, keep, type Weight } from "../tensor/index.js";
 import { sameShape } from "../tensor/shape.js";
 import { passTap, type ForwardContext } from "./context.js";
 import { roleOf, setRole } from "./parameter.js";
@@ -59,6 +59,13 @@ export abstract class Module {
     return count;
   }
 
+  /** Bytes of the parameters as they lie in memory; shared ones count once. */
+  get numBytes(): number {
+    let bytes = 0;
+    for (const weight of this.weights().values()) bytes += weight instanceof QuantizedTensor ? weight.numBytes : 4 * weight.size;
+    return bytes;
+  }
+
   /** Floating-point operations of the forward pass for one token in a sequence of `time` tokens: 2 for each parameter, unless a part knows better. */
   forwardFlops(_time: number): number {
     return 2 * this.numParameters;
@@ -108,6 +115,22 @@ export abstract class Module {
     if (old === undefined) throw new RangeError(`There is no module at ${path}.`);
     nameModules(this);
     return old;
+  }
+
+  /** Turns quantised weights into f32 parameters, which can be trained and take several times the memory. Gives how many there were. */
+  dequantize(): number {
+    const quantized = [...this.weights()].filter((entry): entry is [string, QuantizedTensor] => entry[1] instanceof QuantizedTensor);
+    for (const [path, weight] of quantized) {
+      const parameter = keep(weight.dequantize());
+      parameter.requiresGrad = true;
+      this.replace(new Map([[path, parameter]]));
+    }
+    return quantized.length;
+  }
+
+  /** Frees every parameter with its gradient, and every constant. The module cannot be used after that. */
+  dispose(): void {
+    for (const tensor of this.tensors().values()) tensor.dispose();
   }
 
   /** The name that taps give to what is in a field; undefined where the field adds nothing to the path. */

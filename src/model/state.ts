@@ -43,8 +43,8 @@ export interface ModuleState<Saved extends SavedSlot = SavedSlot> {
 }
 
 /** A module that remembers. */
-export interface Stateful {
-  newState(options: StateOptions): ModuleState;
+export interface Stateful<State extends ModuleState = ModuleState> {
+  newState(options: StateOptions): State;
 }
 
 export function isStateful(module: Module): module is Module & Stateful {
@@ -62,5 +62,5 @@ export interface StatePass {
   /** Positions that there is room for. */
   readonly capacity: number;
   /** What this module remembers. */
-  of(module: Module & Stateful): ModuleState;
+  of<State extends ModuleState>(module: Module & Stateful<State>): State;
 }

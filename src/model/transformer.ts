@@ -244,7 +244,7 @@ function ropeOf(config: TransformerConfig, type: "full" | "sliding"): RopeSpec {
 /** The flat settings that stand for a configuration; undefined where it is no uniform transformer. Settings that mean nothing there have their defaults. */
 export function transformerOf(config: ModelConfig): TransformerConfig | undefined {
   const [{ mixer, feedForward, norm, normPlacement, residualScale }] = config.layers;
-  if (mixer.kind !== "attention" || feedForward.kind === "none") return undefined;
+  if (mixer.kind !== "attention" || (feedForward.kind !== "mlp" && feedForward.kind !== "gated")) return undefined;
   const attentions = config.layers.map((layer) => layer.mixer);
   const positions = attentions.map((one) => (one.kind === "attention" ? one.positions : { kind: "none" as const }));
   const windows = attentions.map((one) => (one.kind === "attention" ? one.window : 0));

@@ -54,7 +54,7 @@ export interface AttentionSpec {
   readonly positions: { readonly kind: "none" } | RopeSpec | AlibiSpec;
 }
 
-export class Attention extends Mixer implements Stateful {
+export class Attention extends Mixer implements Stateful<KeyValueState> {
   readonly hookName = "attn";
   /** Queries, keys and values in one product: [(numHeads + 2 numKeyValueHeads) headSize, hiddenSize]. */
   readonly queryKeyValue: FusedLinear;
@@ -103,7 +103,7 @@ export class Attention extends Mixer implements Stateful {
     const { scale, softcap, window } = this.spec;
     const { state, dropout: source } = context;
     const p = this.place.dropout;
-    const remembered = (state?.of(this) as KeyValueState | undefined)?.append(k, v, state!);
+    const remembered = state?.of(this).append(k, v, state);
     const options = {
       scale, softcap, window,
       ...(this.slopes && { slopes: this.slopes }),
