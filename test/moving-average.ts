@@ -33,7 +33,7 @@ class MovingAverage extends Mixer implements Stateful<RecurrentState<"average">>
   }
 
   forward(x: Tensor, { state }: ForwardContext): Tensor {
-    let average = state && state.of(this).read(state).average.cast(x.dtype as "f32");
+    let average = state && state.of(this).read(state).average.cast(x.dtype);
     const averages = Array.from({ length: x.shape[1] }, (_, t) => {
       const input = x.slice(1, t, t + 1).mul(1 - this.decay);
       return (average = average?.mul(this.decay).add(input) ?? input);

@@ -62,7 +62,7 @@ export class KeyValueState implements ModuleState<SavedKeysAndValues> {
 
   copy(from: number, to: number, length: number): void {
     this.#keys?.copyTo(this.#keys, from, to, length);
-    this.#values?.copyTo(this.#values!, from, to, length);
+    this.#values?.copyTo(this.#values, from, to, length);
   }
 
   save(slot: number, length: number): SavedKeysAndValues {
