@@ -134,7 +134,12 @@ void hornbook::kernels::matmul(const MatmulParams& params, Context& context) {
   }
   fold(p, batch);
 
-  if (p.m() <= skinnyRows && (p.b.kStride == 1 || p.b.lineStride == 1)) return multiplySkinny(p, batch, context);
+#if defined(HORNBOOK_AMX)
+  const bool addsRows = a.dtype == DType::f32;  // on tiles sums have another order
+#else
+  const bool addsRows = true;
+#endif
+  if (p.m() <= skinnyRows && (p.b.kStride == 1 || (p.b.lineStride == 1 && addsRows))) return multiplySkinny(p, batch, context);
   if (batch.count == 1) swapOperands(p);
   if (a.dtype == DType::f32) return multiplyBatch<VectorEngine<Words::floats>>(p, batch, context);
 #if defined(HORNBOOK_AMX)

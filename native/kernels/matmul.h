@@ -89,6 +89,19 @@ constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 // At most this many rows take the path without packing.
 constexpr int64_t skinnyRows = 8;
 
+// How a sum over k is cut: each part is summed from zero in the order of k, and the parts are added up in theirs. Every path cuts in this way, so that a row of
+// c has the same bits whatever other rows there are.
+struct Parts {
+  static constexpr int64_t longest = 2048;
+  int64_t allSteps, steps, count;  // the last part perhaps shorter
+
+  // A step is a word; an engine takes `multiple` of them at a time.
+  Parts(int64_t k, int64_t each, int64_t multiple) : allSteps(roundUp(ceilDiv(most(k, 1), each), multiple)) {
+    steps = least(roundUp(ceilDiv(allSteps, ceilDiv(allSteps, longest)), most(multiple, 16)), allSteps);
+    count = ceilDiv(allSteps, steps);
+  }
+};
+
 // The same product for each entry of a batch: offsets count elements.
 struct Batch {
   int64_t count;

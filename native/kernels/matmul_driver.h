@@ -13,7 +13,6 @@
 
 namespace hornbook::gemm {
 
-constexpr int64_t longestPart = 2048;       // of k, in steps
 constexpr int64_t blockWords = 96 << 10;    // of b, in the second-level cache while rows pass
 constexpr int64_t taskWords = 64 << 10;     // of a, where a task packs it, likewise
 constexpr int64_t sharedWords = 2 << 20;    // of b, packed at a time
@@ -43,13 +42,11 @@ struct Plan {
 
   explicit Plan(const Product& p) {
     constexpr int each = perWord<Engine::words>;
-    const int64_t allSteps = roundUp(ceilDiv(most(p.k(), 1), each), Engine::stepMultiple);
+    const Parts cut(p.k(), each, Engine::stepMultiple);
     packsA = p.k() == 0 || !Engine::readsDirectly(p.a);  // an empty sum reads the zeros of packing
     packsLastA = p.k() % (each * Engine::stepMultiple) != 0;
-    parts = ceilDiv(allSteps, longestPart);
-    steps = roundUp(ceilDiv(allSteps, parts), most(Engine::stepMultiple, 16));
-    steps = least(steps, allSteps);
-    parts = ceilDiv(allSteps, steps);
+    parts = cut.count;
+    steps = cut.steps;
     needsPartial = parts > 1 && !waitsInC(p.out);
 
     panels = ceilDiv(p.n(), Engine::columns);

@@ -215,6 +215,36 @@ void testMatmul(TestContext& one, TestContext& three, int number) {
   }
 }
 
+// A row of c has the same bits however many other rows there are.
+void testRows(TestContext& one, TestContext& three, DType dtype, DType out, int64_t n, int64_t k, bool alongK) {
+  constexpr int64_t rows = 70;
+  const Tensor a = make(dtype, {rows, k}, {0, 1}, {0, 0}), b = make(dtype, {k, n}, alongK ? std::vector<int>{1, 0} : std::vector<int>{0, 1}, {0, 0});
+  const Tensor bias = make(DType::f32, {n}, {0}, {0}), before = make(out, {rows, n}, {0, 1}, {0, 0});
+  MatmulParams p = {};
+  p.a = a.view, p.b = b.view, p.bias = bias.view;
+  if (out == DType::bf16) p.activation = Activation::silu;
+  const auto product = [&](int64_t first, int64_t count, TestContext& context) {
+    Tensor c = before;
+    p.c = c.view;
+    p.c.data = c.bytes.data() + first * n * bytesPerElement(out);
+    p.a.data = a.view.as<char>() + first * k * bytesPerElement(dtype);
+    p.a.shape[0] = p.c.shape[0] = count;
+    kernels::matmul(p, context);
+    context.reset();
+    return std::vector<unsigned char>(c.bytes.begin() + first * n * bytesPerElement(out), c.bytes.begin() + (first + count) * n * bytesPerElement(out));
+  };
+  const std::vector<unsigned char> all = product(0, rows, three);
+  for (const int64_t count : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 16, 17, 31, 32, 33, 48, 64}) {
+    for (const int64_t first : {int64_t{0}, int64_t{5}}) {
+      const std::vector<unsigned char> some = product(first, count, one);
+      if (!std::equal(some.begin(), some.end(), all.begin() + first * n * bytesPerElement(out))) {
+        p.a.shape[0] = p.c.shape[0] = count;
+        complain("the bits of rows differ from those among 70; c", p, first, 0, 0, 0);
+      }
+    }
+  }
+}
+
 void testColumnSum(TestContext& one, TestContext& three) {
   const int64_t m = between(0, 300), n = randomLength();
   const Tensor x = make(chance(0.5) ? DType::f32 : DType::bf16, {m, n}, {0, 1}, {0, chance(0.5) ? between(1, 20) : 0});
@@ -249,5 +279,9 @@ int main(int argc, char** argv) {
   TestContext one(1), three(3, true);
   for (int i = 0; i < cases; i++) testMatmul(one, three, i);
   for (int i = 0; i < cases / 4; i++) testColumnSum(one, three);
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const DType out : {DType::f32, DType::bf16})
+      for (const bool alongK : {true, false})
+        for (const auto& [n, k] : {std::pair<int64_t, int64_t>{96, 64}, {70, 257}, {33, 5003}, {7, 9000}, {130, 31}}) testRows(one, three, dtype, out, n, k, alongK);
   std::printf("%d products and %d column sums agree\n", cases, cases / 4);
 }

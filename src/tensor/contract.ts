@@ -12,6 +12,11 @@
  * `inout` operands are read and written in place. An `optional` operand may be absent. Arithmetic on bf16 is done in f32 and
  * rounded once on the way out; sums, means, norms and softmax accumulate in f32 (or wider) whatever the operands are.
  *
+ * Sharing memory. An output may lie where an operand of its `mayAlias` lies, element on element (where its elements are narrower, each row begins where that
+ * row does). Apart from that an output overlaps no other operand; inputs may overlap each other. `aliasing.ts` holds launches to it in tests.
+ *
+ * Buffers. A device may have few bindings for a kernel (WebGPU grants 8), so a kernel of more than 8 operands says so: `manyBuffers`.
+ *
  * Attributes are `i32`, `f32`, or the name of an enum below. Random kernels take a 64-bit seed (`seedLow`, `seedHigh`) and a
  * `stream`; element i of their output depends on these and on i alone (see `random.ts`), never on the device or thread count.
  */
@@ -65,10 +70,14 @@ export interface OperandSpec {
   readonly optional: boolean;
   /** The shape in words, for people and for error messages. */
   readonly shape: string;
+  /** Of an output: the operands whose memory it may take. */
+  readonly mayAlias?: readonly string[];
 }
 export type AttributeSpec = "i32" | "f32" | keyof typeof enums;
 export interface KernelSpec {
   readonly doc: string;
+  /** More than 8 operands. */
+  readonly manyBuffers?: true;
   readonly operands: Readonly<Record<string, OperandSpec>>;
   readonly attributes: Readonly<Record<string, AttributeSpec>>;
 }
@@ -79,6 +88,8 @@ const optional = <D extends DTypeClass>(dtype: D, shape: string, layout: Layout 
   ({ direction: "in", dtype, layout, optional: true, shape }) as const;
 const output = <D extends DTypeClass>(dtype: D, shape: string, layout: Layout = "dense") =>
   ({ direction: "out", dtype, layout, optional: false, shape }) as const;
+/** An output that may lie where one of these operands lies. */
+const over = <O extends OperandSpec>(operand: O, ...mayAlias: readonly string[]) => ({ ...operand, mayAlias }) as const;
 const optionalOutput = <D extends DTypeClass>(dtype: D, shape: string, layout: Layout = "dense") =>
   ({ direction: "out", dtype, layout, optional: true, shape }) as const;
 const inout = <D extends DTypeClass>(dtype: D, shape: string, layout: Layout = "dense") =>
@@ -115,20 +126,20 @@ export const contract = {
   },
   dropout: {
     doc: "y = x / (1 - p) where u(i) >= p, else 0; u as in randomUniform. Its own backward.",
-    operands: { x: input("float", "[...]"), y: output("float", "[...] as x, same dtype") },
+    operands: { x: input("float", "[...]"), y: over(output("float", "[...] as x, same dtype"), "x") },
     attributes: { p: "f32", seedLow: "i32", seedHigh: "i32", stream: "i32" },
   },
 
   // ---- elementwise -------------------------------------------------------------------------------------------------------
   unary: {
     doc: "y = op(x). `isFinite` writes 1 or 0 in x's dtype. i32 takes neg, abs, square, sign, relu.",
-    operands: { x: input("any", "[...]", "strided"), y: output("any", "[...] as x, same dtype", "dense") },
+    operands: { x: input("any", "[...]", "strided"), y: over(output("any", "[...] as x, same dtype", "dense"), "x") },
     attributes: { op: "UnaryOp" },
   },
   binary: {
     doc: "y = op(a, b); a and b have y's shape (broadcast by stride 0) and one dtype; comparisons write u8. i32 takes arithmetic and comparisons; i32 division truncates toward zero, division by zero gives 0.",
     operands: {
-      a: input("any", "[...]", "strided"), b: input("any", "[...] as a", "strided"), y: output("any", "[...] as a", "dense"),
+      a: input("any", "[...]", "strided"), b: input("any", "[...] as a", "strided"), y: over(output("any", "[...] as a", "dense"), "a", "b"),
     },
     attributes: { op: "BinaryOp" },
   },
@@ -141,7 +152,7 @@ export const contract = {
     doc: "y = condition ? a : b.",
     operands: {
       condition: input("u8", "[...]", "strided"), a: input("any", "[...]", "strided"), b: input("any", "[...]", "strided"),
-      y: output("any", "[...]", "dense"),
+      y: over(output("any", "[...]", "dense"), "a", "b"),
     },
     attributes: {},
   },
@@ -308,6 +319,7 @@ export const contract = {
   },
   attention: {
     doc: "out = softmax(score) v, score = scale * q k^T (softcap: c * tanh(score / c)) - slope * distance, over the visible keys: with `causal` those up to the query (query i stands at key position i + keys - queries), with `window` > 0 the last `window` of them, from `starts[batch]` on, and where mask is not 0. Head h reads key head floor(h / (heads / keyHeads)). logSumExp is kept for the backward pass. A query that sees nothing gives 0. With `lengths`, only the first lengths[b] keys of row b count, which takes the place of `keys` in the rule above; with `slots`, row b reads k[slots[b]] and v[slots[b]], of which there may be any number. A length outside [0, keys] or a slot outside k is an error. Without dropout, a row's result depends on that row alone: not on the batch, its slot, or the room behind its keys. With p > 0 the weights pass a dropout whose element index is ((batch * heads + head) * queries + query) * keys + key (Dao et al. 2022, 2023 for the tiling).",
+    manyBuffers: true,
     operands: {
       q: input("float", "[batch, queries, heads, d]", "rows"), k: input("float", "[batch, keys, keyHeads, d]", "rows"),
       v: input("float", "[batch, keys, keyHeads, dv]", "rows"), slopes: optional("f32", "[heads]"), starts: optional("i32", "[batch]"),
@@ -319,6 +331,7 @@ export const contract = {
   },
   attentionBackward: {
     doc: "dq, dk, dv of attention.",
+    manyBuffers: true,
     operands: {
       q: input("float", "[batch, queries, heads, d]", "rows"), k: input("float", "[batch, keys, keyHeads, d]", "rows"),
       v: input("float", "[batch, keys, keyHeads, dv]", "rows"), slopes: optional("f32", "[heads]"), starts: optional("i32", "[batch]"),
@@ -339,6 +352,7 @@ export const contract = {
   },
   attentionInt8: {
     doc: "attention over keys and values that lie as quantizeInt8 makes them: k[i] stands for kScale (k[i] - 128), v likewise. For inference: no mask, no dropout, nothing kept for a backward pass.",
+    manyBuffers: true,
     operands: {
       q: input("float", "[batch, queries, heads, d]", "rows"), k: input("u8", "[batch, keys, keyHeads, d]", "rows"), kScale: input("f32", "[batch, keys, keyHeads]", "strided"),
       v: input("u8", "[batch, keys, keyHeads, dv]", "rows"), vScale: input("f32", "[batch, keys, keyHeads]", "strided"), slopes: optional("f32", "[heads]"),
@@ -365,7 +379,7 @@ export const contract = {
   crossEntropy: {
     doc: "loss[i] = -(1 - s) log p[target] - s/n sum log p + zLoss * lse^2, where p = softmax(logits[i]) and lse its log-sum-exp; 0 where target = ignoreIndex. dlogits, where given, gets d loss[i] / d logits[i] (it may be the same memory as logits; where it is bf16 and they are f32, each row of it beginning where theirs does). A target outside [0, n) that is not ignoreIndex is an error.",
     operands: {
-      logits: input("float", "[rows, n]", "rows"), targets: input("i32", "[rows]"), loss: output("f32", "[rows]"), dlogits: optionalOutput("float", "[rows, n]", "rows"),
+      logits: input("float", "[rows, n]", "rows"), targets: input("i32", "[rows]"), loss: output("f32", "[rows]"), dlogits: over(optionalOutput("float", "[rows, n]", "rows"), "logits"),
     },
     attributes: { ignoreIndex: "i32", labelSmoothing: "f32", zLoss: "f32" },
   },

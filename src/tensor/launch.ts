@@ -4,8 +4,10 @@
  */
 
 import { HornbookError } from "../errors.js";
+import { findOverlap } from "./aliasing.js";
 import type { contract} from "./contract.js";
 import { kernelSpec, kernelNames, type Attributes, type KernelName, type OperandSpec, type Operands } from "./contract.js";
+import type { BufferView } from "./device.js";
 import { isDense } from "./shape.js";
 import { Tensor } from "./tensor.js";
 
@@ -13,6 +15,13 @@ const operandLists = Object.fromEntries(kernelNames.map((name) => [name, Object.
   keyof typeof contract,
   [string, OperandSpec][]
 >;
+
+let checksAliasing = false;
+
+/** From now on a launch whose operands share memory against the contract throws HornbookError; for tests. */
+export function checkAliasing(): void {
+  checksAliasing = true;
+}
 
 /**
  * Queues a kernel on its operands' device. Throws HornbookError when an operand is missing, lies on another device, or has a dtype or (for
@@ -44,8 +53,16 @@ export function launch<K extends KernelName>(kernel: K, operands: Operands<K, Te
     final[name] = copy;
     (copies ??= []).push(copy);
   }
+  if (checksAliasing) {
+    const overlap = findOverlap(kernel, Object.fromEntries(Object.entries(final).map(([name, tensor]) => [name, tensor && viewOf(tensor)])));
+    if (overlap !== undefined) throw new HornbookError(overlap);
+  }
   device?.launch(kernel, final as unknown as Operands<K, Tensor>, attributes);
   copies?.forEach((copy) => copy.dispose());
+}
+
+function viewOf({ buffer, dtype, shape, strides, offset }: Tensor): BufferView {
+  return { buffer, dtype, shape, strides, offset };
 }
 
 function fits(tensor: Tensor, spec: OperandSpec): boolean {

@@ -18,7 +18,7 @@ const halves: Readonly<Partial<Record<BlockFormat, readonly number[]>>> = {
 };
 
 /** Random rows of blocks; in every layout the numbers are those of `values`. */
-function randomBlocks(g: Generator, format: BlockFormat, rows: number, n: number, layout: BlockLayout, scale = weightScale(g)): { w: HostView; values: Float32Array } {
+export function randomBlocks(g: Generator, format: BlockFormat, rows: number, n: number, layout: BlockLayout, scale = weightScale(g)): { w: HostView; values: Float32Array } {
   const width = rowBytes(format, n);
   const { blockBytes } = blockFormats[format];
   const random = g.integers(0, 255);

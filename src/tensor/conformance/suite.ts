@@ -9,6 +9,7 @@ import { afterAll, describe, it } from "vitest";
 import { kernelNames } from "../contract.js";
 import type { Device } from "../device.js";
 import { ReferenceDevice } from "../reference/device.js";
+import { findRowDependence } from "./row-independence.js";
 import { edgeTruths, findDisagreements, findMissedErrors, findThreadDependence, summary, truthsOf, type Truth } from "./checks.js";
 
 /** A device to be held to the reference. */
@@ -51,6 +52,10 @@ export function conformanceSuite(subjects: readonly Subject[]): void {
 
     it("gives the same bits for any number of threads", async () => {
       expectNone(await findThreadDependence((threads) => deviceOf(subject, threads), casesPerKernel / 4));
+    }, timeout);
+
+    it("gives a row the same bits in any batch", async () => {
+      expectNone(await findRowDependence(deviceOf(subject, 2)));
     }, timeout);
 
     it("rejects what is outside a table at the next wait, and works again", async () => {
