@@ -6,10 +6,11 @@
  */
 
 import { ConfigError, ShapeError } from "../errors.js";
-import { QuantizedTensor, Tensor, dropout, embedding, linear, linearTopK, keep, linearCrossEntropy, recompute, scope, topK, type Device, type FloatDType, type Sorted, type Weight } from "../tensor/index.js";
+import { QuantizedTensor, Tensor, dropout, embedding, keep, meanLoss, recompute, scope, type Device, type FloatDType, type Sorted, type Weight } from "../tensor/index.js";
 import { Block, initializerStd } from "./block.js";
 import { modelConfig, type ModelConfig, type ModelOptions } from "./config.js";
 import { dropoutKey, tap, type ForwardContext } from "./context.js";
+import { Head } from "./head.js";
 import { Initializer, Module } from "./module.js";
 import { makeNorm, type Norm } from "./norms/norm.js";
 import { LearnedPositions, SinusoidalPositions, type AbsolutePositions } from "./positions/absolute.js";
@@ -30,9 +31,6 @@ export interface DecoderOptions {
  */
 export type ForwardOptions = Partial<ForwardContext>;
 
-/** A target that does not count. */
-export const ignoreIndex = -1;
-
 export class Decoder extends Module {
   readonly config: ModelConfig;
   /** [vocabSize, hiddenSize]. */
@@ -44,6 +42,8 @@ export class Decoder extends Module {
   readonly finalNorm: Norm | undefined;
   /** [vocabSize, hiddenSize]; the embedding itself when they are tied. */
   readonly unembed: Weight;
+  /** What stands on the final hidden states. */
+  readonly head: Head;
 
   /** Throws ConfigError when the configuration cannot be built. */
   constructor(options: ModelOptions, { seed = 0, device, weights = "random" }: DecoderOptions = {}) {
@@ -62,6 +62,7 @@ export class Decoder extends Module {
     this.blocks = Array.from({ length: config.numLayers }, (_, layer) => new Block(init, config, layer, rotaryOf(layer), device));
     this.finalNorm = config.normPlacement === "post" ? undefined : makeNorm(init, config, "ln_final");
     this.unembed = config.tieEmbeddings ? this.embed : init.normal([config.vocabSize, config.hiddenSize], initializerStd);
+    this.head = new Head({ weight: () => this.unembed, scale: config.logitScale, softcap: config.logitSoftcap });
   }
 
   get device(): Device {
@@ -101,43 +102,24 @@ export class Decoder extends Module {
    */
   best(ids: Tensor, count: number, { choices = this.config.vocabSize, ...options }: ForwardOptions & { readonly choices?: number } = {}): Sorted {
     return scope(() => {
-      if (this.findsBest) {
-        const hidden = this.hidden(ids, options).slice(1, -1).reshape([ids.shape[0], this.config.hiddenSize]);
-        return linearTopK(this.#scaled(hidden), this.unembed, count, { choices });
-      }
-      const logits = this.logits(ids, { ...options, lastOnly: true }).reshape([ids.shape[0], -1]).slice(1, 0, choices);
-      if (count !== 1) return topK(logits, count);
-      const indices = logits.argmax(-1, { keepDims: true });
-      return { values: logits.gather(indices), indices };
+      const hidden = this.hidden(ids, options).slice(1, -1).reshape([ids.shape[0], this.config.hiddenSize]);
+      return this.head.topK(hidden, count, { choices });
     });
   }
 
   /** Whether `best` does without all logits in memory: of a quantised unembedding, where nothing follows that could make two of them equal. */
   get findsBest(): boolean {
-    return this.config.logitSoftcap === 0 && this.unembed instanceof QuantizedTensor;
+    return this.head.skipsLogits;
   }
 
   /** The logits, f32 [..., vocabSize], of final hidden states [..., hiddenSize]: for those who want them a part at a time. */
   unembedded(hidden: Tensor): Tensor {
-    return scope(() => {
-      const { logitSoftcap: cap } = this.config;
-      const logits = linear(this.#scaled(hidden), this.unembed, undefined, { dtype: "f32" });
-      return cap === 0 ? logits : logits.div(cap).tanh().mul(cap);
-    });
+    return this.head.logits(hidden);
   }
 
   /** Mean cross-entropy in nats of targets i32 [batch, time] (-1: does not count), a scalar; the logits never exist as a whole. */
   loss(ids: Tensor, targets: Tensor, options: ForwardOptions = {}): Tensor {
-    return scope(() => {
-      const hidden = this.hidden(ids, options);
-      const { hiddenSize, logitSoftcap: softcap } = this.config;
-      return linearCrossEntropy(this.#scaled(hidden.reshape([-1, hiddenSize])), this.unembed, targets.reshape([-1]), { ignoreIndex, softcap });
-    });
-  }
-
-  /** The logits' scale, on the smaller side of the unembedding. */
-  #scaled(hidden: Tensor): Tensor {
-    return this.config.logitScale === 1 ? hidden : hidden.mul(this.config.logitScale);
+    return scope(() => meanLoss(this.head.loss(this.hidden(ids, options), targets)));
   }
 
   #context(ids: Tensor, options: ForwardOptions): ForwardContext {
