@@ -1,0 +1,29 @@
+/** @file What of a model training changes. */
+
+import { ConfigError } from "../errors.js";
+import type { Decoder } from "../model/index.js";
+import { QuantizedTensor, type Tensor } from "../tensor/index.js";
+
+/**
+ * The parameters that require a gradient. A frozen one does not.
+ *
+ * @throws ConfigError where there are none, and `quantized-weights` where quantised weights stand in the way: they have no gradient, and are
+ * trained through only where adapters are.
+ */
+export function trainableParameters(model: Decoder): Map<string, Tensor> {
+  const parameters = new Map([...model.parameters()].filter(([, parameter]) => parameter.requiresGrad));
+  const quantized = [...model.weights()].filter(([, weight]) => weight instanceof QuantizedTensor);
+  if (quantized.length > 0 && ![...parameters.keys()].some(isAdapter)) {
+    throw new ConfigError("model", `${quantized.length} of its weights are quantised (such as ${quantized[0][0]}) and cannot be trained as they are.`, {
+      code: "quantized-weights",
+      hint: "Turn them into f32, which takes several times the memory (--dequantize, model.dequantize()), or train an adapter over them.",
+    });
+  }
+  if (parameters.size === 0) throw new ConfigError("model", "no parameter requires a gradient, so there is nothing to train.");
+  return parameters;
+}
+
+/** By its path: adapters are fields of that name beside the weights that they add to. */
+function isAdapter(path: string): boolean {
+  return /(^|\.)(adapter|lora)/.test(path);
+}
