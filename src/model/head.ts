@@ -4,7 +4,18 @@
  */
 
 import {
-  QuantizedTensor, linear, linearCrossEntropy, linearTopK, scope, tokenLogProbs, tokenLogProbsAndEntropy, topK, type LossSum, type Sorted, type Tensor, type Weight,
+  QuantizedTensor,
+  linear,
+  linearCrossEntropy,
+  linearTopK,
+  scope,
+  tokenLogProbs,
+  tokenLogProbsAndEntropy,
+  topK,
+  type LossSum,
+  type Sorted,
+  type Tensor,
+  type Weight,
 } from "../tensor/index.js";
 
 /** A target that does not count. */
@@ -40,8 +51,8 @@ export class Head {
   }
 
   /**
-   * The k best tokens among the ids below `choices` with their logits, the best first, both [..., k]: as sorting `logits` gives them, to the last
-   * bit. NaN counts as the best, and equals rank by id. There is no gradient where `skipsLogits`.
+   * The k best tokens among the ids below `choices` with their logits, the best first, both [..., k]: as sorting `logits` gives them, to the
+   * last bit. NaN counts as the best, and equals rank by id. There is no gradient where `skipsLogits`.
    */
   topK(h: Tensor, k: number, { choices = Infinity }: { readonly choices?: number } = {}): Sorted {
     return scope(() => {
@@ -73,8 +84,14 @@ export class Head {
   }
 
   /** As `tokenLogProbs`, and the entropy of each token's distribution in nats, f32 [...], through which no gradient flows. */
-  tokenLogProbsAndEntropy(h: Tensor, targets: Tensor, { temperature = 1 }: { readonly temperature?: number } = {}): { logProbs: Tensor; entropy: Tensor } {
-    return scope(() => tokenLogProbsAndEntropy(this.#scaled(h), this.#weight(), targets, { ignoreIndex, softcap: this.#softcap, temperature }));
+  tokenLogProbsAndEntropy(
+    h: Tensor,
+    targets: Tensor,
+    { temperature = 1 }: { readonly temperature?: number } = {},
+  ): { logProbs: Tensor; entropy: Tensor } {
+    return scope(() =>
+      tokenLogProbsAndEntropy(this.#scaled(h), this.#weight(), targets, { ignoreIndex, softcap: this.#softcap, temperature }),
+    );
   }
 
   /** The scale is applied to the smaller side of the product. */

@@ -1,7 +1,9 @@
 /** @file What follows a step besides the next one: evaluation, a sample, a line of metrics, a checkpoint, each where it is due. */
 
 import type { Json } from "../data/index.js";
+import { TokenizerError } from "../errors.js";
 import { generateText } from "../generate/index.js";
+import type { Tokenizer } from "../tokenizer/index.js";
 import { evaluateObjective } from "./evaluation.js";
 import { identityOf } from "./objective.js";
 import { TrainingError, type Run, type StepReport } from "./run.js";
@@ -25,14 +27,17 @@ export class AfterStep<Batch> {
   }
 
   /**
-   * Refuses to save weights that this step has ruined: its loss was that of the weights before the update. `batch`: one that it learned from.
-   * Throws TrainingError.
+   * Refuses to save weights that this step has ruined: its loss was that of the weights before the update.
+   *
+   * @param batch one that it learned from
+   * @throws TrainingError
    */
   async checkWeights(step: number, batch: Batch): Promise<void> {
     if (!this.#savesAfter(step)) return;
     const { model, objective, settings } = this.run;
     const { loss, count } = await evaluateObjective(model, objective, [batch], { dtype: settings.dtype });
-    if (count !== 0 && !Number.isFinite(loss)) throw new TrainingError(step, `After step ${step} the loss is ${loss}, so its weights are not saved.`);
+    if (count !== 0 && !Number.isFinite(loss))
+      throw new TrainingError(step, `After step ${step} the loss is ${loss}, so its weights are not saved.`);
   }
 
   /** Completes the report of a step. `dataState`: where the batches stood after it. */
@@ -69,7 +74,11 @@ export class AfterStep<Batch> {
     const { model, objective, data, settings, signal, bytesPerToken } = this.run;
     if (data.validation === undefined || !this.#evaluatesAfter(step)) return {};
     const isLast = step === settings.steps;
-    const { loss, count, metrics } = await evaluateObjective(model, objective, data.validation(), { dtype: settings.dtype, signal, ...(!isLast && { limit: settings.evaluateTokens }) });
+    const { loss, count, metrics } = await evaluateObjective(model, objective, data.validation(), {
+      dtype: settings.dtype,
+      signal,
+      ...(!isLast && { limit: settings.evaluateTokens }),
+    });
     return {
       validationLoss: loss,
       validationCount: count,
@@ -81,15 +90,43 @@ export class AfterStep<Batch> {
   async #sample(step: number): Promise<Partial<StepReport>> {
     const { model, settings, tokenizer, signal } = this.run;
     if (tokenizer === undefined || !isEvery(settings.sampleEvery, step) || signal?.aborted === true) return {};
-    const { samplePrompt: prompt, sampleTokens: maxTokens, seed, dtype } = settings;
-    const { text } = await generateText(model, { prompt, tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype, onContextFull: "slide" });
+    const { sampleTokens: maxTokens, seed, dtype } = settings;
+    const { text } = await generateText(model, {
+      ...(await this.#samplePrompt(tokenizer)),
+      tokenizer,
+      maxTokens,
+      temperature: 0.8,
+      seed: seed + step,
+      dtype,
+      onContextFull: "slide",
+    });
     return { sample: text };
+  }
+
+  /** What samples go on with: the settings' prompt, or the text's first token where the tokenizer cannot spell it (a text without newlines). */
+  async #samplePrompt(tokenizer: Tokenizer): Promise<{ prompt: string } | { ids: ArrayLike<number> }> {
+    const {
+      settings: { samplePrompt: prompt },
+      firstToken,
+    } = this.run;
+    try {
+      tokenizer.encode(prompt);
+      return { prompt };
+    } catch (error) {
+      if (!(error instanceof TokenizerError) || firstToken === undefined) throw error;
+      return { ids: await firstToken() };
+    }
   }
 
   async #save(trained: StepReport, dataState: Json, cutShort: boolean): Promise<void> {
     const { folder, settings, optimizer, objective, data } = this.run;
     await folder?.saveLast(this.#saved(), optimizer, {
-      step: trained.step, tokens: trained.tokens, settings, objective: identityOf(objective), data: dataState, dataFingerprint: data.batches.fingerprint,
+      step: trained.step,
+      tokens: trained.tokens,
+      settings,
+      objective: identityOf(objective),
+      data: dataState,
+      dataFingerprint: data.batches.fingerprint,
       bestValidationLoss: Number.isFinite(this.best) ? this.best : null,
       ...(cutShort && { unfinished: trained }),
     });
@@ -102,8 +139,8 @@ export class AfterStep<Batch> {
 }
 
 /**
- * After every so many steps, and after the first: what it starts from is seen, and a folder that cannot be written to, or an evaluation that
- * does not fit the memory, is known at once rather than in an hour.
+ * After every so many steps, and after the first: that shows what training starts from, and a folder that cannot be written to, or an
+ * evaluation that does not fit the memory, fails at once rather than in an hour.
  */
 function isEvery(every: number, step: number): boolean {
   return every > 0 && (step === 1 || step % every === 0);

@@ -3,9 +3,8 @@
 import { Tensor, launch, scope, type Device } from "../tensor/index.js";
 
 /**
- * The Euclidean norm of all gradients as one vector, and min(1, bound / norm), both scalars on the device: nothing waits for them. The gradients
- * are taken times `factor`, f32 [], where there is one: the norm is that of the products, and the scale is times it. Neither is finite when
- * a gradient is not.
+ * The Euclidean norm of all gradients as one vector, and min(1, bound / norm), both scalars on the device: nothing waits for them. Neither is
+ * finite when a gradient is not. With a `factor`, f32 [], the norm is that of the gradients times the factor, and the scale includes it.
  */
 export function clipScale(parameters: Iterable<Tensor>, bound: number, device: Device, factor?: Tensor): { norm: Tensor; scale: Tensor } {
   return scope(() => {

@@ -8,4 +8,5 @@ export { pretraining } from "./pretraining.js";
 export { configOfRun, isRunComplete, type TrainingState } from "./run-folder.js";
 export { learningRate, type ScheduleOptions } from "./schedule.js";
 export { trainSettings, type TrainSettings, type TrainSettingsInput } from "./settings.js";
+export { trainableParameters } from "./trainable.js";
 export { train, TrainingError, type StepReport, type StepSums, type TrainOptions, type TrainingData } from "./trainer.js";

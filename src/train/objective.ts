@@ -21,8 +21,8 @@ export interface Sum {
 
 export interface ObjectiveResult extends Sum {
   /**
-   * Numbers to report beside the loss, by name. A tensor, f32 [], is a sum that is divided by the loss's count; a `Sum` has a count of its own.
-   * Every batch gives the same ones.
+   * Numbers to report beside the loss, by name. A tensor, f32 [], is a sum, divided by the loss's count; a `Sum` has a count of its own.
+   * Every batch gives the same names.
    */
   readonly metrics?: Readonly<Record<string, Tensor | Sum>>;
 }
@@ -59,8 +59,14 @@ export interface Totals {
 /** Throws HornbookError `bad-objective` for a loss, count or metric that is no number on the device. */
 export function totalsOf({ sum, count, metrics = {} }: ObjectiveResult): Totals {
   const names = Object.keys(metrics);
-  const sums: [string, Sum][] = [["sum", { sum, count }], ...names.map((name): [string, Sum] => [name, metrics[name] instanceof Tensor ? { sum: metrics[name], count } : metrics[name]])];
-  const scalars = sums.flatMap(([name, { sum, count }]) => [scalar(name, sum), scalar(`the count of ${name}`, typeof count === "number" ? Tensor.full([], count, { device: sum.device }) : count)]);
+  const sums: [string, Sum][] = [
+    ["sum", { sum, count }],
+    ...names.map((name): [string, Sum] => [name, metrics[name] instanceof Tensor ? { sum: metrics[name], count } : metrics[name]]),
+  ];
+  const scalars = sums.flatMap(([name, { sum, count }]) => [
+    scalar(name, sum),
+    scalar(`the count of ${name}`, typeof count === "number" ? Tensor.full([], count, { device: sum.device }) : count),
+  ]);
   return { names, values: noGrad(() => stack(scalars)) };
 }
 
@@ -75,5 +81,7 @@ function scalar(name: string, tensor: Tensor): Tensor {
 /** The means: NaN of what nothing was counted of. */
 export function meansOf(names: readonly string[], values: ArrayLike<number>): Means {
   const means = { loss: values[0] / values[1], count: values[1] };
-  return names.length === 0 ? means : { ...means, metrics: Object.fromEntries(names.map((name, i) => [name, values[2 + 2 * i] / values[3 + 2 * i]])) };
+  return names.length === 0
+    ? means
+    : { ...means, metrics: Object.fromEntries(names.map((name, i) => [name, values[2 + 2 * i] / values[3 + 2 * i]])) };
 }

@@ -8,7 +8,11 @@ import type { TrainingData } from "./run.js";
 import type { TrainSettings } from "./settings.js";
 
 /** The cross-entropy of every target in nats. */
-export function pretraining(model: Decoder, { inputs, targets, batchSize, contextLength }: TokenBatch, context: ForwardOptions): ObjectiveResult {
+export function pretraining(
+  model: Decoder,
+  { inputs, targets, batchSize, contextLength }: TokenBatch,
+  context: ForwardOptions,
+): ObjectiveResult {
   const place = { shape: [batchSize, contextLength], device: model.device };
   return model.head.loss(model.hidden(Tensor.from(inputs, place), context), Tensor.from(targets, place));
 }
@@ -18,11 +22,15 @@ export function pretraining(model: Decoder, { inputs, targets, batchSize, contex
  *
  * @throws DataError `text-too-short`.
  */
-export function tokenBatches(dataset: TokenDataset, { batchSize, contextLength, seed, order }: TrainSettings & { readonly contextLength: number }): TrainingData<TokenBatch> {
+export function tokenBatches(
+  dataset: TokenDataset,
+  { batchSize, contextLength, seed, order }: TrainSettings & { readonly contextLength: number },
+): TrainingData<TokenBatch> {
   const { validation } = dataset;
+  const batches = dataset.batches({ batchSize, contextLength, seed, order });
   validation?.requireTokens(2, "since each is predicted from those before it");
   return {
-    batches: dataset.batches({ batchSize, contextLength, seed, order }),
+    batches,
     ...(validation && { validation: () => validation.windows({ contextLength, batchSize }) }),
   };
 }

@@ -17,7 +17,10 @@ export class TrainingError extends HornbookError {
     readonly step: number,
     message: string,
   ) {
-    super(message, { code: "not-finite", hint: "A lower learning rate, a longer warm-up or clipping usually helps; the last checkpoint is as it was." });
+    super(message, {
+      code: "not-finite",
+      hint: "A lower learning rate, a longer warm-up or clipping usually helps; the last checkpoint is as it was.",
+    });
   }
 }
 
@@ -63,6 +66,8 @@ export interface Run<Batch> extends Pick<TrainOptions<Batch>, "tokenizer" | "sav
   readonly parameters: ReadonlyMap<string, Tensor>;
   readonly optimizer: Optimizer;
   readonly folder: RunFolder | undefined;
+  /** The first token of the text, where there is one. */
+  readonly firstToken: (() => Promise<ArrayLike<number>>) | undefined;
   /** Bytes of text for a token of the validation split, where the loss is a token's cross-entropy. */
   readonly bytesPerToken: number | undefined;
 }

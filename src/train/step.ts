@@ -24,7 +24,11 @@ interface Accumulated extends Totals {
 }
 
 /** Queues a step. The promise within gives its result; the reads behind it stand in the queue before whatever is queued next. */
-export async function queueStep<Batch>(run: Run<Batch>, batches: readonly Batch[], { step, rate }: { step: number; rate: number }): Promise<{ result: Promise<StepResult> }> {
+export async function queueStep<Batch>(
+  run: Run<Batch>,
+  batches: readonly Batch[],
+  { step, rate }: { step: number; rate: number },
+): Promise<{ result: Promise<StepResult> }> {
   const { model, parameters, reduceGradients } = run;
   const sums = accumulateGradients(run, batches, step);
   try {
@@ -47,7 +51,11 @@ export async function queueStep<Batch>(run: Run<Batch>, batches: readonly Batch[
 }
 
 /** Runs every micro-batch forward and backward; the gradients are summed in the parameters. */
-function accumulateGradients<Batch>({ model, objective, settings, reduceGradients }: Run<Batch>, batches: readonly Batch[], step: number): Accumulated {
+function accumulateGradients<Batch>(
+  { model, objective, settings, reduceGradients }: Run<Batch>,
+  batches: readonly Batch[],
+  step: number,
+): Accumulated {
   const { device } = model;
   const { dtype, recompute, seed } = settings;
   return scope(() => {

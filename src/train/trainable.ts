@@ -7,17 +7,21 @@ import { QuantizedTensor, type Tensor } from "../tensor/index.js";
 /**
  * The parameters that require a gradient. A frozen one does not.
  *
- * @throws ConfigError where there are none, and `quantized-weights` where quantised weights stand in the way: they have no gradient, and are
- * trained through only where adapters are.
+ * @throws ConfigError where there are none; `quantized-weights` where weights are quantised and no adapter is trained over them: they have
+ * no gradient of their own.
  */
 export function trainableParameters(model: Decoder): Map<string, Tensor> {
   const parameters = new Map([...model.parameters()].filter(([, parameter]) => parameter.requiresGrad));
   const quantized = [...model.weights()].filter(([, weight]) => weight instanceof QuantizedTensor);
   if (quantized.length > 0 && ![...parameters.keys()].some(isAdapter)) {
-    throw new ConfigError("model", `${quantized.length} of its weights are quantised (such as ${quantized[0][0]}) and cannot be trained as they are.`, {
-      code: "quantized-weights",
-      hint: "Turn them into f32, which takes several times the memory (--dequantize, model.dequantize()), or train an adapter over them.",
-    });
+    throw new ConfigError(
+      "model",
+      `${quantized.length} of its weights are quantised (such as ${quantized[0][0]}) and cannot be trained as they are.`,
+      {
+        code: "quantized-weights",
+        hint: "Turn them into f32, which takes several times the memory (--dequantize, model.dequantize()), or train an adapter over them.",
+      },
+    );
   }
   if (parameters.size === 0) throw new ConfigError("model", "no parameter requires a gradient, so there is nothing to train.");
   return parameters;

@@ -1,7 +1,7 @@
 /**
- * @file The training loop. A step is queued as a whole (forward, backward, clip, update; see `step.ts`), and while the device works on it the
- * next batch is read and the next step queued; what is awaited is only its result. So the event loop lives and the device never waits
- * for JavaScript. Evaluation, samples and checkpoints, which read the weights between two steps, are in `after-step.ts`.
+ * @file The training loop. A step is queued as a whole (forward, backward, clip, update; see `step.ts`). While the device works on it, the
+ * loop reads the next batch and queues the next step; it awaits only results. So the event loop stays free, and the device never waits for
+ * JavaScript. Evaluation, samples and checkpoints, which read the weights between two steps, are in `after-step.ts`.
  */
 
 import { TokenDataset, type Json } from "../data/index.js";
@@ -24,13 +24,17 @@ import { trainableParameters } from "./trainable.js";
 export { TrainingError, type StepReport, type StepSums, type TrainOptions, type TrainingData } from "./run.js";
 
 /**
- * Trains a model in place, one report a step: on a dataset of tokens to predict the next one, or with an `objective` on whatever batches it
+ * Trains a model in place, one report a step: on a dataset of tokens to predict the next one, or with an `objective` on the batches that it
  * takes. Only parameters that require a gradient change.
  *
  * @throws ConfigError for settings that cannot be or do not fit the memory, or a model whose weights are quantised; DataError when the text is
  * too short; CheckpointError when `out` holds another run; TrainingError when a loss is not finite. `break` ends the run without saving.
  */
-export function train(model: Decoder, data: TokenDataset | Promise<TokenDataset>, options: TrainOptions): AsyncGenerator<StepReport, void, void>;
+export function train(
+  model: Decoder,
+  data: TokenDataset | Promise<TokenDataset>,
+  options: TrainOptions,
+): AsyncGenerator<StepReport, void, void>;
 export function train<Batch>(
   model: Decoder,
   data: TrainingData<Batch>,
@@ -56,9 +60,18 @@ export async function* train<Batch>(
   // The bf16 copies are made before anything else is allocated, so that what comes gets the room of the whole weights.
   if (settings.dtype === "bf16") splitMatrices(parameters);
   const run: Run<Batch> = {
-    model, data, settings, parameters, folder, tokenizer, saveWith, reduceGradients, signal,
+    model,
+    data,
+    settings,
+    parameters,
+    folder,
+    tokenizer,
+    saveWith,
+    reduceGradients,
+    signal,
     objective: objective ?? (pretraining as Objective<never> as Objective<Batch>),
     optimizer: makeOptimizer(settings.optimizer, parameters),
+    firstToken: ofTokens ? () => given.train.read(0, 1) : undefined,
     bytesPerToken: ofTokens && objective === undefined ? given.validation?.bytesPerToken : undefined,
   };
   try {
@@ -88,7 +101,8 @@ function tokenSettings(model: Decoder, data: TokenDataset, input: Parameters<typ
 /** The settings of a run on batches of its own; throws ConfigError for those that only windows of tokens have. */
 function batchSettings(input: Parameters<typeof trainSettings>[0]): TrainSettings {
   for (const field of ["batchSize", "contextLength", "order"] as const) {
-    if (input[field] !== undefined) throw new ConfigError(field, "the batches are as `data.batches` makes them; this setting is for a dataset of tokens.");
+    if (input[field] !== undefined)
+      throw new ConfigError(field, "the batches are as `data.batches` makes them; this setting is for a dataset of tokens.");
   }
   return trainSettings(input);
 }
@@ -143,8 +157,18 @@ class Trainer<Batch> {
     const { model, objective, data, settings, folder, optimizer, parameters } = this.run;
     const resumed = folder?.resumed;
     if (folder !== undefined && resumed !== undefined) {
-      const before = { ...resumed.settings, objective: resumed.objective, fingerprint: resumed.dataFingerprint, dropout: (await configOfRun(folder.path))?.dropout };
-      checkResumable(before, { ...settings, objective: identityOf(objective), fingerprint: data.batches.fingerprint, dropout: model.config.dropout });
+      const before = {
+        ...resumed.settings,
+        objective: resumed.objective,
+        fingerprint: resumed.dataFingerprint,
+        dropout: (await configOfRun(folder.path))?.dropout,
+      };
+      checkResumable(before, {
+        ...settings,
+        objective: identityOf(objective),
+        fingerprint: data.batches.fingerprint,
+        dropout: model.config.dropout,
+      });
       await folder.restore(model, optimizer);
       if (settings.dtype === "bf16") splitMatrices(parameters);
       data.batches.restore(resumed.data);
@@ -174,7 +198,8 @@ class Trainer<Batch> {
     const { model, settings, folder } = this.run;
     const { loss, gradNorm, metrics } = await result;
     if (!Number.isFinite(loss)) throw new TrainingError(step, `The loss of step ${step} is ${loss}.`);
-    if (!Number.isFinite(gradNorm)) throw new TrainingError(step, `The gradient of step ${step} is not finite (its norm is ${gradNorm}, the loss ${loss}).`);
+    if (!Number.isFinite(gradNorm))
+      throw new TrainingError(step, `The gradient of step ${step} is not finite (its norm is ${gradNorm}, the loss ${loss}).`);
     const now = performance.now();
     const seconds = (now - this.#lastTime) / 1000;
     // What V8's compiler, evaluations and saves leave behind would stay in holes of the C library's heap.
@@ -183,7 +208,10 @@ class Trainer<Batch> {
       this.#trimmedAt = now;
     }
     const report: StepReport = {
-      step, loss, ...(metrics && { metrics }), gradNorm,
+      step,
+      loss,
+      ...(metrics && { metrics }),
+      gradNorm,
       learningRate: learningRate(settings.schedule, step - 1, settings.steps),
       tokens: tokens.run,
       seconds,
@@ -208,4 +236,3 @@ class Trainer<Batch> {
 }
 
 const millisecondsBetweenTrims = 500;
-

@@ -29,10 +29,15 @@ export interface LossSum {
 }
 
 /**
- * x [..., hidden] (f32 or bf16), weight [vocab, hidden] (f32, x's dtype, or quantised), targets i32 [...]; gives the sum of the losses over the
+ * x [..., hidden] (f32 or bf16), weight [vocab, hidden] (f32, x's dtype, or quantised), targets i32 [...]; gives the sum of the losses of
  * targets that are not ignored, and their number. Throws ShapeError; a target outside the vocabulary is a DeviceError at the next wait.
  */
-export function linearCrossEntropy(x: Tensor, weight: Weight, targets: Tensor, { weights, ...options }: LinearCrossEntropyOptions = {}): LossSum {
+export function linearCrossEntropy(
+  x: Tensor,
+  weight: Weight,
+  targets: Tensor,
+  { weights, ...options }: LinearCrossEntropyOptions = {},
+): LossSum {
   const call = checkedUnembedding("linearCrossEntropy", x, weight, targets, options);
   checkDType(call.op, "weights", weights, "f32");
   checkShapeIs(call.op, "weights", weights, targets.shape);
@@ -44,7 +49,11 @@ export function linearCrossEntropy(x: Tensor, weight: Weight, targets: Tensor, {
   const { losses, gradients } = lossesByChunk(call, dlogits === undefined ? { needs, factors } : { dlogits });
 
   const counted = weights === undefined ? losses : noGrad(() => mul(losses, weights));
-  const sum = reduced("sum", counted, counted.shape.map((_, axis) => axis));
+  const sum = reduced(
+    "sum",
+    counted,
+    counted.shape.map((_, axis) => axis),
+  );
   const count = countOf(targets, call.attributes.ignoreIndex);
   if (dlogits !== undefined && weight instanceof Tensor) {
     const w = checkedWeight(call.op, x, weight, call.bias);
@@ -54,14 +63,19 @@ export function linearCrossEntropy(x: Tensor, weight: Weight, targets: Tensor, {
     releaseCopy(weight, w);
   } else {
     const parts = gradients.filter((_, i) => operands[i] !== undefined);
-    record(call.op, sum, inputs, parts.filter((part) => part !== undefined), (dy, _needs, into) =>
-      parts.map((part, i) => {
-        const target = into[i];
-        if (part === undefined) return undefined;
-        if (target === undefined) return scaleInPlace(part, dy);
-        launch("accumulate", { x: part, factor: dy, y: target }, { scale: 1 });
-        return target;
-      }),
+    record(
+      call.op,
+      sum,
+      inputs,
+      parts.filter((part) => part !== undefined),
+      (dy, _needs, into) =>
+        parts.map((part, i) => {
+          const target = into[i];
+          if (part === undefined) return undefined;
+          if (target === undefined) return scaleInPlace(part, dy);
+          launch("accumulate", { x: part, factor: dy, y: target }, { scale: 1 });
+          return target;
+        }),
     );
   }
   for (const temporary of [losses, counted === losses ? undefined : counted, factors, dlogits, ...gradients]) temporary?.dispose();
@@ -76,7 +90,18 @@ export function meanLoss({ sum, count }: LossSum): Tensor {
 /** x times a number on the device, f32 [], in x's own memory. */
 function scaleInPlace(x: Tensor, factor: Tensor): Tensor {
   if (x.dtype === "f32") {
-    launch("binary", { a: x, b: factor.view(x.shape, x.shape.map(() => 0)), y: x }, { op: "mul" });
+    launch(
+      "binary",
+      {
+        a: x,
+        b: factor.view(
+          x.shape,
+          x.shape.map(() => 0),
+        ),
+        y: x,
+      },
+      { op: "mul" },
+    );
     return x;
   }
   const y = filled(x, 0);

@@ -20,23 +20,35 @@ export interface TokenLogProbsOptions extends UnembeddingOptions {
 }
 
 /**
- * x [..., hidden] (f32 or bf16), weight [vocab, hidden] (f32, x's dtype, or quantised), targets i32 [...]; gives the log-probability of each
- * target in nats, f32 [...]. Throws ShapeError; a target outside the vocabulary is a DeviceError at the next wait.
+ * x [..., hidden] (f32 or bf16), weight [vocab, hidden] (f32, x's dtype, or quantised), targets i32 [...]; gives the log-probability of
+ * each target in nats, f32 [...]. Throws ShapeError; a target outside the vocabulary is a DeviceError at the next wait.
  */
 export function tokenLogProbs(x: Tensor, weight: Weight, targets: Tensor, options: TokenLogProbsOptions = {}): Tensor {
   return logProbs("tokenLogProbs", x, weight, targets, options, undefined);
 }
 
 /**
- * As `tokenLogProbs`, and the entropy of each token's distribution over the vocabulary in nats, f32 [...], of ignored tokens too. The entropy
- * is a measure: no gradient flows through it.
+ * As `tokenLogProbs`, and the entropy of each token's distribution over the vocabulary in nats, f32 [...], also of ignored tokens. It is a
+ * measure: no gradient flows through it.
  */
-export function tokenLogProbsAndEntropy(x: Tensor, weight: Weight, targets: Tensor, options: TokenLogProbsOptions = {}): { logProbs: Tensor; entropy: Tensor } {
+export function tokenLogProbsAndEntropy(
+  x: Tensor,
+  weight: Weight,
+  targets: Tensor,
+  options: TokenLogProbsOptions = {},
+): { logProbs: Tensor; entropy: Tensor } {
   const entropy = emptyLike(x, targets.shape, "f32");
   return { logProbs: logProbs("tokenLogProbsAndEntropy", x, weight, targets, options, entropy), entropy };
 }
 
-function logProbs(op: string, x: Tensor, weight: Weight, targets: Tensor, options: TokenLogProbsOptions, entropy: Tensor | undefined): Tensor {
+function logProbs(
+  op: string,
+  x: Tensor,
+  weight: Weight,
+  targets: Tensor,
+  options: TokenLogProbsOptions,
+  entropy: Tensor | undefined,
+): Tensor {
   const call = checkedUnembedding(op, x, weight, targets, options);
   const operands = operandsOf(call);
   const inputs = operands.filter((operand) => operand !== undefined);
@@ -48,7 +60,9 @@ function logProbs(op: string, x: Tensor, weight: Weight, targets: Tensor, option
   const factorOf = (dy: Tensor): Tensor => reshaped(mul(dy, -1 / call.temperature), [targets.size]);
   if (dlogits !== undefined && weight instanceof Tensor) {
     const w = checkedWeight(op, x, weight, call.bias);
-    record(op, result, inputs, [x, w, dlogits], (dy, needs, into, place) => gradientsOfKept(call, { w, dlogits, factor: factorOf(dy) }, needs, into, place));
+    record(op, result, inputs, [x, w, dlogits], (dy, needs, into, place) =>
+      gradientsOfKept(call, { w, dlogits, factor: factorOf(dy) }, needs, into, place),
+    );
     releaseCopy(weight, w);
   } else {
     record(op, result, inputs, [...inputs, targets], (dy, needs) => {

@@ -31,7 +31,7 @@ export interface UnembeddingOptions {
   readonly softcap?: number;
   /** The logits, soft cap included, are divided by it. Default 1. */
   readonly temperature?: number;
-  /** Rows whose logits are held at a time, and no dlogits is kept; by default as many as fit `chunkBytes`, about evenly, and at least 64. */
+  /** Rows whose logits are held at a time; dlogits is not kept then. By default as many as fit `chunkBytes`, about evenly, at least 64. */
   readonly chunkRows?: number;
 }
 
@@ -67,12 +67,19 @@ export function operandsOf({ x, weight, bias }: Unembedding): [Tensor, Tensor | 
 }
 
 /** Throws ShapeError, HornbookError or RangeError for what cannot be. */
-export function checkedUnembedding(op: string, x: Tensor, weight: Weight, targets: Tensor, options: UnembeddingOptions & CrossEntropyOptions): Unembedding {
+export function checkedUnembedding(
+  op: string,
+  x: Tensor,
+  weight: Weight,
+  targets: Tensor,
+  options: UnembeddingOptions & CrossEntropyOptions,
+): Unembedding {
   const { bias, softcap = 0, temperature = 1 } = options;
   if (weight instanceof QuantizedTensor) checkQuantized(op, x, weight, bias);
   else releaseCopy(weight, checkedWeight(op, x, weight, bias));
   const attributes = checkedCrossEntropy(op, x, targets, options);
-  if (!sameShape(targets.shape, x.shape.slice(0, -1))) throw new ShapeError(op, [x.shape, targets.shape], "The targets must have the shape of x without the last axis.");
+  if (!sameShape(targets.shape, x.shape.slice(0, -1)))
+    throw new ShapeError(op, [x.shape, targets.shape], "The targets must have the shape of x without the last axis.");
   if (!(temperature > 0 && temperature < Infinity)) throw new RangeError(`${op}: temperature is above 0, not ${temperature}.`);
   const [rows, vocab] = [targets.size, weight.shape[0]];
   const chunkRows = Math.max(Math.min(options.chunkRows ?? rowsOfChunk(rows, vocab), rows), 1);
@@ -95,12 +102,20 @@ export interface PassOptions {
 export type Gradients = (Tensor | undefined)[];
 
 /** The loss of each token, f32 in the shape of the targets, and the gradients by x, weight and bias that `options` asks for. */
-export function lossesByChunk(call: Unembedding, { dlogits: kept, needs = [], factors, entropies }: PassOptions): { losses: Tensor; gradients: Gradients } {
+export function lossesByChunk(
+  call: Unembedding,
+  { dlogits: kept, needs = [], factors, entropies }: PassOptions,
+): { losses: Tensor; gradients: Gradients } {
   const { x, weight, bias, targets, softcap, temperature, chunkRows, attributes } = call;
   const quantized = weight instanceof QuantizedTensor ? weight : undefined;
   const [byX, byWeight, byBias] = needs;
   // The weight as floats: of a quantised one only for the gradient by x.
-  const w = weight instanceof QuantizedTensor ? (byX ? weight.dequantize(x.dtype as FloatDType) : undefined) : checkedWeight(call.op, x, weight, bias);
+  const w =
+    weight instanceof QuantizedTensor
+      ? byX
+        ? weight.dequantize(x.dtype as FloatDType)
+        : undefined
+      : checkedWeight(call.op, x, weight, bias);
   const [vocab, rows] = [weight.shape[0], targets.size];
 
   const losses = emptyLike(x, targets.shape, "f32");
@@ -109,11 +124,16 @@ export function lossesByChunk(call: Unembedding, { dlogits: kept, needs = [], fa
   const dbias = byBias && bias !== undefined ? emptyLike(bias) : undefined;
   const xRows = asRows(x);
   const views = {
-    x: xRows, targets: reshaped(targets, [rows]), losses: reshaped(losses, [rows]), dx: dx && asRows(dx), wColumns: w && transposed(w),
-    xScaled: dw === undefined || factors === undefined ? xRows.detach() : scaledRows(xRows, factors), factors: dbias && factors && copied(factors, x.dtype),
+    x: xRows,
+    targets: reshaped(targets, [rows]),
+    losses: reshaped(losses, [rows]),
+    dx: dx && asRows(dx),
+    wColumns: w && transposed(w),
+    xScaled: dw === undefined || factors === undefined ? xRows.detach() : scaledRows(xRows, factors),
+    factors: dbias && factors && copied(factors, x.dtype),
   };
   const logits = emptyLike(x, [chunkRows, vocab], "f32");
-  // The gradient overwrites the logits; where it is narrower a row of it fills the first half of theirs. With a soft cap it is a copy in the end.
+  // The gradient overwrites the logits; where it is narrower, a row of it fills the first half of theirs. With a soft cap it is copied.
   const inPlace = softcap === 0 || x.dtype === "f32";
   const overlaid = () => new Tensor(logits.storage, x.dtype, logits.shape, [x.dtype === "f32" ? vocab : 2 * vocab, 1], 0);
   const dlogits = kept !== undefined || !needs.some(Boolean) ? undefined : inPlace ? overlaid() : emptyLike(x, logits.shape);
@@ -122,9 +142,15 @@ export function lossesByChunk(call: Unembedding, { dlogits: kept, needs = [], fa
     const length = Math.min(chunkRows, rows - start);
     const part = <T extends Tensor | undefined>(of: T, from: number): T => (of === undefined ? of : (narrowed(of, 0, from, length) as T));
     const chunk = {
-      x: part(views.x, start), targets: part(views.targets, start), losses: part(views.losses, start), dx: part(views.dx, start),
-      xScaled: part(views.xScaled, start), factors: part(views.factors, start), entropies: part(entropies, start),
-      logits: part(logits, 0), dlogits: part(kept, start) ?? part(dlogits, 0),
+      x: part(views.x, start),
+      targets: part(views.targets, start),
+      losses: part(views.losses, start),
+      dx: part(views.dx, start),
+      xScaled: part(views.xScaled, start),
+      factors: part(views.factors, start),
+      entropies: part(entropies, start),
+      logits: part(logits, 0),
+      dlogits: part(kept, start) ?? part(dlogits, 0),
     };
     const again = start > 0;
     if (quantized !== undefined) multiplyQuantized(chunk.x, quantized, chunk.logits, bias);
@@ -171,7 +197,9 @@ export function gradientsOfKept(
   return [
     needs[0] ? reshaped(scaledRows(asRows(inputGradient(dlogits, w, x, undefined)), factor), x.shape) : undefined,
     // x is scaled rather than what it makes, which is as large as the vocabulary.
-    needs[1] ? weightGradient(dlogits, scaledRows(xRows, factor), into[1] ?? place(1) ?? emptyLike(weight as Tensor), into[1] !== undefined) : undefined,
+    needs[1]
+      ? weightGradient(dlogits, scaledRows(xRows, factor), into[1] ?? place(1) ?? emptyLike(weight as Tensor), into[1] !== undefined)
+      : undefined,
     needs[2] && bias !== undefined ? biasOfKept(dlogits, bias, factor) : undefined,
   ];
 }
@@ -228,7 +256,10 @@ function multiplyInPlace(x: Tensor, factor: number): void {
 /** Calls `use` with a number in the shape of x. */
 function withScalar(x: Tensor, value: number, use: (stretched: Tensor) => void): void {
   const scalar = filled(x, value, []);
-  const stretched = scalar.view(x.shape, x.shape.map(() => 0));
+  const stretched = scalar.view(
+    x.shape,
+    x.shape.map(() => 0),
+  );
   use(stretched);
   for (const temporary of [scalar, stretched]) temporary.dispose();
 }

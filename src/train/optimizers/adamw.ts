@@ -46,7 +46,9 @@ export class AdamW implements Optimizer {
       if (gradient === undefined) continue;
       // Named one by one: what is made by a spread V8 puts among its old objects, and that was most of what its heap grew by in a step.
       const attributes = decays ? decayed : undecayed;
-      updateMaster(parameter, ({ w, shadow, remainder }) => launch("adamw", { w, shadow, remainder, gradient, m, v, gradScale }, attributes));
+      updateMaster(parameter, ({ w, shadow, remainder }) =>
+        launch("adamw", { w, shadow, remainder, gradient, m, v, gradScale }, attributes),
+      );
     }
   }
 

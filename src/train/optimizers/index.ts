@@ -22,7 +22,12 @@ export const optimizerSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("adamw"), ...adamw }),
   /** Muon for the matrices inside blocks, AdamW for everything else. */
   z.strictObject({ kind: z.literal("muon"), momentum: beta.default(0.95), rateScale: z.number().positive().default(20), ...adamw }),
-  z.strictObject({ kind: z.literal("sgd"), momentum: beta.default(0), nesterov: z.boolean().default(false), weightDecay: decay.default(0) }),
+  z.strictObject({
+    kind: z.literal("sgd"),
+    momentum: beta.default(0),
+    nesterov: z.boolean().default(false),
+    weightDecay: decay.default(0),
+  }),
 ]);
 export type OptimizerOptions = z.input<typeof optimizerSchema>;
 

@@ -16,7 +16,10 @@ export function parameterGroup(name: string, parameter: Tensor): ParameterGroup 
 }
 
 /** The parameters that this is true of, and the others. */
-export function partition(parameters: NamedParameters, choose: (group: ParameterGroup) => boolean): [Map<string, Tensor>, Map<string, Tensor>] {
+export function partition(
+  parameters: NamedParameters,
+  choose: (group: ParameterGroup) => boolean,
+): [Map<string, Tensor>, Map<string, Tensor>] {
   const [chosen, others] = [new Map<string, Tensor>(), new Map<string, Tensor>()];
   for (const [name, parameter] of parameters) (choose(parameterGroup(name, parameter)) ? chosen : others).set(name, parameter);
   return [chosen, others];

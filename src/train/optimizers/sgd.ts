@@ -19,7 +19,10 @@ export class Sgd implements Optimizer {
     private readonly options: SgdOptions,
   ) {
     const { momentum } = options;
-    this.#m = momentum === 0 ? new Map<string, Tensor>() : stateLike(parameters, "momentum", (like) => Tensor.zeros(like.shape, { device: like.device }));
+    this.#m =
+      momentum === 0
+        ? new Map<string, Tensor>()
+        : stateLike(parameters, "momentum", (like) => Tensor.zeros(like.shape, { device: like.device }));
   }
 
   step({ rate, gradScale }: Update): void {
@@ -29,7 +32,9 @@ export class Sgd implements Optimizer {
       if (w.grad === undefined) continue;
       const [gradient, m] = [w.grad, this.#m.get(`momentum.${name}`)];
       const attributes = { rate, momentum, nesterov: nesterov ? 1 : 0, weightDecay: parameterGroup(name, w).decays ? weightDecay : 0 };
-      updateMaster(w, ({ w: weight, shadow, remainder }) => launch("sgd", { w: weight, shadow, remainder, gradient, m, gradScale }, attributes));
+      updateMaster(w, ({ w: weight, shadow, remainder }) =>
+        launch("sgd", { w: weight, shadow, remainder, gradient, m, gradScale }, attributes),
+      );
     }
   }
 
