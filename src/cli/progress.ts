@@ -70,6 +70,7 @@ export class Progress {
     return [
       `step ${String(report.step).padStart(String(steps).length)}/${steps}`,
       `loss ${report.loss.toFixed(4)}`,
+      ...Object.entries(report.metrics ?? {}).map(([name, value]) => `${name} ${value.toPrecision(4)}`),
       ...(this.#validation === undefined ? [] : [`validation ${this.#validation.toFixed(4)}`]),
       ...(this.#live || report.bitsPerByte === undefined ? [] : [`${report.bitsPerByte.toFixed(3)} bits per byte`]),
       `${compact(speed)} tok/s`,

@@ -73,11 +73,11 @@ describe("batches", () => {
     const state: unknown = JSON.parse(JSON.stringify(whole.state));
     const after = await take(whole, 20);
     const resumed = split(200).batches(options);
-    resumed.restore(state as typeof whole.state);
+    resumed.restore(state);
     expect(await take(resumed, 20)).toEqual(after);
     expect(before).not.toEqual(after.slice(0, 9));
     const single = split(200).batches({ ...options, batchSize: 1 });
-    single.restore(state as typeof whole.state);
+    single.restore(state);
     expect((await take(single, 60)).flatMap(({ inputs }) => [...inputs])).toEqual(after.flatMap(({ inputs }) => [...inputs]));
   });
 

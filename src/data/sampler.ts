@@ -9,6 +9,7 @@
 import { z } from "zod";
 import { ConfigError, DataError } from "../errors.js";
 import { Random } from "../tensor/random.js";
+import type { Batches } from "./batches.js";
 import { permuted } from "./permutation.js";
 import type { TokenSplit } from "./tokens.js";
 
@@ -51,7 +52,7 @@ const permutationStream = 0x73687566; // "shuf"
 const epochOffsetStream = 0x65706f63; // "epoc"
 
 /** An endless stream of batches; `next` or `for await`. */
-export class BatchSampler implements AsyncIterable<TokenBatch> {
+export class BatchSampler implements Batches<TokenBatch>, AsyncIterable<TokenBatch> {
   readonly #split: TokenSplit;
   readonly #batchSize: number;
   readonly #contextLength: number;
@@ -92,13 +93,26 @@ export class BatchSampler implements AsyncIterable<TokenBatch> {
     };
   }
 
+  get fingerprint(): string {
+    return this.#split.fingerprint;
+  }
+
+  tokens({ inputs }: TokenBatch): number {
+    return inputs.length;
+  }
+
   /**
    * Goes on where another sampler of the same data and settings stood. (The batch size may differ: the windows come in the same order.)
    *
-   * @throws DataError `other-data`, naming what differs.
+   * @throws DataError `other-data`, naming what differs; `bad-state` for what is no state of a sampler.
    */
-  restore(state: SamplerState): void {
-    const { position, ...theirs } = samplerStateSchema.parse(state);
+  restore(state: unknown): void {
+    const parsed = samplerStateSchema.safeParse(state);
+    if (!parsed.success) {
+      const issue = parsed.error.issues[0];
+      throw new DataError({ field: issue.path.join(".") }, `the position in the data is not valid: ${issue.message}.`, { code: "bad-state" });
+    }
+    const { position, ...theirs } = parsed.data;
     const { position: _, ...mine } = this.state;
     for (const key of ["data", "order", "seed", "contextLength"] as const) {
       if (theirs[key] === mine[key]) continue;

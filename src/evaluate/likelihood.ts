@@ -3,7 +3,7 @@
 import type { Decoder } from "../model/index.js";
 import type { FloatDType } from "../tensor/index.js";
 import type { Tokenizer } from "../tokenizer/index.js";
-import { validationLoss } from "../train/validation.js";
+import { evaluateObjective, pretraining } from "../train/index.js";
 import { evaluationWindows, type WindowOptions } from "./windows.js";
 
 export interface Likelihood {
@@ -39,7 +39,7 @@ export async function likelihood(model: Decoder, ids: ArrayLike<number>, options
       done = Math.min(tokens, done + window.targets.length);
     }
   };
-  const { loss } = await validationLoss(model, watched(), { dtype, signal });
+  const { loss } = await evaluateObjective(model, pretraining, watched(), { dtype, signal });
   signal?.throwIfAborted();
   const textBytes = tokenizer?.decodeBytes(Array.from(ids).slice(bos === undefined ? 1 : 0)).length;
   const bits = (loss * tokens) / Math.LN2;

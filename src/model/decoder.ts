@@ -6,7 +6,7 @@
  */
 
 import { ConfigError, ShapeError } from "../errors.js";
-import { Tensor, dropout, embedding, recompute, scope, type Device, type FloatDType, type Weight } from "../tensor/index.js";
+import { Tensor, dropout, embedding, meanLoss, recompute, scope, type Device, type FloatDType, type Weight } from "../tensor/index.js";
 import { buildBlock, type Block } from "./block.js";
 import { modelConfig, type ModelConfig, type ModelOptions } from "./config.js";
 import { dropoutKey, type ForwardContext } from "./context.js";
@@ -93,7 +93,7 @@ export class Decoder extends Module {
 
   /** Mean cross-entropy in nats of targets i32 [batch, time] (-1: does not count), a scalar; the logits never exist as a whole. */
   loss(ids: Tensor, targets: Tensor, options: ForwardOptions = {}): Tensor {
-    return scope(() => this.head.meanLoss(this.hidden(ids, options), targets));
+    return scope(() => meanLoss(this.head.loss(this.hidden(ids, options), targets)));
   }
 
   #embedded(ids: Tensor, context: ForwardContext): Tensor {

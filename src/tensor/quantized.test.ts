@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { ShapeError } from "../errors.js";
 import { blockFormatNames, blockFormats, rowBytes, writtenFormats } from "./block-formats.js";
 import { toFloat16, fromFloat16 } from "./dtype.js";
-import { embedding, linear, linearCrossEntropy, matmul, memory, QuantizedTensor, scope, Tensor, type BlockRows } from "./index.js";
+import { embedding, linear, linearCrossEntropy, matmul, meanLoss, memory, QuantizedTensor, scope, Tensor, type BlockRows } from "./index.js";
 
 const normal = (shape: readonly number[], stream: number, std = 1): Tensor => Tensor.randn(shape, { seedLow: 7, seedHigh: 0, stream }, { std });
 
@@ -118,7 +118,7 @@ describe("QuantizedTensor", () => {
     x.requiresGrad = true;
     const [losses, gradients]: [number[], ArrayLike<number>[]] = [[], []];
     for (const weight of [w, dense]) {
-      const loss = linearCrossEntropy(x, weight, targets);
+      const loss = meanLoss(linearCrossEntropy(x, weight, targets));
       loss.backward();
       losses.push(await loss.item());
       gradients.push(await x.grad!.data());

@@ -12,7 +12,8 @@ import { Random } from "../tensor/index.js";
 import { CharTokenizer } from "../tokenizer/index.js";
 import { configOfRun, isRunComplete } from "./run-folder.js";
 import { TrainingError, train, type StepReport, type TrainOptions } from "./trainer.js";
-import { validationLoss } from "./validation.js";
+import { evaluateObjective } from "./evaluation.js";
+import { pretraining } from "./pretraining.js";
 
 let folder: string;
 let tokenizer: CharTokenizer;
@@ -178,7 +179,7 @@ describe("best", () => {
     const best = await LanguageModel.load(join(out, "best"));
     made.push(best);
     const windows = data.validation!.windows({ contextLength: 8, batchSize: 4 });
-    expect((await validationLoss(best, windows, { dtype: "f32", limit: settings.evaluateTokens })).loss).toBe(lowest.validationLoss);
+    expect((await evaluateObjective(best, pretraining, windows, { dtype: "f32", limit: settings.evaluateTokens })).loss).toBe(lowest.validationLoss);
     expect((await checkpoint(out)).bestValidationLoss).toBe(lowest.validationLoss);
     // The folder of the run stands for the best in it.
     const asked = await LanguageModel.load(out);

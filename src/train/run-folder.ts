@@ -15,13 +15,11 @@ import { join } from "node:path";
 import { z } from "zod";
 import { lockFolder, readableFolder, writeError, writeFolderAtomically, type FolderLock } from "../checkpoint/atomic.js";
 import { readModelConfig } from "../checkpoint/folder.js";
-import { loadWeights, writeModel } from "../checkpoint/model.js";
+import { loadWeights, writeModel, type ModelToSave } from "../checkpoint/model.js";
 import { Safetensors, writeSafetensors } from "../checkpoint/safetensors.js";
-import { samplerStateSchema } from "../data/index.js";
 import { CheckpointError, systemErrorCode } from "../errors.js";
 import type { Decoder } from "../model/index.js";
 import type { Tensor } from "../tensor/index.js";
-import type { Tokenizer } from "../tokenizer/index.js";
 import type { Optimizer } from "./optimizers/index.js";
 import { trainSchema } from "./settings.js";
 
@@ -30,18 +28,24 @@ const stateSchema = z.strictObject({
   /** Steps done. */
   step: z.number().int().min(0),
   settings: trainSchema,
-  /** What the sampling order needs to go on; see `src/data/`. */
-  data: samplerStateSchema,
+  /** Tokens seen. */
+  tokens: z.number().int().min(0).optional(),
+  /** What is minimised, by name and settings. */
+  objective: z.string().default("pretraining"),
+  /** Where the batches stand; they check it themselves. */
+  data: z.unknown(),
   bestValidationLoss: z.number().nullable(),
   /** Of metrics.jsonl at this checkpoint; what a killed run wrote after it is cut off. */
   metricsBytes: z.number().int().min(0),
-  /** Of the tokens it was trained on, so that a run is not resumed on others. */
+  /** Of the data it was trained on, so that a run is not resumed on others. */
   dataFingerprint: z.string(),
   /** The report of this step, where an abort cut its evaluation short: it is finished first when the run goes on. */
   unfinished: z
     .strictObject({
       step: z.number(), loss: z.number(), gradNorm: z.number(), learningRate: z.number(), tokens: z.number(), seconds: z.number(), tokensPerSecond: z.number(),
       peakBytes: z.number(),
+      // JSON has no NaN, which is what a metric is that nothing was counted of.
+      metrics: z.record(z.string(), z.number().nullable().transform((value) => value ?? NaN)).optional(),
     })
     .optional(),
 });
@@ -96,10 +100,10 @@ export class RunFolder {
   }
 
   /** Saves the model and all that training needs, as `last`. When it fails the previous checkpoint stands. */
-  async saveLast(model: Decoder, tokenizer: Tokenizer | undefined, optimizer: Optimizer, state: Omit<TrainingState, "version" | "metricsBytes">): Promise<void> {
+  async saveLast(what: ModelToSave, optimizer: Optimizer, state: Omit<TrainingState, "version" | "metricsBytes">): Promise<void> {
     await this.metrics.sync();
     await writeFolderAtomically(join(this.path, "last"), { marker: "config.json", owns: () => true }, async (folder) => {
-      await writeModel(folder, { model, ...(tokenizer && { tokenizer }) });
+      await writeModel(folder, what);
       await mkdir(join(folder, "training"));
       await writeSafetensors(
         join(folder, "training", "optimizer.safetensors"),
@@ -111,10 +115,8 @@ export class RunFolder {
   }
 
   /** Saves the model as `best`. */
-  async saveBest(model: Decoder, tokenizer: Tokenizer | undefined): Promise<void> {
-    await writeFolderAtomically(join(this.path, "best"), { marker: "config.json", owns: () => true }, (folder) =>
-      writeModel(folder, { model, ...(tokenizer && { tokenizer }) }),
-    );
+  async saveBest(what: ModelToSave): Promise<void> {
+    await writeFolderAtomically(join(this.path, "best"), { marker: "config.json", owns: () => true }, (folder) => writeModel(folder, what));
   }
 
   /** Fills a model and its optimizer from `last`. */

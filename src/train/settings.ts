@@ -1,4 +1,4 @@
-/** @file What a training run is told: sizes, optimizer, schedule, and when to look up from the work. Plain data, as checkpoints keep it. */
+/** @file The settings of a training run: sizes, optimizer, schedule, and when it evaluates, samples and saves. Plain data, as checkpoints keep it. */
 
 import { z } from "zod";
 import { batchOrders } from "../data/index.js";
@@ -16,7 +16,7 @@ export const trainSchema = z.strictObject({
   batchSize: count.default(12),
   /** Tokens in a sequence. Default: the model's context. */
   contextLength: count.optional(),
-  /** Forward passes to a step; their gradients are averaged. */
+  /** Batches in a step; the gradient is that of their summed loss over their common count. */
   accumulation: count.default(1),
   /** The dtype of activations and matmuls; weights and optimizer stay f32. */
   dtype: z.enum(["f32", "bf16"]).default("bf16"),
@@ -30,9 +30,9 @@ export const trainSchema = z.strictObject({
   order: z.enum(batchOrders).default("random"),
   /** Keep no activations inside blocks; compute them again in the backward pass. */
   recompute: z.boolean().default(false),
-  /** Steps between looks at the validation split; 0: only at the end. */
+  /** Steps between evaluations on the validation split; 0: only at the end. */
   evaluateEvery: every.default(250),
-  /** Tokens of the validation split to look at in between; the last look takes all of it. */
+  /** Tokens of the validation split that an evaluation takes; the last one takes all of it. */
   evaluateTokens: count.default(65_536),
   /** Steps between checkpoints, where there is a folder for them; 0: only at the end. */
   saveEvery: every.default(250),

@@ -59,7 +59,7 @@ describe("train", () => {
       expect(report.peakBytes).toBeGreaterThan(model.numBytes);
       expect(report.saved).toBeUndefined();
     }
-    expect(reports.filter(({ validationLoss }) => validationLoss !== undefined).map(({ step, validationTokens }) => [step, validationTokens])).toEqual([[1, 64], [15, 64], [30, 64], [40, data.validation!.length - 1]]);
+    expect(reports.filter(({ validationLoss }) => validationLoss !== undefined).map(({ step, validationCount }) => [step, validationCount])).toEqual([[1, 64], [15, 64], [30, 64], [40, data.validation!.length - 1]]);
     const last = reports[39];
     // One character is one byte here.
     expect(last.bitsPerByte).toBeCloseTo(last.validationLoss! / Math.LN2, 6);
@@ -82,7 +82,7 @@ describe("train", () => {
         nll += Math.log(row.reduce((sum, value) => sum + Math.exp(value), 0)) - row[ids[start + t + 1]];
       });
     }
-    expect(report.validationTokens).toBe(ids.length - 1);
+    expect(report.validationCount).toBe(ids.length - 1);
     expect(report.validationLoss).toBeCloseTo(nll / (ids.length - 1), 4);
     const { tokens, nll: measured, perplexity, bitsPerByte } = await likelihood(model, ids, { tokenizer });
     expect(tokens).toBe(ids.length - 1);

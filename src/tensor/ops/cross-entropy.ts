@@ -38,7 +38,7 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
   launch("crossEntropy", views, attributes);
   for (const view of Object.values(views)) view?.dispose();
 
-  const count = reduction === "mean" ? countOf(targets, attributes.ignoreIndex) : undefined;
+  const count = reduction === "mean" ? divisorOf(targets, attributes.ignoreIndex) : undefined;
   const total = reduction === "none" ? losses : reduced("sum", losses, losses.shape.map((_, axis) => axis));
   const loss = count === undefined ? total : div(total, count);
   const saved = [dlogits, count].filter((tensor) => tensor !== undefined);
@@ -66,14 +66,21 @@ export function checkedCrossEntropy(
   return { ignoreIndex, labelSmoothing, zLoss };
 }
 
-/** How many targets are not ignored, f32 [], but at least 1: the mean over nothing is 0 / 1. */
+/** How many targets are not ignored, f32 []. */
 export function countOf(targets: Tensor, ignoreIndex: number): Tensor {
   const counted = notEqual(targets, ignoreIndex);
   const ones = copied(counted, "f32");
-  const sum = reduced("sum", ones, ones.shape.map((_, axis) => axis));
-  const count = maximum(sum, 1);
-  for (const temporary of [counted, ones, sum]) temporary.dispose();
+  const count = reduced("sum", ones, ones.shape.map((_, axis) => axis));
+  for (const temporary of [counted, ones]) temporary.dispose();
   return count;
+}
+
+/** The same, but at least 1: the mean over nothing is 0 / 1. */
+function divisorOf(targets: Tensor, ignoreIndex: number): Tensor {
+  const count = countOf(targets, ignoreIndex);
+  const divisor = maximum(count, 1);
+  count.dispose();
+  return divisor;
 }
 
 /** x times a number on the device, f32 []; the product is rounded once to x's dtype. */

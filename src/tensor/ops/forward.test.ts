@@ -13,6 +13,8 @@ import * as ops from "./index.js";
 beforeAll(() => setDefaultDevice(new ReferenceDevice()));
 
 const grid = (): Tensor => Tensor.arange(6, { dtype: "f32" }).reshape([2, 3]); // 0 1 2 / 3 4 5
+const sumOf = ({ sum, count }: ops.LossSum): Tensor => (count.dispose(), sum);
+const entropyOf = ({ logProbs, entropy }: { logProbs: Tensor; entropy: Tensor }): Tensor => (logProbs.dispose(), entropy);
 const list = async (x: Tensor): Promise<number[]> => [...(await x.data())];
 
 describe("views", () => {
@@ -131,9 +133,16 @@ describe("losses", () => {
     const plain = await ops.crossEntropy(logits, targets(), { labelSmoothing: 0.1 }).item();
     const byHand = (await list(logits.logSoftmax().mul(-1))).filter((_, i) => i === 1 || i === 11);
     expect(await ops.crossEntropy(logits, targets()).item()).toBeCloseTo((byHand[0] + byHand[1]) / 2, 5);
-    for (const chunkRows of [1, 2, 3]) expect(await ops.linearCrossEntropy(x(), w(), targets(), { labelSmoothing: 0.1, chunkRows }).item()).toBeCloseTo(plain, 5);
-    const rows = await list(ops.linearCrossEntropyRows(x(), w(), targets(), { chunkRows: 2 }));
-    expect(rows).toEqual([byHand[0], 0, byHand[1]].map((value) => expect.closeTo(value, 5) as number));
+    for (const chunkRows of [1, 2, 3]) {
+      const { sum, count } = ops.linearCrossEntropy(x(), w(), targets(), { labelSmoothing: 0.1, chunkRows });
+      expect(await sum.item()).toBeCloseTo(2 * plain, 5);
+      expect(await count.item()).toBe(2);
+      const weighted = ops.linearCrossEntropy(x(), w(), targets(), { weights: Tensor.from([3, 7, -0.5]), chunkRows });
+      expect(await weighted.sum.item()).toBeCloseTo(3 * byHand[0] - 0.5 * byHand[1], 5);
+      expect(await weighted.count.item()).toBe(2);
+      const rows = await list(ops.tokenLogProbs(x(), w(), targets(), { chunkRows }));
+      expect(rows).toEqual([-byHand[0], 0, -byHand[1]].map((value) => expect.closeTo(value, 5) as number));
+    }
   });
 
   it("a bfloat16 gradient that overwrites the logits is that of the plain loss", async () => {
@@ -142,7 +151,7 @@ describe("losses", () => {
     const gradients = await Promise.all(
       [false, true].map(async (fused) => {
         const [h, weight] = [random(1, 5, 16), random(2, 41, 16)].map((tensor) => Object.assign(tensor, { requiresGrad: true }));
-        const loss = fused ? ops.linearCrossEntropy(h, weight, ids, { chunkRows: 2 }) : ops.crossEntropy(ops.linear(h, weight, undefined, { dtype: "f32" }), ids);
+        const loss = fused ? ops.meanLoss(ops.linearCrossEntropy(h, weight, ids, { chunkRows: 2 })) : ops.crossEntropy(ops.linear(h, weight, undefined, { dtype: "f32" }), ids);
         loss.backward();
         return [...(await list(h.grad!)), ...(await list(weight.grad!))];
       }),
@@ -153,15 +162,15 @@ describe("losses", () => {
 
   it("of nothing is 0, with a gradient of 0", async () => {
     const weight = Object.assign(w(), { requiresGrad: true });
-    const loss = ops.linearCrossEntropy(x(), weight, Tensor.full([3], -1, { dtype: "i32" }));
+    const loss = ops.meanLoss(ops.linearCrossEntropy(x(), weight, Tensor.full([3], -1, { dtype: "i32" })));
     loss.backward();
     expect(await loss.item()).toBe(0);
     expect(new Set(await list(weight.grad!))).toEqual(new Set([0]));
   });
 
   it("a target outside the classes is an error at the wait, which names it; the device works on", async () => {
-    const loss = ops.linearCrossEntropy(x(), w(), Tensor.from(Int32Array.of(0, 4, 1)));
-    await expect(loss.item()).rejects.toThrow(DeviceError);
+    const { sum } = ops.linearCrossEntropy(x(), w(), Tensor.from(Int32Array.of(0, 4, 1)));
+    await expect(sum.item()).rejects.toThrow(DeviceError);
     await expect(ops.embedding(w(), Tensor.from(Int32Array.of(7))).data()).rejects.toThrow(/embedding.*\[4, 2\].*7/);
     expect(await Tensor.ones([1]).item()).toBe(1);
   });
@@ -243,11 +252,13 @@ describe("memory", () => {
     const targets = Tensor.zeros([2, 3], { dtype: "i32" });
     ops.computeCopy(weight, "bf16");
     const heads = x.reshape([2, 3, 1, 4]);
+    const ones = Tensor.ones([2, 3]);
     const runs: (() => Tensor)[] = [
       () => x.add(1), () => bf16.mul(0.1), () => bf16.add(x), () => bf16.less(x), () => x.sum(1, { keepDims: true }), () => x.transpose(0, 2).sum(0),
       () => x.maskedFill(targets.unsqueeze(-1), 0), () => x.matmul(weight.transpose()), () => ops.linear(bf16, weight), () => ops.linear(x.transpose(0, 1), weight),
       () => ops.layerNorm(x), () => ops.rmsNorm(x), () => x.softmax(), () => ops.attention(heads, heads, heads), () => ops.embedding(weight, targets),
-      () => ops.crossEntropy(x, targets), () => ops.linearCrossEntropy(bf16, weight, targets), () => ops.linearCrossEntropyRows(x, weight, targets, { softcap: 2 }),
+      () => ops.crossEntropy(x, targets), () => sumOf(ops.linearCrossEntropy(bf16, weight, targets, { weights: ones })), () => ops.tokenLogProbs(x, weight, targets, { softcap: 2 }),
+      () => entropyOf(ops.tokenLogProbsAndEntropy(x, weight, targets)), () => ops.tokenLogProbs(bf16, weight, targets, { chunkRows: 2, temperature: 0.5 }),
       () => x.argmax(), () => x.cumsum(1), () => x.pad([[0, 0], [0, 0], [1, 1]]), () => Tensor.randn([3], randomKey(1), { dtype: "bf16" }),
     ];
     for (const run of runs) {

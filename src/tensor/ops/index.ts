@@ -18,7 +18,7 @@ export { dequantizeInt8, quantizeInt8, type Int8Rows } from "./int8.js";
 export { layerNorm } from "./layernorm.js";
 export { linear, type LinearOptions } from "./linear.js";
 export { linearTopK, type LinearTopKOptions } from "./linear-top-k.js";
-export { linearCrossEntropy, linearCrossEntropyRows, type LinearCrossEntropyOptions } from "./linear-cross-entropy.js";
+export { linearCrossEntropy, meanLoss, type LinearCrossEntropyOptions, type LossSum } from "./linear-cross-entropy.js";
 export { matmul } from "./matmul.js";
 export { argmax, argmin, cumsum, sort, topK, type Sorted } from "./order.js";
 export { max, mean, min, norm, prod, sum, variance, type Axes, type ReduceOptions } from "./reduce.js";
@@ -27,6 +27,7 @@ export { rope } from "./rope.js";
 export { logSoftmax, softmax } from "./softmax.js";
 export { swiglu } from "./swiglu.js";
 export { tapGradient } from "./tap-gradient.js";
+export { tokenLogProbs, tokenLogProbsAndEntropy, type TokenLogProbsOptions } from "./token-log-probs.js";
 export {
   abs, cos, erf, exp, floor, gelu, geluTanh, isFinite, log, neg, reciprocal, relu, rsqrt, sigmoid, sign, silu, sin, softplus, sqrt, square, tanh,
 } from "./unary.js";

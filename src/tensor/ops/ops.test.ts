@@ -65,6 +65,7 @@ function reduceCases(op: (x: Tensor, axes?: ops.Axes, options?: ops.ReduceOption
 }
 
 const attentionInputs: Case["inputs"] = [[2, 3, 2, 4], [2, 3, 2, 4], [2, 3, 2, 4]];
+const tokenWeights = (): Tensor => Tensor.from([[0.5, 3], [-1.25, 2]]);
 const angle = (shift: number): Tensor => Tensor.from(Float32Array.from({ length: 8 }, (_, i) => Math.cos(i * 0.7 + shift)), { shape: [4, 2] });
 
 const cases = {
@@ -206,18 +207,32 @@ const cases = {
     { of: "each row", inputs: [[3, 4]], run: (x) => ops.crossEntropy(x, i32([2, -1, 3]), { reduction: "none" }) },
   ],
   linearCrossEntropy: [
-    { inputs: [[4, 3], parameter(5, 3)], run: (x, w) => ops.linearCrossEntropy(x, w, i32([0, -1, 3, 4])) },
-    { of: "chunks that do not divide the rows, all options", inputs: [[5, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.linearCrossEntropy(x, w, i32([0, 1, 3, 2, 2]), { bias, chunkRows: 2, labelSmoothing: 0.1, zLoss: 0.05, softcap: 2 }) },
-    { of: "the gradient by all logits, all options", inputs: [[5, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.linearCrossEntropy(x, w, i32([0, 1, 3, 2, 2]), { bias, labelSmoothing: 0.1, zLoss: 0.05, softcap: 2 }) },
-    { of: "a tied table", inputs: [parameter(4, 3), [3]], run: (w, x) => ops.linearCrossEntropy(ops.embedding(w, i32([0, 2, 3]), { dtype: x.dtype as "f32" }).mul(x), w, i32([1, 0, 2]), { chunkRows: 1 }) },
+    { inputs: [[4, 3], parameter(5, 3)], run: (x, w) => ops.linearCrossEntropy(x, w, i32([0, -1, 3, 4])).sum },
+    { of: "chunks that do not divide the rows, all options", inputs: [[5, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.linearCrossEntropy(x, w, i32([0, 1, 3, 2, 2]), { bias, chunkRows: 2, labelSmoothing: 0.1, zLoss: 0.05, softcap: 2 }).sum },
+    { of: "the gradient by all logits, all options", inputs: [[5, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.linearCrossEntropy(x, w, i32([0, 1, 3, 2, 2]), { bias, labelSmoothing: 0.1, zLoss: 0.05, softcap: 2 }).sum },
+    { of: "a weight a token", inputs: [[2, 2, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.linearCrossEntropy(x, w, i32([0, -1, 3, 2], [2, 2]), { bias, weights: tokenWeights() }).sum },
+    { of: "a weight a token, by chunks, soft cap", inputs: [[2, 2, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.linearCrossEntropy(x, w, i32([0, -1, 3, 2], [2, 2]), { bias, weights: tokenWeights(), chunkRows: 3, softcap: 2 }).sum },
+    { of: "a tied table", inputs: [parameter(4, 3), [3]], run: (w, x) => ops.linearCrossEntropy(ops.embedding(w, i32([0, 2, 3]), { dtype: x.dtype as "f32" }).mul(x), w, i32([1, 0, 2]), { chunkRows: 1 }).sum },
   ],
+  meanLoss: [{ inputs: [[4, 3], parameter(5, 3)], run: (x, w) => ops.meanLoss(ops.linearCrossEntropy(x, w, i32([0, -1, 3, 4]))) }],
+  tokenLogProbs: [
+    { inputs: [[4, 3], parameter(5, 3)], run: (x, w) => ops.tokenLogProbs(x, w, i32([0, -1, 3, 4])) },
+    { of: "all options", inputs: [[2, 2, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.tokenLogProbs(x, w, i32([0, 9, 3, 2], [2, 2]), { bias, softcap: 2, temperature: 0.7, ignoreIndex: 9 }) },
+    { of: "computed again, chunks that do not divide the rows", inputs: [[5, 3], parameter(4, 3)], run: (x, w) => ops.tokenLogProbs(x, w, i32([0, 1, -1, 2, 2]), { chunkRows: 2, temperature: 1.5 }) },
+    { of: "computed again, all options", inputs: [[2, 2, 3], parameter(4, 3), parameter(4)], run: (x, w, bias) => ops.tokenLogProbs(x, w, i32([0, 9, 3, 2], [2, 2]), { bias, softcap: 2, temperature: 0.7, ignoreIndex: 9, chunkRows: 3 }) },
+    { of: "by the bias alone", inputs: [parameter(4)], run: (bias) => ops.tokenLogProbs(Tensor.from([[0.5, -1], [0.25, 2]]), Tensor.from([[1, 0], [0.5, -1], [2, 1], [0, 1]]), i32([0, 3]), { bias, chunkRows: 1 }) },
+    { of: "a tied table", inputs: [parameter(4, 3), [3]], run: (w, x) => ops.tokenLogProbs(ops.embedding(w, i32([0, 2, 3]), { dtype: x.dtype as "f32" }).mul(x), w, i32([1, 0, 2])) },
+    { of: "a view of x", inputs: [[3, 4], parameter(5, 3)], run: (x, w) => ops.tokenLogProbs(ops.transpose(x), w, i32([0, 4, 3, 1])) },
+  ],
+  tokenLogProbsAndEntropy: [{ inputs: [[4, 3], parameter(5, 3)], run: (x, w) => ops.tokenLogProbsAndEntropy(x, w, i32([0, -1, 3, 4]), { temperature: 0.5 }).logProbs }],
 } satisfies Partial<Record<keyof typeof ops, Case[]>>;
 
 const withoutGradient = {
   full: "a constant", zeros: "a constant", ones: "a constant", arange: "a constant", rand: "a constant", randn: "a constant", fill: "writes in place", fillNormal: "writes in place", fillUniform: "writes in place",
   equal: "a comparison", notEqual: "a comparison", less: "a comparison", lessEqual: "a comparison", greater: "a comparison", greaterEqual: "a comparison",
   sign: "flat wherever smooth", floor: "flat wherever smooth", isFinite: "flat wherever smooth", argmax: "an index", argmin: "an index",
-  append: "for inference only", quantizeInt8: "for inference only", dequantizeInt8: "for inference only", computeCopy: "not recorded: linear has its gradient", linearCrossEntropyRows: "for evaluation only", linearTopK: "for generation only",
+  append: "for inference only",
+  quantizeInt8: "for inference only", dequantizeInt8: "for inference only", computeCopy: "not recorded: linear has its gradient", linearTopK: "for generation only",
 } satisfies Partial<Record<keyof typeof ops, string>>;
 
 // Does not compile when an op is in neither list.

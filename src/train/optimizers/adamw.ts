@@ -1,9 +1,10 @@
 /**
  * @file AdamW (Loshchilov & Hutter 2019, algorithm 2): each weight moves by its mean gradient over the root of its mean squared gradient,
- * and decays apart from that. Tensors of one dimension (norms, biases) do not decay.
+ * and decays apart from that, if it is one that decays (a matrix, not a gain or bias).
  */
 
 import { Tensor, joinMaster, launch, updateMaster } from "../../tensor/index.js";
+import { parameterGroup } from "./parameter-groups.js";
 import { stateLike, type NamedParameters, type Optimizer, type Update } from "./optimizer.js";
 
 export interface AdamWOptions {
@@ -18,7 +19,7 @@ export class AdamW implements Optimizer {
   readonly #m: Map<string, Tensor>;
   readonly #v: Map<string, Tensor>;
   /** Each parameter with its own. */
-  readonly #states: readonly { readonly parameter: Tensor; readonly m: Tensor; readonly v: Tensor }[];
+  readonly #states: readonly { readonly parameter: Tensor; readonly decays: boolean; readonly m: Tensor; readonly v: Tensor }[];
 
   constructor(
     private readonly parameters: NamedParameters,
@@ -27,7 +28,10 @@ export class AdamW implements Optimizer {
     const zeros = (like: Tensor) => Tensor.zeros(like.shape, { device: like.device });
     this.#m = stateLike(parameters, "m", zeros);
     this.#v = stateLike(parameters, "v", zeros);
-    this.#states = Array.from(parameters, ([name, parameter]) => ({ parameter, m: this.#m.get(`m.${name}`)!, v: this.#v.get(`v.${name}`)! }));
+    this.#states = Array.from(parameters, ([name, parameter]) => {
+      const { decays } = parameterGroup(name, parameter);
+      return { parameter, decays, m: this.#m.get(`m.${name}`)!, v: this.#v.get(`v.${name}`)! };
+    });
   }
 
   step({ rate, gradScale }: Update): void {
@@ -37,12 +41,14 @@ export class AdamW implements Optimizer {
     const correction2 = 1 / (1 - beta2 ** this.steps);
     const undecayed = { rate, beta1, beta2, eps, weightDecay: 0, correction1, correction2 };
     const decayed = { ...undecayed, weightDecay };
-    for (const { parameter, m, v } of this.#states) {
+    for (const { parameter, decays, m, v } of this.#states) {
       const { grad: gradient } = parameter;
       if (gradient === undefined) continue;
       // Named one by one: what is made by a spread V8 puts among its old objects, and that was most of what its heap grew by in a step.
-      const attributes = parameter.rank > 1 ? decayed : undecayed;
-      updateMaster(parameter, ({ w, shadow, remainder }) => launch("adamw", { w, shadow, remainder, gradient, m, v, gradScale }, attributes));
+      const attributes = decays ? decayed : undecayed;
+      updateMaster(parameter, ({ w, shadow, remainder }) =>
+        launch("adamw", { w, shadow, remainder, gradient, m, v, gradScale }, attributes),
+      );
     }
   }
 

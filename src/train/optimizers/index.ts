@@ -5,6 +5,7 @@ import { parseSettings } from "../parse.js";
 import { AdamW } from "./adamw.js";
 import { Muon } from "./muon.js";
 import type { NamedParameters, Optimizer, Update } from "./optimizer.js";
+import { partition } from "./parameter-groups.js";
 import { Sgd } from "./sgd.js";
 import type { Tensor } from "../../tensor/index.js";
 
@@ -21,7 +22,12 @@ export const optimizerSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("adamw"), ...adamw }),
   /** Muon for the matrices inside blocks, AdamW for everything else. */
   z.strictObject({ kind: z.literal("muon"), momentum: beta.default(0.95), rateScale: z.number().positive().default(20), ...adamw }),
-  z.strictObject({ kind: z.literal("sgd"), momentum: beta.default(0), nesterov: z.boolean().default(false), weightDecay: decay.default(0) }),
+  z.strictObject({
+    kind: z.literal("sgd"),
+    momentum: beta.default(0),
+    nesterov: z.boolean().default(false),
+    weightDecay: decay.default(0),
+  }),
 ]);
 export type OptimizerOptions = z.input<typeof optimizerSchema>;
 
@@ -34,16 +40,14 @@ export function makeOptimizer(options: OptimizerOptions, parameters: NamedParame
     case "sgd":
       return new Sgd(parameters, settings);
     case "muon": {
-      const isMatrix = (name: string, parameter: Tensor) => name.startsWith("blocks.") && parameter.rank === 2;
-      const matrices = new Map([...parameters].filter(([name, parameter]) => isMatrix(name, parameter)));
-      const others = new Map([...parameters].filter(([name, parameter]) => !isMatrix(name, parameter)));
-      return new Together([new Muon(matrices, settings), new AdamW(others, settings)]);
+      const [matrices, others] = partition(parameters, ({ isHiddenMatrix }) => isHiddenMatrix);
+      return new CompositeOptimizer([new Muon(matrices, settings), new AdamW(others, settings)]);
     }
   }
 }
 
 /** Several optimizers, each with its own parameters, as one. */
-class Together implements Optimizer {
+class CompositeOptimizer implements Optimizer {
   constructor(private readonly parts: readonly Optimizer[]) {}
 
   get steps(): number {

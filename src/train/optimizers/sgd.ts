@@ -1,6 +1,7 @@
 /** @file Stochastic gradient descent with momentum (Sutskever et al. 2013 for Nesterov's form) and decoupled decay of matrices. */
 
 import { Tensor, joinMaster, launch, updateMaster } from "../../tensor/index.js";
+import { parameterGroup } from "./parameter-groups.js";
 import { stateLike, type NamedParameters, type Optimizer, type Update } from "./optimizer.js";
 
 export interface SgdOptions {
@@ -18,7 +19,10 @@ export class Sgd implements Optimizer {
     private readonly options: SgdOptions,
   ) {
     const { momentum } = options;
-    this.#m = momentum === 0 ? new Map<string, Tensor>() : stateLike(parameters, "momentum", (like) => Tensor.zeros(like.shape, { device: like.device }));
+    this.#m =
+      momentum === 0
+        ? new Map<string, Tensor>()
+        : stateLike(parameters, "momentum", (like) => Tensor.zeros(like.shape, { device: like.device }));
   }
 
   step({ rate, gradScale }: Update): void {
@@ -27,8 +31,10 @@ export class Sgd implements Optimizer {
     for (const [name, w] of this.parameters) {
       if (w.grad === undefined) continue;
       const [gradient, m] = [w.grad, this.#m.get(`momentum.${name}`)];
-      const attributes = { rate, momentum, nesterov: nesterov ? 1 : 0, weightDecay: w.rank > 1 ? weightDecay : 0 };
-      updateMaster(w, ({ w: weight, shadow, remainder }) => launch("sgd", { w: weight, shadow, remainder, gradient, m, gradScale }, attributes));
+      const attributes = { rate, momentum, nesterov: nesterov ? 1 : 0, weightDecay: parameterGroup(name, w).decays ? weightDecay : 0 };
+      updateMaster(w, ({ w: weight, shadow, remainder }) =>
+        launch("sgd", { w: weight, shadow, remainder, gradient, m, gradScale }, attributes),
+      );
     }
   }
 
