@@ -4,7 +4,7 @@
  */
 
 import { Tensor, joinMaster, launch, updateMaster } from "../../tensor/index.js";
-import { parameterGroup } from "./parameter-groups.js";
+import { roleOf } from "../../model/index.js";
 import { stateLike, type NamedParameters, type Optimizer, type Update } from "./optimizer.js";
 
 export interface AdamWOptions {
@@ -29,7 +29,7 @@ export class AdamW implements Optimizer {
     this.#m = stateLike(parameters, "m", zeros);
     this.#v = stateLike(parameters, "v", zeros);
     this.#states = Array.from(parameters, ([name, parameter]) => {
-      const { decays } = parameterGroup(name, parameter);
+      const decays = roleOf(parameter)?.decays === true;
       return { parameter, decays, m: this.#m.get(`m.${name}`)!, v: this.#v.get(`v.${name}`)! };
     });
   }

@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { ConfigError } from "../../errors.js";
+import { hiddenMatrix, setRole, table, vector } from "../../model/index.js";
 import { CpuDevice, Random, ReferenceDevice, Tensor, computeCopy, type Device } from "../../tensor/index.js";
 import { makeOptimizer, type OptimizerOptions } from "./index.js";
 import { orthogonalize } from "./muon.js";
@@ -23,7 +24,8 @@ const shapes: Record<string, number[]> = { "blocks.0.up.weight": [5, 3], "blocks
 
 function setUp(device: Device, options: OptimizerOptions) {
   const values = new Map(Object.entries(shapes).map(([name, shape], i) => [name, gaussian(100 + i, shape.reduce((a, b) => a * b))]));
-  const parameters = new Map([...values].map(([name, w]) => [name, Tensor.from(Float64Array.from(w), { shape: shapes[name], device })]));
+  const role = { embed: table, "blocks.0.up.weight": hiddenMatrix, "blocks.0.up.bias": vector };
+  const parameters = new Map([...values].map(([name, w]) => [name, setRole(Tensor.from(Float64Array.from(w), { shape: shapes[name], device }), role[name as keyof typeof role])]));
   const optimizer = makeOptimizer(options, parameters);
   const gradients = (step: number) => new Map([...values].map(([name, w], i) => [name, gaussian(1000 * step + i, w.length)]));
   const step = (gradient: Map<string, number[]>, rate: number, scale?: number) => {

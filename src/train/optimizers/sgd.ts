@@ -1,7 +1,7 @@
 /** @file Stochastic gradient descent with momentum (Sutskever et al. 2013 for Nesterov's form) and decoupled decay of matrices. */
 
 import { Tensor, joinMaster, launch, updateMaster } from "../../tensor/index.js";
-import { parameterGroup } from "./parameter-groups.js";
+import { roleOf } from "../../model/index.js";
 import { stateLike, type NamedParameters, type Optimizer, type Update } from "./optimizer.js";
 
 export interface SgdOptions {
@@ -31,7 +31,7 @@ export class Sgd implements Optimizer {
     for (const [name, w] of this.parameters) {
       if (w.grad === undefined) continue;
       const [gradient, m] = [w.grad, this.#m.get(`momentum.${name}`)];
-      const attributes = { rate, momentum, nesterov: nesterov ? 1 : 0, weightDecay: parameterGroup(name, w).decays ? weightDecay : 0 };
+      const attributes = { rate, momentum, nesterov: nesterov ? 1 : 0, weightDecay: roleOf(w)?.decays ? weightDecay : 0 };
       updateMaster(w, ({ w: weight, shadow, remainder }) =>
         launch("sgd", { w: weight, shadow, remainder, gradient, m, gradScale }, attributes),
       );
