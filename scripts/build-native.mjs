@@ -50,6 +50,8 @@ const common = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contr
 const kernelOnly = ["-fno-exceptions", "-fno-rtti", "-fasynchronous-unwind-tables"];
 const library = { darwin: "dylib", win32: "dll" }[system] ?? "so";
 
+/** A path as one would type it here. */
+const shown = (path) => (relative(process.cwd(), path).startsWith("..") ? path : relative(process.cwd(), path) || ".");
 const say = (text) => console.log(`hornbook: ${text}`);
 /** What a compiler said, in one line; the whole of it goes to a file. */
 class BuildError extends Error {}
@@ -89,7 +91,7 @@ async function buildAll() {
     if (built.length > 0 && wanted === "best" && target === undefined) break;
   }
   if (built.length === 0) return nothing();
-  say(`native kernels ready in ${relative(process.cwd(), build) || "."}/ (${built.join(", ")}${failed.length > 0 ? `; without ${failed.join(", ")}` : ""}).`);
+  say(`native kernels ready in ${shown(build)}/ (${built.join(", ")}${failed.length > 0 ? `; without ${failed.join(", ")}` : ""}).`);
   return failed.length === 0 || (target === undefined && ["best", "supported"].includes(wanted));
 }
 
@@ -112,7 +114,7 @@ async function attempt(name, make) {
     [report.failed[name]] = error.message.split("\n");
     if (error.cause) writeFileSync(log, error.cause);
     for (const path of [output, `${output}.inputs`]) rmSync(join(build, path), { force: true });
-    say(`${name} does not build with ${compiler.join(" ")}: ${report.failed[name]}${error.cause ? ` (all of it in ${relative(process.cwd(), log)})` : ""}`);
+    say(`${name} does not build with ${compiler.join(" ")}: ${report.failed[name]}${error.cause ? ` (all of it in ${shown(log)})` : ""}`);
     return false;
   }
 }
@@ -276,6 +278,6 @@ function firstError(said, what) {
   const line = lines.find((line) => /\berror:/i.test(line)) ?? lines.find((line) => /undefined|cannot|not found/.test(line)) ?? lines[0];
   const [, place, error] = /^(?:(.*?):\s*)?(?:fatal )?error:\s*(.*)$/i.exec(line) ?? [undefined, undefined, line];
   const ours = place !== undefined && resolve(place).startsWith(native) ? place : what;
-  const shown = `${ours.startsWith(root) ? relative(root, ours) : ours}: ${error}`;
-  return shown.length > 200 ? `${shown.slice(0, 199)}…` : shown;
+  const reason = `${ours.startsWith(root) ? relative(root, ours) : ours}: ${error}`;
+  return reason.length > 200 ? `${reason.slice(0, 199)}…` : reason;
 }

@@ -158,7 +158,7 @@ describe.skipIf(native === undefined || process.platform === "win32")("hornbook 
   });
 
   it("fails with the compiler's reason where nothing can be built, and that reason is then the one that is told", async () => {
-    const { code, stdout, stderr } = await hornbook(["build"], { ...compiler, FAILING: "addon" });
+    const { code, stdout, stderr } = await hornbook(["build"], { ...compiler, FAILING: "ADDON" });
     expect(code).toBe(1);
     expect(stdout).toContain("bad register name");
     expect(stderr).toContain("was not built");
