@@ -23,6 +23,7 @@ export { loadRecipe, prepareRecipe, recipeNames } from "./recipes.js";
 export { compareModels, type Divergence, type DivergenceOptions } from "./evaluate/divergence.js";
 export { likelihood, type Likelihood, type LikelihoodOptions } from "./evaluate/likelihood.js";
 export { pullModel, type PulledModel, type PullOptions, type PullProgress } from "./checkpoint/hub/index.js";
+export { systemInfo, type SystemInfo } from "./system-info.js";
 /** Tensors, their ops and devices: `tensor.Tensor`, `tensor.matmul`, `tensor.scope`. */
 export * as tensor from "./tensor/index.js";
 export { Tensor, backward, noGrad, scope } from "./tensor/index.js";

@@ -2,10 +2,11 @@
  * @file The command line: one verb a file, each a thin caller of the library. Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.
  */
 
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import pc from "picocolors";
 import { ConfigError, HornbookError, UsageError } from "../errors.js";
+import { packageVersion } from "../native/find.js";
+import { buildCommand } from "./verbs/build.js";
 import { chatCommand } from "./verbs/chat.js";
 import { evaluateCommand } from "./verbs/evaluate.js";
 import { exportCommand } from "./verbs/export.js";
@@ -23,10 +24,10 @@ const exitCodes = { done: 0, failed: 1, wrongUse: 2, interrupted: 130 };
 export async function main(args: readonly string[]): Promise<number> {
   const program = new Command("hornbook")
     .description("The whole life of a language model: train it, talk to it, look at it.")
-    .version(version())
+    .version(packageVersion())
     .showHelpAfterError("(--help shows the options, with examples)")
     .exitOverride();
-  const commands = [startCommand, trainCommand, chatCommand, generateCommand, logitsCommand, evaluateCommand, tokenizerCommand, infoCommand, exportCommand, pullCommand];
+  const commands = [startCommand, trainCommand, chatCommand, generateCommand, logitsCommand, evaluateCommand, tokenizerCommand, infoCommand, exportCommand, pullCommand, buildCommand];
   for (const command of commands) program.addCommand(inherit(command()));
   try {
     await program.parseAsync(args, { from: "user" });
@@ -53,15 +54,4 @@ function report(error: unknown): number {
   }
   console.error(`${pc.red("error:")} ${error.message}`);
   return error instanceof UsageError || error instanceof ConfigError ? exitCodes.wrongUse : exitCodes.failed;
-}
-
-function version(): string {
-  for (const up of ["../../", "../../../"]) {
-    try {
-      return (JSON.parse(readFileSync(new URL(`${up}package.json`, import.meta.url), "utf8")) as { version: string }).version;
-    } catch {
-      // One level further: this file runs from src/ in the tests and from dist/src/ when installed.
-    }
-  }
-  return "unknown";
 }

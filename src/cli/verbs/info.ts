@@ -1,4 +1,4 @@
-/** @file `hornbook info`: what a model is and where its parameters sit, without loading them. */
+/** @file `hornbook info`: what a model is and where its parameters sit, without loading them; without a model, what Hornbook runs on here. */
 
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
@@ -6,15 +6,22 @@ import { Command } from "commander";
 import { Gguf, type GgufMetadata } from "../../checkpoint/gguf/index.js";
 import { openModel } from "../../checkpoint/model-source.js";
 import { parameterCount, type ModelConfig } from "../../model/index.js";
+import { systemInfo } from "../../system-info.js";
 import { bytes, compact, table } from "../format.js";
+import { describeSystem } from "../system.js";
 
 export function infoCommand(): Command {
   return new Command("info")
-    .description("Show a model of any kind: its configuration, and each tensor with shape, parameters and bytes.")
-    .argument("<model>", "a model's folder or file (GGUF, safetensors, llama2.c), or a run's")
-    .option("--json", "print {config, family, format, tensors, types, parameters, bytes, tokenizer, chatTemplate, metadata}")
-    .addHelpText("after", "\nExamples:\n  hornbook info runs/start\n  hornbook info model-q4_k_m.gguf\n  hornbook info my-model --json")
-    .action(async (path: string, { json = false }: { json?: boolean }) => {
+    .description("Show a model of any kind: its configuration, and each tensor with shape, parameters and bytes. Without a model, show what Hornbook runs on here.")
+    .argument("[model]", "a model's folder or file (GGUF, safetensors, llama2.c), or a run's")
+    .option("--json", "print {config, family, format, tensors, types, parameters, bytes, tokenizer, chatTemplate, metadata}; without a model, what systemInfo() gives")
+    .addHelpText("after", "\nExamples:\n  hornbook info\n  hornbook info runs/start\n  hornbook info model-q4_k_m.gguf\n  hornbook info my-model --json")
+    .action(async (path: string | undefined, { json = false }: { json?: boolean }) => {
+      if (path === undefined) {
+        const info = systemInfo();
+        console.log(json ? JSON.stringify(info) : describeSystem(info));
+        return;
+      }
       await using source = await openModel(path);
       const { config, family, format, weights } = source;
       const tensors = [...weights.tensors.values()].map(({ name, dtype, shape, byteLength, file }) => ({
