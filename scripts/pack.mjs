@@ -54,6 +54,7 @@ function packPlatform(name) {
     name: `@hornbook/${name}`,
     description: `The native half of hornbook for ${words}`,
     ...common,
+    type: "commonjs",
     main: "hornbook.node",
     os: [os],
     cpu: [cpu],
