@@ -4,6 +4,9 @@
  *     import { LanguageModel, Tokenizer, Corpus, train } from "hornbook";
  */
 
+// The declarations use `AsyncDisposable`, which a program's own `lib` may lack.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 export * from "./errors.js";
 export { ChatTemplate, Corpus, TokenDataset, builtinCorpora, builtinCorpus, type ChatMessage, type CorpusDocument, type TextOptions, type TokenBatch, type TokenizeOptions } from "./data/index.js";
 export { Tokenizer, CharTokenizer, BpeTokenizer, endOfText, type DecodeStream, type EncodeOptions, type TrainTokenizerOptions } from "./tokenizer/index.js";

@@ -20,7 +20,7 @@ export interface LanguageModelOptions extends DecoderOptions {
   /** How a conversation becomes text. */
   readonly chatTemplate?: ChatTemplate | undefined;
   /** How it is sampled from where nothing is said. */
-  readonly generation?: GenerationDefaults;
+  readonly generation?: GenerationDefaults | undefined;
   /** The architecture, as transformers' `model_type` names it, that it is saved as where it can be said as several. Default: the first that can say it. */
   readonly modelType?: string | undefined;
 }

@@ -30,13 +30,13 @@ export class TrainingError extends HornbookError {
 
 export type TrainOptions = TrainSettingsInput & {
   /** A folder for checkpoints and metrics; without one nothing is written. */
-  readonly out?: string;
+  readonly out?: string | undefined;
   /** Go on from the last checkpoint in `out`. */
-  readonly resume?: boolean;
+  readonly resume?: boolean | undefined;
   /** For samples, and saved with the model. */
-  readonly tokenizer?: Tokenizer;
+  readonly tokenizer?: Tokenizer | undefined;
   /** Stops after the current step, saves, and rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 };
 
 export interface StepReport {

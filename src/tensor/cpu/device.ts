@@ -16,11 +16,11 @@ import { Profiler, formatProfile, type PhaseProfile } from "./profile.js";
 
 export interface CpuDeviceOptions {
   /** An instruction set of `availableIsas()`; by default HORNBOOK_ISA, else the best. */
-  isa?: string;
+  isa?: string | undefined;
   /** By default HORNBOOK_THREADS, else one a core. The results do not depend on it. */
-  threads?: number;
+  threads?: number | undefined;
   /** Times every launch; by default with HORNBOOK_PROFILE=1, which also prints the profile when the process ends. */
-  profile?: boolean;
+  profile?: boolean | undefined;
 }
 
 const control = { allocate: -1, free: -2 };
