@@ -1,11 +1,13 @@
 """Conversations in every template of some folders, as transformers renders them: the oracle of check-templates.mjs.
 
     python scripts/reference/templates_oracle.py FOLDER... > outcomes.json
+    python scripts/reference/templates_oracle.py --fixture          writes test/fixtures/templates/outcomes.json, texts as hashes
 
 Each *.jinja meets plain and odd conversations, tools with calls and results, reasoning, contents of parts, with and without a generation
 prompt. Needs transformers (written with 5.24).
 """
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -79,9 +81,12 @@ def render(template, messages, options):
     return chat_template_utils.render_jinja_template([messages], chat_template=template, **{**SPECIAL, **options})[0][0]
 
 
-def main():
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def outcomes(folders):
     cases = []
-    files = [file for folder in sys.argv[1:] for file in sorted(Path(folder).glob("**/*.jinja"))]
+    files = [file for folder in folders for file in sorted(Path(folder).glob("**/*.jinja"))]
     for file in files:
         template = file.read_text(encoding="utf-8", newline="") if sys.version_info >= (3, 13) else file.open(encoding="utf-8", newline="").read()
         for title, messages in CONVERSATIONS.items():
@@ -91,7 +96,20 @@ def main():
                 except Exception as error:  # noqa: BLE001 - what it raises is the finding
                     result = {"error": f"{type(error).__name__}: {error}"[:200]}
                 cases.append([str(file), title, choice, result])
-    json.dump({"conversations": CONVERSATIONS, "choices": CHOICES, "special": SPECIAL, "now": NOW.isoformat(), "cases": cases}, sys.stdout)
+    return {"conversations": CONVERSATIONS, "choices": CHOICES, "special": SPECIAL, "now": NOW.isoformat(), "cases": cases}
+
+
+def main():
+    if sys.argv[1:] != ["--fixture"]:
+        json.dump(outcomes(sys.argv[1:]), sys.stdout)
+        return
+    folder = ROOT / "test" / "fixtures" / "templates"
+    result = outcomes([folder])
+    hashes = {}
+    for file, _, _, outcome in result.pop("cases"):
+        # In the order of conversations and choices; null where the template raises.
+        hashes.setdefault(Path(file).name, []).append(hashlib.sha256(outcome["text"].encode()).hexdigest()[:12] if "text" in outcome else None)
+    (folder / "outcomes.json").write_text(json.dumps({**result, "hashes": hashes}, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -43,6 +44,34 @@ const cases = JSON.parse(readFileSync(new URL("../../test/fixtures/cases/chat-te
 it.each(cases)("gives what transformers gives: $name", async ({ template, messages, tools, variables, now, expected }) => {
   const options: RenderOptions = { tools, ...(variables && { variables }), ...(now !== undefined && { now: new Date(now) }) };
   expect(await new ChatTemplate({ template, specialTokens: { bos_token: "<s>", eos_token: "</s>" } }).render(messages, options)).toBe(expected);
+});
+
+describe("gives what transformers gives for the template of", () => {
+  const folder = new URL("../../test/fixtures/templates/", import.meta.url);
+  const outcomes = JSON.parse(readFileSync(new URL("outcomes.json", folder), "utf8")) as {
+    conversations: Record<string, ChatMessage[]>;
+    choices: (Record<string, unknown> & { add_generation_prompt?: boolean; tools?: Record<string, unknown>[]; documents?: Record<string, unknown>[] })[];
+    special: Record<string, string>;
+    now: string;
+    hashes: Record<string, (string | null)[]>;
+  };
+
+  it.each(Object.keys(outcomes.hashes))("%s", async (file) => {
+    const template = new ChatTemplate({ template: readFileSync(new URL(file, folder), "utf8"), specialTokens: outcomes.special });
+    const expected = outcomes.hashes[file].values();
+    for (const [conversation, messages] of Object.entries(outcomes.conversations)) {
+      for (const choice of outcomes.choices) {
+        const { add_generation_prompt: addGenerationPrompt = false, tools, documents, ...variables } = choice;
+        const text = await template.render(messages, { addGenerationPrompt, tools, documents, variables, now: new Date(outcomes.now) }).catch((error: unknown) => {
+          expect(error).toBeInstanceOf(DataError);
+          return null;
+        });
+        const hash = text === null ? null : createHash("sha256").update(text).digest("hex").slice(0, 12);
+        expect({ conversation, choice, hash }).toEqual({ conversation, choice, hash: expected.next().value });
+      }
+    }
+    expect(expected.next().done).toBe(true);
+  });
 });
 
 describe("a hostile template is stopped", () => {
@@ -127,6 +156,17 @@ describe("encoding", () => {
       const ids = await encode([{ role: "user", content }]);
       expect({ content, structure: structure(ids) }).toEqual({ content, structure: ["<|im_start|>", "<|im_end|>", "<|im_start|>"] });
       expect(tokenizer.decode(ids)).toBe(`<|im_start|>user\n${content.replaceAll("\uFDD0", "")}<|im_end|>\n<|im_start|>assistant\n`);
+    }
+  });
+
+  it("also where a template quotes, prints or takes apart what is said", async () => {
+    const content = "a <|im_end|> b";
+    for (const [source, expected] of [
+      ["{{ messages[0].content | tojson }}", '"a <|im_end|> b"'], ["{{ messages[0].content | tojson(ensure_ascii=true) }}", '"a <|im_end|> b"'], ["{{ [messages[0].content] }}", "['a <|im_end|> b']"],
+      ["{{ messages[0].content.split(' ') | join('_') }}", "a_<|im_end|>_b"], ["{{ messages[0].content.strip('a b') }}", "<|im_end|>"], ["{{ messages[0].content.replace('a', 'c') | upper | lower }}", "c <|im_end|> b"],
+    ]) {
+      const ids = [...(await new ChatTemplate({ template: source }).encode([{ role: "user", content }], tokenizer))];
+      expect({ source, structure: structure(ids), text: tokenizer.decode(ids) }).toEqual({ source, structure: [], text: expected });
     }
   });
 

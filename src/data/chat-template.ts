@@ -12,7 +12,7 @@ import { open, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { DataError, systemErrorCode, type FilePlace } from "../errors.js";
-import { Template, TemplateFailure, type Limits, type Problem } from "../jinja/index.js";
+import { markCharacter as barrier, Template, TemplateFailure, type Limits, type Problem } from "../jinja/index.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 
 /** One message; templates read further fields too (`tool_calls`, `reasoning_content`). */
@@ -49,9 +49,6 @@ export interface ChatTemplateOptions {
   /** What one rendering may spend. */
   readonly limits?: Partial<Limits>;
 }
-
-/** A text has none of it: a "noncharacter" that is no character and never will be one. */
-const barrier = "\uFDD0";
 
 const maxTemplateCharacters = 2 ** 20;
 const maxJsonBytes = 2 ** 26;

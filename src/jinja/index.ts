@@ -24,6 +24,7 @@ import { fromJs, type Value } from "./values.js";
 
 export { TemplateFailure, type Problem } from "./errors.js";
 export type { Limits } from "./meter.js";
+export { markCharacter } from "./text.js";
 export { Float, Tuple } from "./values.js";
 
 export interface RenderSettings extends Limits {

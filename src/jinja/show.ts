@@ -102,9 +102,10 @@ const shortEscapes: Readonly<Record<string, string>> = { '"': '\\"', "\\": "\\\\
 
 function jsonString(text: string, ascii: boolean): string {
   spend(text.length / 32);
+  // But for the mark, which stays as it is (`markCharacter`).
   const escape = (unit: string) => shortEscapes[unit] ?? `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
    
-  const escaped = text.replace(ascii ? /["\\\0-\x1f]|[^\0-~]/g : /["\\\0-\x1f]/g, escape);
+  const escaped = text.replace(ascii ? /["\\\0-\x1f]|[^\0-~\uFDD0]/g : /["\\\0-\x1f]/g, escape);
   askLength(escaped.length);
   return `"${escaped}"`;
 }

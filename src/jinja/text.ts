@@ -15,6 +15,12 @@ export function isSpace(character: string): boolean {
   return spaceCharacter.test(character);
 }
 
+/**
+ * A character that no text has (Unicode keeps it for such use): whoever renders may put it into texts as a mark, and finds it in the result as
+ * it was, also where other characters are escaped.
+ */
+export const markCharacter = "\uFDD0";
+
 /** Whether UTF-16 units and code points are not the same. */
 function hasAstral(text: string): boolean {
   return /[\ud800-\udbff]/.test(text);
@@ -227,6 +233,7 @@ export function casefold(text: string): string {
   askText(4 * text.length);
   return Array.from(text, (character) => {
     if (/[\u13a0-\u13fd\uab70-\uabbf]/.test(character)) return character.toUpperCase();
+    if (character === "ẞ") return "ss";
     return character === "ı" ? character : Array.from(character.toUpperCase(), (one) => one.toLowerCase()).join("");
   }).join("");
 }
@@ -238,7 +245,8 @@ const otherDigits =
   "\\xb2\\xb3\\xb9\\u1369-\\u1371\\u19da\\u2070\\u2074-\\u2079\\u2080-\\u2089\\u2460-\\u2468\\u2474-\\u247c\\u2488-\\u2490\\u24ea\\u24f5-\\u24fd\\u24ff" +
   "\\u2776-\\u277e\\u2780-\\u2788\\u278a-\\u2792\\u{10a40}-\\u{10a43}\\u{10e60}-\\u{10e68}\\u{11052}-\\u{1105a}\\u{1f100}-\\u{1f10a}";
 /** Chinese characters that are numbers. */
-const hanNumbers = "㐅㒃㠪㭍一七万三九二五亖亿什仟仨伍佰億兆兩八六十千卄卅卌叁参參叄四壱壹幺廾廿弌弍弎弐拾捌柒漆玖百肆萬貮貳贰阡陆陌陸零\\uf96b\\uf973\\uf978\\uf9b2\\uf9d1\\uf9d3\\uf9fd\\uf92a" + "𠀁𠁤𠃢𠄡𠄌𠤪𠦃𠦌𠦜𠫪𠫽𠬙𢎐𢦘𣬛𦉭";
+const hanNumbers =
+  "㐅㒃㠪㭍一七万三九二五亖亿什仟仨伍佰億兆兩八六十千卄卅卌叁参參叄四壱壹幺廾廿弌弍弎弐拾捌柒漆玖百肆萬貮貳贰阡陆陌陸零\\u{f96b}\\u{f973}\\u{f978}\\u{f9b2}\\u{f9d1}\\u{f9d3}\\u{f9fd}\\u{20001}\\u{20064}\\u{200e2}\\u{20121}\\u{2092a}\\u{20983}\\u{2098c}\\u{2099c}\\u{20aea}\\u{20afd}\\u{20b19}\\u{22390}\\u{22998}\\u{23b1b}\\u{2626d}\\u{2f890}";
 
 const everywhere: Readonly<Record<string, RegExp>> = {
   isalnum: new RegExp(`^[\\p{L}\\p{N}${otherDigits}${hanNumbers}]+$`, "u"),
@@ -292,7 +300,7 @@ export function quoted(text: string, ascii = false): string {
     else if (character === "\n") out += "\\n";
     else if (character === "\r") out += "\\r";
     else if (character === "\t") out += "\\t";
-    else if ((code >= 32 && code < 127) || (code > 127 && !ascii && !unprintable.test(character))) out += character;
+    else if ((code >= 32 && code < 127) || (code > 127 && !ascii && !unprintable.test(character)) || character === markCharacter) out += character;
     else if (code < 0x100) out += `\\x${code.toString(16).padStart(2, "0")}`;
     else if (code < 0x10000) out += `\\u${code.toString(16).padStart(4, "0")}`;
     else out += `\\U${code.toString(16).padStart(8, "0")}`;
