@@ -1,5 +1,6 @@
 /** @file Arguments of functions and filters: matched with their parameters, and taken as the Python types that they must be. */
 
+import { PyError } from "./errors.js";
 import { isInt, isText, textOf, toList, typeError, typeName, Undefined, type Int, type Keywords, type Value } from "./values.js";
 
 export const noKeywords: Keywords = new Map();
@@ -54,9 +55,11 @@ export function asInt(value: Value): Int {
   return isInt(value) ? (typeof value === "boolean" ? Number(value) : value) : typeError(`'${typeName(value)}' object cannot be interpreted as an integer`);
 }
 
-/** The same as a number; what is beyond 2^53 is infinite to anything that counts. */
+/** The same as a number. Throws OverflowError beyond 64 bits. */
 export function asCount(value: Value): number {
-  return Number(asInt(value));
+  const count = Number(asInt(value));
+  if (Math.abs(count) >= 2 ** 63) throw new PyError("OverflowError", "Python int too large to convert to C ssize_t");
+  return count;
 }
 
 /** The items of `*value`. Throws TypeError. */

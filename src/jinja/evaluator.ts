@@ -78,7 +78,7 @@ class Output {
 export class Evaluator {
   readonly #analysis: Analysis;
   /** What was done last, for errors. */
-  #at: { readonly line: number; readonly what: string } = { line: 1, what: "the template" };
+  #at: Expression | Statement | Target | undefined;
 
   constructor(analysis: Analysis) {
     this.#analysis = analysis;
@@ -96,7 +96,8 @@ export class Evaluator {
   }
 
   #explained(error: unknown): unknown {
-    const { line, what } = this.#at;
+    const line = this.#at?.line;
+    const what = this.#at === undefined ? "the template" : construct(this.#at);
     if (error instanceof PyError) return new TemplateFailure("failed", `${what}: ${error.message}${/[.!?]$/.test(error.message) ? "" : "."}`, line);
     if (error instanceof RangeError) return new TemplateFailure("exceeded", "it nests too deep.", line);
     if (!(error instanceof TemplateFailure) || error.line !== undefined) return error;
@@ -104,8 +105,8 @@ export class Evaluator {
   }
 
   /** Notes what is about to be done, now that its operands are known. */
-  #now(line: number, what: string): void {
-    this.#at = { line, what };
+  #now(node: Expression | Statement | Target): void {
+    this.#at = node;
   }
 
   // ---- statements ------------------------------------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ export class Evaluator {
         return undefined;
       case "output": {
         const value = this.#evaluate(node.value, frame);
-        this.#now(node.line, "{{ }}");
+        this.#now(node);
         output.write(str(value));
         return undefined;
       }
@@ -150,7 +151,7 @@ export class Evaluator {
       case "autoescape": {
         const inner = frame.inner(this.#analysis.scopes.get(node)!.body);
         if (truthy(this.#evaluate(node.value, inner))) {
-          this.#now(node.line, "autoescape");
+          this.#now(node);
           unsupported("automatic escaping");
         }
         return this.#body(node.body, inner, output);
@@ -161,7 +162,7 @@ export class Evaluator {
       case "break": case "continue": return node.type;
       case "load":
         this.#evaluate(node.template, frame);
-        this.#now(node.line, node.tag);
+        this.#now(node);
         return unsupported("another template, which nothing can load,");
     }
   }
@@ -181,7 +182,7 @@ export class Evaluator {
 
   #loop(node: ForNode, iterable: Value, frame: Frame, output: Output, recursion?: Recursion): Ending {
     const scopes = this.#analysis.scopes.get(node)!;
-    this.#now(node.line, "for");
+    this.#now(node);
     const loop = new Loop(node.test === undefined ? iterable : this.#filtered(node, iterable, frame), recursion);
     const inner = frame.inner(scopes.body);
     // Python's way to know whether there was a turn: whether one came to its end.
@@ -219,7 +220,7 @@ export class Evaluator {
     const ending = this.#body(node.body, inner, captured);
     if (ending !== undefined) return ending;
     const value = node.filter === undefined ? captured.text : this.#filter(node.filter, inner, captured.text);
-    this.#now(node.line, "set");
+    this.#now(node);
     this.#assign(node.target, value, frame, true);
     return undefined;
   }
@@ -295,7 +296,7 @@ export class Evaluator {
   #checkNamespaces(target: Target, frame: Frame): void {
     if (target.type === "targets") for (const item of target.items) this.#checkNamespaces(item, frame);
     if (target.type !== "namespace" || frame.get(target.name) instanceof Namespace) return;
-    this.#now(target.line, `set ${target.name}.${target.attribute}`);
+    this.#now(target);
     throw new PyError("TemplateRuntimeError", "cannot assign attribute on non-namespace object");
   }
 
@@ -308,7 +309,7 @@ export class Evaluator {
       if (fromBlock && of instanceof Dict) return of.set(target.attribute, value);
       return typeError(`'${typeName(of ?? null)}' object does not support item assignment`);
     }
-    this.#now(target.line, "unpacking");
+    this.#now(target);
     if (!hasLength(value) && !(value instanceof Iter) && !(value instanceof Loop)) typeError(`cannot unpack non-iterable ${typeName(value)} object`);
     const wanted = target.items.length;
     const items: Value[] = [];
@@ -328,19 +329,19 @@ export class Evaluator {
       case "name": return defined(frame.get(node.name), `'${node.name}' is undefined`);
       case "attribute": {
         const of = this.#evaluate(node.of, frame);
-        this.#now(node.line, `.${node.name}`);
+        this.#now(node);
         return getAttribute(of, node.name);
       }
       case "item": {
         const of = this.#evaluate(node.of, frame);
         const key = this.#evaluate(node.key, frame);
-        this.#now(node.line, "[ ]");
+        this.#now(node);
         return getItem(of, key);
       }
       case "slice": {
         const of = this.#evaluate(node.of, frame);
         const [start, stop, step] = [node.start, node.stop, node.step].map((part) => (part === undefined ? null : this.#evaluate(part, frame)));
-        this.#now(node.line, "[ : ]");
+        this.#now(node);
         return slice(of, start, stop, step);
       }
       case "call": return this.#call(node, frame);
@@ -348,10 +349,10 @@ export class Evaluator {
       case "test": {
         const value = this.#evaluate(node.of, frame);
         const { args, keywords } = this.#arguments(node, frame);
-        this.#now(node.line, `is ${node.name}`);
+        this.#now(node);
         return isTest(node.name) ? callTest(node.name, value, args, keywords) : this.#unknown("test", node.name);
       }
-      case "compare": return this.#compare(node.first, node.rest, node.line, frame);
+      case "compare": return this.#compare(node, frame);
       case "logic": {
         const left = this.#evaluate(node.left, frame);
         return truthy(left) === (node.operator === "or") ? left : this.#evaluate(node.right, frame);
@@ -363,18 +364,18 @@ export class Evaluator {
       case "binary": {
         const left = this.#evaluate(node.left, frame);
         const right = this.#evaluate(node.right, frame);
-        this.#now(node.line, node.operator);
+        this.#now(node);
         return binary(node.operator, left, right);
       }
       case "unary": {
         const value = this.#evaluate(node.of, frame);
         if (node.operator === "not") return !truthy(value);
-        this.#now(node.line, node.operator);
+        this.#now(node);
         return signed(node.operator, value);
       }
       case "concat": {
         const parts = node.parts.map((part) => this.#evaluate(part, frame));
-        this.#now(node.line, "~");
+        this.#now(node);
         return parts.reduce<string>((text, part) => {
           const added = str(part);
           askLength(text.length + added.length);
@@ -387,7 +388,7 @@ export class Evaluator {
         const dict = new Dict();
         for (const [key, value] of node.entries) {
           const evaluated = this.#evaluate(key, frame);
-          this.#now(node.line, "{ : }");
+          this.#now(node);
           dict.set(evaluated, this.#evaluate(value, frame));
         }
         return dict;
@@ -395,11 +396,11 @@ export class Evaluator {
     }
   }
 
-  #compare(first: Expression, rest: Extract<Expression, { type: "compare" }>["rest"], line: number, frame: Frame): boolean {
-    let left = this.#evaluate(first, frame);
-    for (const [operator, operand] of rest) {
+  #compare(node: Extract<Expression, { type: "compare" }>, frame: Frame): boolean {
+    let left = this.#evaluate(node.first, frame);
+    for (const [operator, operand] of node.rest) {
       const right = this.#evaluate(operand, frame);
-      this.#now(line, operator);
+      this.#now(node);
       if (!compare(operator, left, right)) return false;
       left = right;
     }
@@ -410,7 +411,7 @@ export class Evaluator {
     // A filter behind a filter of a block works on what the first one gives.
     const value = node.of === undefined ? (blockText ?? "") : node.of.type === "filter" ? this.#filter(node.of, frame, blockText) : this.#evaluate(node.of, frame);
     const { args, keywords } = this.#arguments(node, frame);
-    this.#now(node.line, `| ${node.name}`);
+    this.#now(node);
     return isFilter(node.name) ? callFilter(node.name, value, args, keywords) : this.#unknown("filter", node.name);
   }
 
@@ -421,8 +422,7 @@ export class Evaluator {
   #call(node: Extract<Expression, { type: "call" }>, frame: Frame, caller?: Macro): Value {
     const of = this.#evaluate(node.of, frame);
     const { args, keywords } = this.#arguments(node, frame);
-    const name = node.of.type === "attribute" || node.of.type === "name" ? node.of.name : "";
-    this.#now(node.line, `${name}()`);
+    this.#now(node);
     if (caller === undefined) return call(of, args, keywords);
     if (keywords.has("caller")) typeError("got multiple values for keyword argument 'caller'");
     return call(of, args, new Map([...keywords, ["caller", caller]]));
@@ -444,6 +444,30 @@ export class Evaluator {
       }
     }
     return { args, keywords };
+  }
+}
+
+/** A construct as an error names it. */
+function construct(node: Expression | Statement | Target): string {
+  switch (node.type) {
+    case "attribute": return `.${node.name}`;
+    case "item": return "[ ]";
+    case "slice": return "[ : ]";
+    case "call": return `${node.of.type === "attribute" || node.of.type === "name" ? node.of.name : ""}()`;
+    case "filter": return `| ${node.name}`;
+    case "test": return `is ${node.name}`;
+    case "binary": case "unary": return node.operator;
+    case "compare": return node.rest.map(([operator]) => operator).join(" ");
+    case "concat": return "~";
+    case "dict": return "{ : }";
+    case "output": return "{{ }}";
+    case "namespace": return `set ${node.name}.${node.attribute}`;
+    case "targets": return "unpacking";
+    case "setBlock": return "set";
+    case "filterBlock": return `filter ${node.filter.name}`;
+    case "callBlock": return "call";
+    case "load": return node.tag;
+    default: return node.type;
   }
 }
 

@@ -30,6 +30,8 @@ type Filter =
 const soft = (value: Value): string | Markup => (isText(value) ? value : str(value));
 const method = (value: Value, name: string, args: readonly Value[] = []) => callStringMethod(soft(value), name, args, noKeywords, { attribute: getAttribute, item: getItem });
 const isTrue = (value: Value | undefined) => value !== undefined && truthy(value);
+/** What sorted() takes as `reverse`: a whole number. */
+const isFlag = (value: Value | undefined) => value !== undefined && asCount(value) !== 0;
 const ignoreCase = (value: Value): Value => (isText(value) ? lower(textOf(value)) : value);
 
 /** The parts of "a.b.0": texts, and whole numbers. */
@@ -309,7 +311,7 @@ function escape(value: Value): Markup {
   return value instanceof Markup ? value : new Markup(escapeHtml(str(value)));
 }
 
-function stripTags(value: Value): Markup {
+function stripTags(value: Value): string {
   let text = str(value);
   let out = "";
   let at = 0;
@@ -321,7 +323,7 @@ function stripTags(value: Value): Markup {
     at = end + (isComment ? 3 : 1);
   }
   text = out + text.slice(at);
-  return new Markup(unescapeHtml(splitWords(text, -1).join(" ")));
+  return unescapeHtml(splitWords(text, -1).join(" "));
 }
 
 function title(value: Value): string {
@@ -386,7 +388,7 @@ const filters: Readonly<Record<string, Filter>> = {
     if (value instanceof Undefined) value.fail();
     if (!(value instanceof Dict)) return typeError(`'${typeName(value)}' object has no attribute 'items'`);
     const key: Getter = (pair) => (isTrue(caseSensitive) ? (pair as Tuple).items[at] : ignoreCase((pair as Tuple).items[at]));
-    return sorted(toList(new View(value, "items")), key, isTrue(reverse));
+    return sorted(toList(new View(value, "items")), key, isFlag(reverse));
   }],
   escape: ["", escape],
   filesizeformat: ["binary=", (value, [isBinary]) => fileSize(value, isTrue(isBinary))],
@@ -436,7 +438,7 @@ const filters: Readonly<Record<string, Filter>> = {
   slice: ["slices, fill_with=", (value, [count, fill = null]) => new Iter(sliced(value, count!, fill))],
   sort: ["reverse=, case_sensitive=, attribute=", (value, [reverse, caseSensitive, attribute = null]) => {
     const paths = (isText(attribute) ? textOf(attribute).split(",") : [attribute]).map((one) => getter(one, { foldCase: !isTrue(caseSensitive) }));
-    return sorted(toList(value), (item) => paths.map((path) => path(item)), isTrue(reverse));
+    return sorted(toList(value), (item) => paths.map((path) => path(item)), isFlag(reverse));
   }],
   string: ["", soft],
   striptags: ["", stripTags],

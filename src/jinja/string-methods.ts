@@ -1,6 +1,6 @@
 /** @file The methods of str, as templates call them: `{{ text.strip('\n') }}`. Those of Markup escape what they are given and give Markup. */
 
-import { asCount, asText, bind } from "./arguments.js";
+import { asCount, asInt, asText, bind } from "./arguments.js";
 import { unsupported } from "./errors.js";
 import { formatFields, mappingValues, type FieldLookup } from "./format.js";
 import { escapeHtml } from "./html.js";
@@ -25,7 +25,7 @@ function window(text: string, start: Value | undefined, end: Value | undefined):
   const size = codePoints(text);
   const clamp = (value: Value | undefined, otherwise: number) => {
     if (notGiven(value)) return otherwise;
-    const at = asCount(value);
+    const at = Number(asInt(value));
     return Math.max(0, at < 0 ? at + size : at);
   };
   const [from, to] = [clamp(start, 0), Math.min(size, clamp(end, size))];
