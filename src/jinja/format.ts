@@ -159,15 +159,20 @@ function signed(negative: boolean, digits: string, prefix: string, group: number
   const isWord = group === 3 && /^[a-z]/i.test(digits);
   const integer = isWord ? "" : group === 4 ? digits : /^\d*/.exec(digits)![0];
   const fraction = digits.slice(integer.length);
-  const separate = (text: string) => (grouping === undefined ? text : text.replace(new RegExp(`(?<=[0-9a-fA-F])(?=(?:[0-9a-fA-F]{${group}})+$)`, "g"), grouping));
+  const separate = (text: string) => {
+    if (grouping === undefined) return text;
+    const groups: string[] = [];
+    for (let end = text.length; end > 0; end -= group) groups.push(text.slice(Math.max(0, end - group), end));
+    return groups.reverse().join(grouping);
+  };
   const filler = fill ?? (zero ? "0" : " ");
   if ((align ?? (zero ? "=" : ">")) !== "=") return pad(mark + prefix + separate(integer) + fraction, width, filler, align ?? ">");
   const room = width - mark.length - prefix.length - fraction.length;
   askText(Math.max(0, width));
   if (filler !== "0" || grouping === undefined || isWord) return mark + prefix + pad(separate(integer) + fraction, width - mark.length - prefix.length, filler, ">");
   // Zeros before the number are separated too.
-  let filled = integer;
-  while (separate(filled).length < room) filled = filled.padStart(filled.length + Math.max(1, Math.floor(((room - separate(filled).length) * group) / (group + 1))), "0");
+  const fits = Math.ceil((room * group) / (group + 1));
+  const filled = integer.padStart(separate("0".repeat(Math.max(0, fits))).length < room ? fits + 1 : fits, "0");
   return mark + prefix + separate(filled) + fraction;
 }
 
@@ -273,9 +278,11 @@ function fieldsOf(text: string): Field[] {
     }
     if (depth > 0 || end >= text.length) valueError("expected '}' before end of string");
     const inner = text.slice(i + 1, end);
-    const match = /^((?:[^!:[{}]|\[[^\]]*\]?)*)(?:!([^:}]*))?(?::(.*))?$/s.exec(inner);
-    if (match === null) return valueError("unexpected '{' in field name");
-    const [, field, conversion, spec = ""] = match as (string | undefined)[];
+    const nameEnd = fieldNameEnd(inner);
+    const field = inner.slice(0, nameEnd);
+    const specBegin = inner.indexOf(":", nameEnd);
+    const conversion = inner[nameEnd] === "!" ? inner.slice(nameEnd + 1, specBegin < 0 ? undefined : specBegin) : undefined;
+    const spec = specBegin < 0 ? "" : inner.slice(specBegin + 1);
     if (conversion !== undefined && conversion.length !== 1) valueError(conversion === "" ? "end of string while looking for conversion specifier" : "expected ':' after conversion specifier");
     fields.push({ literal, field, conversion, spec });
     literal = "";
@@ -283,6 +290,22 @@ function fieldsOf(text: string): Field[] {
   }
   if (literal !== "") fields.push({ literal, field: undefined, conversion: undefined, spec: "" });
   return fields;
+}
+
+/** Where a field's name ends: at `!` or `:` outside of brackets. */
+function fieldNameEnd(inner: string): number {
+  for (let i = 0; i < inner.length; i++) {
+    if (inner[i] === "[") {
+      const close = inner.indexOf("]", i);
+      if (close < 0) return inner.length;
+      i = close;
+    } else if (inner[i] === "!" || inner[i] === ":") {
+      return i;
+    } else if (inner[i] === "{" || inner[i] === "}") {
+      valueError(`unexpected '${inner[i]}' in field name`);
+    }
+  }
+  return inner.length;
 }
 
 // ---- % -----------------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 import { PyError, unsupported } from "./errors.js";
 import { askBits } from "./meter.js";
+import { strip } from "./text.js";
 import { Float, isInt, valueError, type Int } from "./values.js";
 
 type Num = Int | boolean | Float;
@@ -39,11 +40,17 @@ export function intText(value: Int): string {
   return text;
 }
 
+/** A number's text without the white space around it. */
+function asciiNumber(text: string): string {
+  if (/(?![0-9])\p{Nd}/u.test(text)) unsupported("a number in digits other than 0 to 9");
+  return strip(text);
+}
+
 /** int(text, base), as Python reads it. Throws ValueError. */
 export function parseInteger(text: string, base: number): Int {
   const fail = (): never => valueError(`invalid literal for int() with base ${base}: '${text}'`);
   if (base !== 0 && (base < 2 || base > 36)) valueError("int() base must be >= 2 and <= 36, or 0");
-  const match = /^\s*([+-]?)(0[xX]_?|0[oO]_?|0[bB]_?)?([0-9a-zA-Z]+(?:_[0-9a-zA-Z]+)*)\s*$/.exec(text);
+  const match = /^([+-]?)(0[xX]_?|0[oO]_?|0[bB]_?)?([0-9a-zA-Z]+(?:_[0-9a-zA-Z]+)*)$/.exec(asciiNumber(text));
   if (match === null) return fail();
   const [, sign, prefix = "", body] = match;
   const prefixBase = { x: 16, o: 8, b: 2 }[prefix[1]?.toLowerCase()] ?? 0;
@@ -67,7 +74,7 @@ export function parseInteger(text: string, base: number): Int {
 
 /** float(text), as Python reads it. Throws ValueError. */
 export function parseFloatText(text: string): number {
-  const trimmed = text.trim().replace(/(?<=\d)_(?=\d)/g, "");
+  const trimmed = asciiNumber(text).replace(/(?<=\d)_(?=\d)/g, "");
   if (/^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/.test(trimmed)) return Number(trimmed);
   const word = /^([+-]?)(inf|infinity|nan)$/i.exec(trimmed);
   if (word === null) return valueError(`could not convert string to float: '${text}'`);
