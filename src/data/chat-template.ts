@@ -1,6 +1,7 @@
 /**
  * @file Chat templates: how a conversation becomes the text that a model was taught to read, as the Jinja program which the model brings along.
- * The text is what transformers' `apply_chat_template` makes. A template is foreign code, and runs within bounds (`chat-template-renderer.ts`).
+ * The text is what transformers' `apply_chat_template` makes, or there is an error (`src/jinja/`). A template is foreign code, and runs within
+ * bounds of time and memory.
  *
  * Text must not become structure: a message that says `<|im_end|>` must not end its turn. So before rendering, each control token within
  * the messages is cut by a character that no text has (U+FDD0, which Unicode keeps for such use), and after that the tokenizer finds no
@@ -11,8 +12,8 @@ import { open, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { DataError, systemErrorCode, type FilePlace } from "../errors.js";
+import { markCharacter as barrier, Template, TemplateFailure, type Limits, type Problem } from "../jinja/index.js";
 import type { Tokenizer } from "../tokenizer/index.js";
-import { templateRenderer, type RenderLimits } from "./chat-template-renderer.js";
 
 /** One message; templates read further fields too (`tool_calls`, `reasoning_content`). */
 export interface ChatMessage {
@@ -45,20 +46,31 @@ export interface ChatTemplateOptions {
   readonly specialTokens?: Readonly<Record<string, string>>;
   /** Where it comes from, for errors. */
   readonly place?: FilePlace;
-  readonly limits?: Partial<RenderLimits>;
+  /** What one rendering may spend. */
+  readonly limits?: Partial<Limits>;
 }
-
-/** A text has none of it: a "noncharacter" that is no character and never will be one. */
-const barrier = "\uFDD0";
 
 const maxTemplateCharacters = 2 ** 20;
 const maxJsonBytes = 2 ** 26;
+
+const said: Readonly<Record<Problem, string>> = {
+  syntax: "the chat template is no Jinja",
+  refused: "the chat template refuses this conversation",
+  exceeded: "the chat template was stopped",
+  failed: "the chat template fails",
+};
+const codes: Readonly<Record<Problem, string>> = { syntax: "bad-template", refused: "template-refused", exceeded: "template-exceeded", failed: "bad-template" };
+
+function shortened(message: string): string {
+  return message.length > 500 ? `${message.slice(0, 500)}...` : message;
+}
 
 export class ChatTemplate {
   readonly #templates: ReadonlyMap<string, string>;
   readonly #specialTokens: Readonly<Record<string, string>>;
   readonly #place: FilePlace;
-  readonly #limits: Partial<RenderLimits>;
+  readonly #limits: Partial<Limits>;
+  readonly #compiled = new Map<string, Template>();
   #control: { readonly of: ChatTokenizer; readonly all: ControlTokens; readonly special: ControlTokens } | undefined;
 
   /** Throws DataError `bad-template` where there is none by the name `default`, or one is larger than a template can sensibly be. */
@@ -92,21 +104,27 @@ export class ChatTemplate {
    * @throws DataError `bad-template` (no Jinja, or it fails), `template-refused` (it raised an exception of its own, such as on roles that do
    * not alternate), `template-exceeded` (it ran into a limit); the signal's reason.
    */
-  render(messages: readonly ChatMessage[], { addGenerationPrompt = false, tools, documents, variables = {}, now = new Date(), signal }: RenderOptions = {}): Promise<string> {
-    // transformers leaves fields out that are null: templates ask whether they are there.
-    const given = messages.map((message) => Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null && value !== undefined)));
-    const all = { messages: given, tools: tools ?? null, documents: documents ?? null, add_generation_prompt: addGenerationPrompt, ...this.#specialTokens, ...variables };
-    return templateRenderer.render({
-      template: this.source({ tools: tools !== undefined }),
-      variables: all,
-      now,
-      place: this.#place,
-      signal,
-      maxSteps: 1_000_000,
-      maxCharacters: 2 ** 20 + 16 * charactersOf(all),
-      maxSeconds: 10,
-      ...this.#limits,
-    });
+  // eslint-disable-next-line @typescript-eslint/require-await -- errors are rejections
+  async render(messages: readonly ChatMessage[], options: RenderOptions = {}): Promise<string> {
+    const { addGenerationPrompt = false, tools, documents, variables = {}, now = new Date(), signal } = options;
+    signal?.throwIfAborted();
+    const conversation = { messages: messages.map(asTemplatesReadIt), tools: tools ?? null, documents: documents ?? null };
+    const all = { ...conversation, add_generation_prompt: addGenerationPrompt, ...this.#specialTokens, ...variables };
+    const room = charactersOf(all);
+    const limits = { maxSteps: 1_000_000 + 64 * room, maxCharacters: 2 ** 20 + 16 * room, ...this.#limits };
+    try {
+      return this.#template(this.source({ tools: tools !== undefined })).render(all, { now, ...limits });
+    } catch (error) {
+      if (!(error instanceof TemplateFailure)) throw error;
+      const line = error.line === undefined ? "" : `line ${error.line}: `;
+      throw new DataError(this.#place, `${said[error.problem]}: ${line}${shortened(error.message)}`, { code: codes[error.problem], cause: error });
+    }
+  }
+
+  #template(source: string): Template {
+    let template = this.#compiled.get(source);
+    if (template === undefined) this.#compiled.set(source, (template = new Template(source)));
+    return template;
   }
 
   /**
@@ -135,11 +153,6 @@ export class ChatTemplate {
     const contents = (list: typeof special): string[] => list.map(({ content }) => content);
     this.#control = { of: tokenizer, all: new ControlTokens(contents([...special, ...known])), special: new ControlTokens(contents(special)) };
     return this.#control;
-  }
-
-  /** Starts what runs templates, so that the first conversation need not wait for it. */
-  static warm(): void {
-    templateRenderer.warm();
   }
 
   /**
@@ -245,6 +258,16 @@ function guardStrings(value: unknown, tokens: ControlTokens): unknown {
   if (Array.isArray(value)) return value.map((one) => guardStrings(one, tokens));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, guardStrings(one, tokens)]));
+}
+
+/**
+ * A message as transformers gives it to templates: without the fields that are null, since templates ask whether they are there, and with
+ * what the assistant thought under each of the names by which templates know it.
+ */
+function asTemplatesReadIt(message: ChatMessage): Record<string, unknown> {
+  const given = Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null && value !== undefined));
+  const thought = given.reasoning_content ?? given.thinking ?? given.reasoning;
+  return thought === undefined ? given : { thinking: thought, ...given, reasoning_content: thought };
 }
 
 function charactersOf(value: unknown): number {

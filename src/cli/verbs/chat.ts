@@ -6,7 +6,6 @@ import { createInterface } from "node:readline";
 import { Command } from "commander";
 import pc from "picocolors";
 import { z } from "zod";
-import { ChatTemplate } from "../../data/index.js";
 import { DataError, HornbookError } from "../../errors.js";
 import type { CacheDType, ChatOptions, ChatSession } from "../../generate/index.js";
 import { LanguageModel } from "../../language-model.js";
@@ -58,7 +57,6 @@ Examples:
   echo '{"content": "Hi!"}' | hornbook chat my-model --json`,
     )
     .action(async (path: string, flags: ChatFlags) => {
-      ChatTemplate.warm();
       const model = await LanguageModel.load(path);
       const { template, json = false, temperature = model.generation.temperature ?? defaultTemperature, ...rest } = flags;
       const options: Partial<ChatOptions> = { ...rest, temperature };
