@@ -172,6 +172,7 @@ export function tokenizerToGguf(tokenizer: BpeTokenizer | PipelineTokenizer): Re
     put("merges", Array.from({ length: model.merges.length / 3 }, (_, i) => `${model.names.at(model.merges[3 * i])} ${model.names.at(model.merges[3 * i + 1])}`));
   } else {
     const isUnigram = model.kind === "unigram";
+    if (model.kind === "wordpiece" || model.kind === "wordlevel") return refuse("model.type", "this kind of model has no form in GGUF.");
     if (model.kind === "bpe" && !model.byteFallback) refuse("model.byte_fallback", "a BPE on characters without byte fallback has no form in GGUF.");
     const scores = model.kind === "bpe" ? scoresOf(model.merges, tokens.length) : Float32Array.from(tokens, (_, id) => model.scores[id] ?? 0);
     for (let id = 0; id < tokens.length; id++) if (/^<0x[0-9A-F]{2}>$/.test(tokens[id])) types[id] = pieceTypes.byte;

@@ -2,6 +2,7 @@
  * @file Normalizers: what happens to a text before it is cut, as Hugging Face `tokenizers` does it. Each is a function from text to text.
  */
 
+import { bertNormalizer, lowercase } from "./bert-normalizer.js";
 import { fromBase64, toByteLevel } from "./bytes.js";
 import { CharsMap } from "./charsmap.js";
 import { asInUnicode16, translateRegex } from "./regex.js";
@@ -25,8 +26,9 @@ function compileStep(step: NormalizerStep): Normalizer {
     case "NFKD":
       return (text) => normalizeUnicode(text, step.type);
     case "Lowercase":
-      // Character by character: a whole string would turn the last sigma of a word into its final form.
-      return (text) => text.replace(/[^\0-@[-`{-\x7f]/gu, (character) => character.toLowerCase());
+      return lowercase;
+    case "BertNormalizer":
+      return bertNormalizer(step);
     case "StripAccents":
       return (text) => text.replace(accents, "");
     case "Nmt":

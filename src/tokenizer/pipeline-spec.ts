@@ -11,6 +11,7 @@ import type { SentencePieceNormalization } from "./sp-normalizer.js";
 import type { DecoderStep, NormalizerStep, PostProcessorStep, PreTokenizerStep } from "./steps.js";
 import type { TokenNames } from "./token-names.js";
 import { UnigramModel } from "./unigram.js";
+import { WordLevelModel, WordPieceModel } from "./wordpiece.js";
 
 /** Merges in the order in which they were learned. */
 export interface BpeSpec {
@@ -44,6 +45,24 @@ export interface ScoreBpeSpec {
   readonly fuseUnk: boolean;
 }
 
+export interface WordPieceSpec {
+  readonly kind: "wordpiece";
+  readonly names: TokenNames;
+  readonly unkId: number | undefined;
+  readonly continuingPrefix: string;
+  readonly startPrefix: string;
+  readonly maxCharacters: number;
+}
+
+/** Whole pieces only. */
+export interface WordLevelSpec {
+  readonly kind: "wordlevel";
+  readonly names: TokenNames;
+  readonly unkId: number | undefined;
+  /** How the file spells the unknown token, which the vocabulary may lack. */
+  readonly unkToken: string;
+}
+
 /** What only SentencePiece knows: what its pieces are, and its normalizer, which then runs instead of the steps. */
 export interface SentencePieceSpec {
   readonly normalization: SentencePieceNormalization;
@@ -51,12 +70,14 @@ export interface SentencePieceSpec {
   readonly unused: readonly number[];
 }
 
+export type ModelSpec = BpeSpec | UnigramSpec | ScoreBpeSpec | WordPieceSpec | WordLevelSpec;
+
 export interface PipelineSpec {
   readonly normalizer: readonly NormalizerStep[];
   readonly preTokenizer: readonly PreTokenizerStep[];
   readonly postProcessor: readonly PostProcessorStep[];
   readonly decoder: readonly DecoderStep[];
-  readonly model: BpeSpec | UnigramSpec | ScoreBpeSpec;
+  readonly model: ModelSpec;
   /** Ids of tokens that text never becomes besides the special ones: control and byte tokens of SentencePiece. */
   readonly unreachable?: readonly number[] | undefined;
   readonly sentencePiece?: SentencePieceSpec | undefined;
@@ -99,6 +120,10 @@ export function buildModel(spec: PipelineSpec, added: readonly AddedToken[]): Mo
       const bpe = new ScoreBpeModel(lookup, scores, { unkId, byteIds: byteFallback ? byteIds() : [], unused: new Set(sentencePiece?.unused), frozenAt, fuseUnk });
       return wordwise(bpe, lookup, frozenAt === undefined);
     }
+    case "wordpiece":
+      return new CachedModel(new WordPieceModel(lookup, model));
+    case "wordlevel":
+      return new WordLevelModel(lookup, model.unkId);
   }
 }
 

@@ -63,6 +63,10 @@ function compileStep(step: PreTokenizerStep): PreTokenizer[] {
       return [splitter(/\p{White_Space}/gu, "Removed", false)];
     case "BertPreTokenizer":
       return [splitter(/\p{White_Space}/gu, "Removed", false), splitter(punctuation, "Isolated", false)];
+    case "CharDelimiterSplit":
+      return [splitter(literalRegex(step.delimiter), "Removed", false)];
+    case "FixedLength":
+      return [splitter(new RegExp(`[\\s\\S]{1,${step.length}}`, "gu"), "Isolated", false)];
   }
 }
 
