@@ -15,9 +15,9 @@ export type Fail = (field: string, message: string) => never;
 export interface Reader {
   readonly fail: Fail;
   /** The value as the schema has it. */
-  check<T>(schema: z.ZodType<T>, value: unknown, field?: string): T;
+  readonly check: <T>(schema: z.ZodType<T>, value: unknown, field?: string) => T;
   /** Warns of the keys of an object that are not among the known ones. */
-  expectKeys(value: unknown, known: readonly string[], field: string): void;
+  readonly expectKeys: (value: unknown, known: readonly string[], field: string) => void;
 }
 
 const pattern = z.union([z.strictObject({ String: z.string() }), z.strictObject({ Regex: z.string() })]);
