@@ -20,13 +20,17 @@ export interface Piece {
 
 export type PreTokenizer = (piece: Piece) => Piece[];
 
+/** A text of the same length that a matcher is given in its stead; see `asInUnicode16`. */
+export type View = (text: string) => string;
+
 /** One function for all the steps. */
-export function compilePreTokenizer(steps: readonly PreTokenizerStep[]): PreTokenizer {
-  const functions = steps.flatMap(compileStep);
+export function compilePreTokenizer(steps: readonly PreTokenizerStep[], view: View = asInUnicode16): PreTokenizer {
+  const functions = steps.flatMap((step) => compileStep(step, view));
   return (piece) => functions.reduce((pieces, cut) => pieces.flatMap(cut), piece.text === "" ? [] : [piece]);
 }
 
-function compileStep(step: PreTokenizerStep): PreTokenizer[] {
+function compileStep(step: PreTokenizerStep, view: View): PreTokenizer[] {
+  const splitter = (regex: RegExp, behavior: SplitBehavior, invert: boolean): PreTokenizer => splitterOf(regex, behavior, invert, view);
   switch (step.type) {
     case "ByteLevel": {
       const prefix = (piece: Piece): Piece[] => [piece.text.startsWith(" ") ? piece : { ...piece, text: ` ${piece.text}` }];
@@ -71,12 +75,12 @@ function compileStep(step: PreTokenizerStep): PreTokenizer[] {
 }
 
 /** Cuts at the matches of an expression. With `invert`, what lies between matches counts as the match. */
-function splitter(regex: RegExp, behavior: SplitBehavior, invert: boolean): PreTokenizer {
+function splitterOf(regex: RegExp, behavior: SplitBehavior, invert: boolean, view: View): PreTokenizer {
   return ({ text, first }) => {
     // Where each part ends, and whether it is a match; parts cover the text.
     const parts: { start: number; end: number; match: boolean }[] = [];
     let end = 0;
-    for (const { index, 0: found } of asInUnicode16(text).matchAll(regex)) {
+    for (const { index, 0: found } of view(text).matchAll(regex)) {
       if (index > end) parts.push({ start: end, end: index, match: invert });
       // An empty match marks a border: the parts around it stay apart, and it is a match for what is merged.
       parts.push({ start: index, end: index + found.length, match: !invert });

@@ -11,7 +11,7 @@ import type { AddedToken } from "./added-tokens.js";
 import { maxTokenId } from "./bpe.js";
 import { byteAlphabet, fromBase64 } from "./bytes.js";
 import { CharsMap } from "./charsmap.js";
-import { lookupOf, type BpeSpec, type ModelSpec, type PipelineSpec } from "./pipeline-spec.js";
+import { lookupOf, type BpeSpec, type ModelSpec, type PipelineSpec, type Rules } from "./pipeline-spec.js";
 import { surroundingsOf } from "./post-processor.js";
 import { patternNames, patterns, type PatternName } from "./pretokenize.js";
 import { mergesOf } from "./score-bpe.js";
@@ -103,6 +103,7 @@ export interface BpeSpelled {
   readonly pattern: PatternName;
   readonly normalizer?: readonly NormalizerStep[];
   readonly postProcessor?: readonly PostProcessorStep[];
+  readonly rules?: Rules | undefined;
 }
 
 /** Checks a parsed JSON value. Throws TokenizerError that names the file and the field. */
@@ -237,15 +238,15 @@ function checkSteps(spec: PipelineSpec, added: readonly AddedToken[], fail: Fail
 }
 
 /** A byte-level BPE that the native engine can run: the pattern is one it knows, and nothing is unknown. */
-export function asByteLevelBpe({ model, normalizer, preTokenizer, postProcessor, decoder }: PipelineSpec): BpeSpelled | undefined {
+export function asByteLevelBpe({ model, normalizer, preTokenizer, postProcessor, decoder, rules }: PipelineSpec): BpeSpelled | undefined {
   if (model.kind !== "bpe" || model.byteFallback || model.continuingSubwordPrefix !== "" || model.endOfWordSuffix !== "") return undefined;
   if (decoder.length !== 1 || decoder[0].type !== "ByteLevel" || normalizer.some(({ type }) => type === "ByteLevel")) return undefined;
   const pattern = patternOf(preTokenizer);
   if (pattern === undefined) return undefined;
-  // A byte that has no token is left out; it becomes the unknown token where there is one.
-  if (model.unkToken !== undefined && !byteAlphabet.every((character) => model.names.idOf(character) !== undefined)) return undefined;
+  // A byte that has no token is left out; elsewhere it becomes the unknown token, or keeps its neighbours apart.
+  if ((model.unkToken !== undefined || model.unknownKeepsApart === true) && !byteAlphabet.every((character) => model.names.idOf(character) !== undefined)) return undefined;
   const { names, merges, ignoreMerges } = model;
-  return { names, merges, wholePieces: ignoreMerges, pattern, normalizer, postProcessor };
+  return { names, merges, wholePieces: ignoreMerges, pattern, normalizer, postProcessor, rules };
 }
 
 function patternOf(steps: readonly PreTokenizerStep[]): PatternName | undefined {
@@ -353,7 +354,7 @@ export const byteLevelSteps = (pattern: PatternName): PreTokenizerStep[] =>
 export const byteLevelDecoder: readonly DecoderStep[] = [byteLevelStep(true)];
 
 /** A byte-level BPE with a well-known pattern as the pipeline that it is. */
-export function asPipeline({ names, merges, wholePieces, pattern, normalizer = [], postProcessor = [] }: BpeSpelled): PipelineSpec {
+export function asPipeline({ names, merges, wholePieces, pattern, normalizer = [], postProcessor = [], rules }: BpeSpelled): PipelineSpec {
   const model: BpeSpec = {
     kind: "bpe",
     names,
@@ -365,7 +366,7 @@ export function asPipeline({ names, merges, wholePieces, pattern, normalizer = [
     continuingSubwordPrefix: "",
     endOfWordSuffix: "",
   };
-  return { normalizer, preTokenizer: byteLevelSteps(pattern), postProcessor, decoder: byteLevelDecoder, model };
+  return { normalizer, preTokenizer: byteLevelSteps(pattern), postProcessor, decoder: byteLevelDecoder, model, rules };
 }
 
 export const writeBpeJson = (model: BpeSpelled, addedTokens: readonly AddedToken[]): TokenizerJson => writePipelineJson(asPipeline(model), addedTokens);
@@ -385,6 +386,9 @@ function writeModel(spec: PipelineSpec, addedTokens: readonly AddedToken[]): Rec
   const { model } = spec;
   if (model.kind === "unigram") {
     return { type: "Unigram", unk_id: model.unkId ?? null, vocab: Array.from(model.names, (name, id) => [name ?? "", model.scores[id]]), byte_fallback: model.byteFallback };
+  }
+  if (model.kind === "rwkv" || model.kind === "plamo2") {
+    throw new TokenizerError({ field: "model.type" }, `a tokenizer of the kind ${model.kind} has no form in tokenizer.json.`, { code: "no-json-form", hint: "Export to GGUF instead." });
   }
   if (model.kind === "wordlevel") return { type: "WordLevel", vocab: toVocab(model.names), unk_token: model.unkToken };
   if (model.kind === "wordpiece") {
