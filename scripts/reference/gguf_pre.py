@@ -3,6 +3,7 @@ src/tokenizer/gguf-pre.test.ts, and a check of any number of texts.
 
     python scripts/reference/gguf_pre.py fixtures LIB SOURCE       writes test/fixtures/gguf-pre/
     python scripts/reference/gguf_pre.py encode LIB FILE           reads texts as JSON, one a line; prints their ids, a list a line
+    python scripts/reference/gguf_pre.py rows LIB PRE COUNT SEED   prints a text, its ids, and those with special tokens allowed, a list a line
     python scripts/reference/gguf_pre.py strings COUNT SEED        prints random texts, one JSON value a line
     python scripts/reference/gguf_pre.py names SOURCE              prints the names that SOURCE compares
 
@@ -70,6 +71,17 @@ def vocabulary():
             tokens.append(token)
             types.append(NORMAL)
     return tokens, types, merges
+
+
+def committed_vocabulary():
+    """That of the fixtures. (Pairs that are equally frequent are learned in another order in every run.)"""
+    reader = gguf.GGUFReader(FIXTURES / "vocab.gguf")
+    def texts(key):
+        field = reader.fields[f"tokenizer.ggml.{key}"]
+        return [bytes(field.parts[i]).decode() for i in field.data]
+
+    types = reader.fields["tokenizer.ggml.token_type"]
+    return texts("tokens"), [int(types.parts[i][0]) for i in types.data], texts("merges")
 
 
 def write_gguf(path, model, pre, tokens, types, merges=None, scores=None, extra=()):
@@ -232,6 +244,15 @@ if __name__ == "__main__":
     elif verb == "strings":
         for text in strings(int(rest[0]), int(rest[1])):
             print(json.dumps(text))
+    elif verb == "rows":
+        library, name, count, seed = rest
+        tokens, types, merges = committed_vocabulary()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "x.gguf"
+            write_gguf(path, "whitespace" if name == "whitespace" else "gpt2", name, tokens, types, merges, extra=IDS)
+            llama = LlamaCpp(library).open(path)
+            for text in strings(int(count), int(seed)):
+                print(json.dumps([text, llama.encode(text), llama.encode(text, parse_special=True)]))
     elif verb == "names":
         print("\n".join(names(rest[0])))
     elif verb == "encode":

@@ -37,7 +37,7 @@ export interface PreTokenizerKind {
 const classOf = (ranges: string): string => ranges.trim().replace(/[0-9a-f]+/g, "\\x{$&}").replace(/\s+/g, "");
 
 const byteLevel = (use_regex: boolean): PreTokenizerStep => ({ type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex });
-const split = (Regex: string): PreTokenizerStep => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
+const split = (Regex: string): Extract<PreTokenizerStep, { type: "Split" }> => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
 const digits: PreTokenizerStep = { type: "Digits", individual_digits: true };
 const splits = (...expressions: string[]): PreTokenizerStep[] => [...expressions.map(split), byteLevel(false)];
 /** Cut, and then as GPT-2 cuts. */
@@ -59,8 +59,8 @@ const uncased = (number: string): string => String.raw`${beforeWord}[\p{L}\p{M}]
 
 const digit = String.raw`\p{N}`;
 const threeDigits = String.raw`\p{N}{1,3}`;
-/** Three digits at a time, counted from the right. */
-const groupedDigits = String.raw`\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))`;
+/** Three digits at a time, counted from the right. The first of them stay with the text before. */
+const groupedDigits: PreTokenizerStep = { ...split(String.raw`\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))`), behavior: "MergedWithPrevious" };
 const lines = String.raw`[^\n]+|\n+`;
 const kana = "[一-龥\u3040-ゟ゠-ヿ]+";
 // The line breaks are themselves, not escaped, where the families' files have them so.
@@ -68,6 +68,8 @@ const codeWords = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\
 const punctuated = "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
 const bloomWords = String.raw` ?[^(\s|[.,!?…。，、।۔،])]+`;
 const asiatic = "[一-龥ࠀ-一가-퟿]+";
+/** llama.cpp takes no white space for letters. */
+const asiaticLetters = String.raw`[[一-龥ࠀ-一가-퟿]&&[^\s]]+`;
 const youtuScripts = "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥\u3040-ゟ゠-ヿ]+";
 
 /** The letters that have a case, of the alphabets that DeepSeek's first tokenizer knows. */
@@ -98,7 +100,7 @@ const gpt4o: PreTokenizerKind = {
   published: [splits(unicodeCased(`${contraction}?`, threeDigits))],
 };
 const tinyAya: PreTokenizerKind = {
-  steps: splits(groupedDigits, uncased(threeDigits)),
+  steps: [groupedDigits, ...splits(uncased(threeDigits))],
   published: [splits(String.raw`\d{1,3}(?=(?:\d{3})*\b)`, unicodeCased(`${contraction}?`, threeDigits))],
 };
 const bailing: PreTokenizerKind = {
@@ -120,9 +122,12 @@ export const preTokenizers: Readonly<Record<string, PreTokenizerKind>> = {
   falcon: { steps: [split(String.raw`[\p{P}$+<=>^~|\x60]+`), byteLevel(true), split("[0-9][0-9][0-9]")] },
   bloom,
   "deepseek-v3": deepseek3,
-  "deepseek-coder": { steps: splits("[\r\n]", String.raw`\s?\p{L}+`, String.raw`\s?\p{P}+`, asiatic, digit) },
+  "deepseek-coder": {
+    steps: splits("[\r\n]", String.raw`\s?\p{L}+`, String.raw`\s?\p{P}+`, asiaticLetters, digit),
+    published: [splits("[\r\n]", String.raw`\s?\p{L}+`, String.raw`\s?\p{P}+`, asiatic, digit)],
+  },
   "deepseek-llm": {
-    steps: splits("[\r\n]", String.raw`\s?[${classOf(deepseekLetters)}]+`, String.raw`\s?[!-/:-~！-／：-～‘-‟　-。]+`, String.raw`\s+$`, asiatic, String.raw`\p{N}+`),
+    steps: splits("[\r\n]", String.raw`\s?[${classOf(deepseekLetters)}]+`, String.raw`\s?[!-/:-~！-／：-～‘-‟、-。]+`, String.raw`\s+$`, asiaticLetters, String.raw`\p{N}+`),
   },
   default: { steps: [split(String.raw`[\p{P}$+<=>^~|]+`), split(patterns.gpt2), split(String.raw`\p{N}+`), split("[0-9][0-9][0-9]"), byteLevel(false)] },
   qwen35: { steps: splits(String.raw`${contraction}|${beforeWord}[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*${spaces}`) },
@@ -156,7 +161,7 @@ export const preTokenizers: Readonly<Record<string, PreTokenizerKind>> = {
   superbpe: { steps: splits(String.raw`\p{N}+`, "(?=(?:[0-9]{3})+(?![0-9]))"), published: [splits(String.raw`\p{N}+`, String.raw`(?=(\d{3})+(?!\d))`)] },
   "seed-coder": { steps: splits(String.raw`${contraction}|${beforeWord}\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+${spaces}`) },
   ufakzeka: { steps: splits(String.raw`${beforeWord}\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*${spaces}`) },
-  afmoe: { steps: splits(groupedDigits, `[${asianScripts}]+`, codeWords + punctuated) },
+  afmoe: { steps: [groupedDigits, ...splits(`[${asianScripts}]+`, codeWords + punctuated)] },
   laguna: { steps: splits(lines, patterns.qwen2) },
   "exaone-moe": {
     // Words one space apart stay together: each letter may follow a space.

@@ -28,7 +28,7 @@ export interface SpecialTokens {
   /** Control and unknown tokens, which are special, and user-defined ones. */
   readonly added: readonly AddedToken[];
   /** The ids of a type. */
-  idsOf(type: number): number[];
+  readonly idsOf: (type: number) => number[];
 }
 
 export interface SpecialTokensOptions {
@@ -38,7 +38,7 @@ export interface SpecialTokensOptions {
   /** What else is known to begin or end a text. */
   readonly boundaries: readonly (number | undefined)[];
   /** Whether the file has a key. */
-  has(key: string): boolean;
+  readonly has: (key: string) => boolean;
   readonly pre: string;
   readonly architecture: string;
   readonly modelName: string;
@@ -86,8 +86,9 @@ function candidates(tokens: PackedTexts): ReadonlyMap<string, number> {
   for (let id = 0; id < length; id++) {
     const bytes = starts[id + 1] - gap - starts[id];
     const first = data[starts[id]];
-    if (bytes < 4 || bytes > 40 || (first !== lessThan && first !== bracket && first !== underscore && first !== mark)) continue;
-    found.set(tokens.at(id), id);
+    // The mark of a space has three bytes.
+    const isCandidate = first === lessThan || first === bracket || ((first === underscore || first === mark) && data[starts[id] + (first === mark ? 3 : 1)] === lessThan);
+    if (isCandidate && bytes >= 4 && bytes <= 40) found.set(tokens.at(id), id);
   }
   return found;
 }

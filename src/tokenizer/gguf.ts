@@ -80,10 +80,10 @@ interface Source {
   readonly boundaries: BoundaryTokens;
   readonly unkId: number | undefined;
   /** A list of one number a token. */
-  list(key: string): ArrayLike<number> | undefined;
-  flag(key: string, usual: boolean): boolean;
+  readonly list: (key: string) => ArrayLike<number> | undefined;
+  readonly flag: (key: string, usual: boolean) => boolean;
   /** The tokens around a text, where the file or the kind wants them. */
-  surroundings(addsBos: boolean, addsEos: boolean): PostProcessorStep[];
+  readonly surroundings: (addsBos: boolean, addsEos: boolean) => PostProcessorStep[];
 }
 
 type Fail = (key: string, message: string, hint?: string) => never;

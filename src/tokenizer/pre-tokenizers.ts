@@ -30,7 +30,8 @@ export function compilePreTokenizer(steps: readonly PreTokenizerStep[], view: Vi
 }
 
 function compileStep(step: PreTokenizerStep, view: View): PreTokenizer[] {
-  const splitter = (regex: RegExp, behavior: SplitBehavior, invert: boolean): PreTokenizer => splitterOf(regex, behavior, invert, view);
+  // Ranges of code points are the same in every version of Unicode; classes by property are not.
+  const splitter = (regex: RegExp, behavior: SplitBehavior, invert: boolean): PreTokenizer => splitterOf(regex, behavior, invert, regex.source.includes("\\p") ? view : (text) => text);
   switch (step.type) {
     case "ByteLevel": {
       const prefix = (piece: Piece): Piece[] => [piece.text.startsWith(" ") ? piece : { ...piece, text: ` ${piece.text}` }];
