@@ -2,6 +2,7 @@
 src/tokenizer/gguf-pre.test.ts, and a check of any number of texts.
 
     python scripts/reference/gguf_pre.py fixtures LIB SOURCE       writes test/fixtures/gguf-pre/
+    python scripts/reference/gguf_pre.py models LIB [DIR COUNT]    writes test/fixtures/gguf-pre/models/: the other kinds of models
     python scripts/reference/gguf_pre.py encode LIB FILE           reads texts as JSON, one a line; prints their ids, a list a line
     python scripts/reference/gguf_pre.py rows LIB PRE COUNT SEED   prints a text, its ids, and those with special tokens allowed, a list a line
     python scripts/reference/gguf_pre.py strings COUNT SEED        prints random texts, one JSON value a line
@@ -18,6 +19,7 @@ import random
 import re
 import sys
 import tempfile
+import unicodedata
 from pathlib import Path
 
 import gguf
@@ -104,7 +106,7 @@ def write_gguf(path, model, pre, tokens, types, merges=None, scores=None, extra=
         elif isinstance(value, int):
             writer.add_uint32(key, value)
         elif isinstance(value, bytes):
-            writer.add_array(key, list(value))
+            writer.add_key_value(key, value, gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.UINT8)
         else:
             writer.add_string(key, value)
     writer.write_header_to_file()
@@ -216,6 +218,111 @@ def digest(rows):
     return hashlib.sha256("".join(" ".join(map(str, row)) + "\n" for row in rows).encode()).hexdigest()
 
 
+def other_models():
+    """A small vocabulary of each other kind of model: name, model, pre, tokens, types, scores, merges, further keys."""
+    import sentencepiece  # noqa: PLC0415
+
+    words = sorted({word for text in TEXTS for word in text.lower().split()})
+    pieces = dict.fromkeys(piece for word in words for piece in (word, word[:3], word[:1]) if piece)
+    characters = dict.fromkeys(character for text in TEXTS for character in text.lower() if not character.isspace())
+    bert = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + ["▁" + piece for piece in pieces] + [c for c in characters if c not in "█"] + [f"{a}{b}" for a in "aeioust" for b in "aeiournst"]
+    bert = list(dict.fromkeys(bert))
+    bert_types = [CONTROL if token.startswith("[") and token.endswith("]") and len(token) > 3 else NORMAL for token in bert]
+    bert_ids = [("tokenizer.ggml.bos_token_id", 2), ("tokenizer.ggml.unknown_token_id", 1), ("tokenizer.ggml.seperator_token_id", 3), ("tokenizer.ggml.padding_token_id", 0)]
+    yield "bert", "bert", "jina-v2-en", bert, bert_types, None, None, bert_ids
+    yield "bert-cased", "bert", "jina-v2-en", bert, bert_types, None, None, [*bert_ids, ("tokenizer.ggml.normalizer.lowercase", False)]
+
+    for name, extra in [("t5", [("tokenizer.ggml.add_space_prefix", True), ("tokenizer.ggml.remove_extra_whitespaces", True)]), ("t5-spaces", [("tokenizer.ggml.add_space_prefix", True)]), ("t5-plain", [])]:
+        with tempfile.TemporaryDirectory() as folder:
+            # Some of the rules of NFKC: a map of all of them takes 200 kB.
+            points = [0xA0, *range(0xC0, 0x180), 0x2003, 0x2028, 0x3000, *range(0xFF10, 0xFF5B), 0xBD, 0x2167, *range(0xFF76, 0xFF9E), 0x1F1]
+            rules = [([point], [ord(c) for c in unicodedata.normalize("NFKC", chr(point))]) for point in points if unicodedata.normalize("NFKC", chr(point)) != chr(point)] + [([0x65, 0x301], [0xE9]), ([0x200B], []), ([0x9], [0x20]), ([0xA], [0x20])]
+            hexes = lambda codes: " ".join(f"{code:X}" for code in codes)
+            Path(f"{folder}/rules.tsv").write_text("".join(f"{hexes(source)}\t{hexes(target)}\n" for source, target in sorted(rules)))
+            sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(TEXTS * 8), model_prefix=f"{folder}/m", model_type="unigram", vocab_size=400, hard_vocab_limit=False, num_threads=1, minloglevel=2,
+                                                     pad_id=0, eos_id=1, unk_id=2, bos_id=-1, user_defined_symbols=["<extra_id_0>", "fox"], max_sentence_length=10000, normalization_rule_tsv=f"{folder}/rules.tsv")
+            processor = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/m.model")
+            proto = Path(f"{folder}/m.model").read_bytes()
+        count = processor.vocab_size()
+        types = [UNKNOWN if processor.is_unknown(i) else CONTROL if processor.is_control(i) else USER_DEFINED if processor.id_to_piece(i) in ("<extra_id_0>", "fox") else NORMAL for i in range(count)]
+        charsmap = charsmap_of(proto) if name != "t5-plain" else None
+        yield name, "t5", "default", [processor.id_to_piece(i) for i in range(count)], types, [processor.get_score(i) for i in range(count)], None, [
+            ("tokenizer.ggml.eos_token_id", 1), ("tokenizer.ggml.unknown_token_id", 2), *extra, *([("tokenizer.ggml.precompiled_charsmap", charsmap)] if charsmap else [])]
+
+    escaped = lambda token: repr(token)[1:-1] if isinstance(token, str) else repr(token)[2:-1]
+    rwkv = ["<s>"] + [escaped(bytes([byte])) if byte > 126 or byte < 32 or byte in (39, 92) else chr(byte) for byte in range(256)]
+    rwkv += [token for token in dict.fromkeys(text[i:i + n].replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r") for text in TEXTS for n in (2, 3, 5) for i in range(0, len(text), 7)) if "\\\\" not in token and token not in rwkv]
+    rwkv = list(dict.fromkeys(rwkv))
+    yield "rwkv", "rwkv", None, rwkv, [CONTROL] + [NORMAL] * (len(rwkv) - 1), None, None, [("tokenizer.ggml.bos_token_id", 0), ("tokenizer.ggml.eos_token_id", 0), ("tokenizer.ggml.unknown_token_id", 0)]
+
+    rng = random.Random(3)
+    spelled = dict.fromkeys(text[i:i + n] for text in TEXTS for n in (1, 2, 3, 4, 6) for i in range(0, len(text) - n, 3))
+    tokens = ["<|plamo:unk|>", "<|plamo:bos|>", "<|plamo:eos|>", "<|plamo:pad|>"] + [f"<0x{byte:02X}>" for byte in range(256)] + [token for token in spelled if "\x00" not in token]
+    scores = [0.0] * 260 + [-rng.random() * 12 - (0 if len(token) > 1 else 3) for token in tokens[260:]]
+    yield "plamo2", "plamo2", "default", tokens, [CONTROL] * 4 + [BYTE] * 256 + [NORMAL] * (len(tokens) - 260), scores, None, []
+
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + ["<|user|>", "<|end|>", "<|endoftext|>", "@@", "@@@@"]
+    types = [UNKNOWN, CONTROL, CONTROL] + [BYTE] * 256 + [CONTROL, NORMAL, CONTROL, USER_DEFINED, USER_DEFINED]
+    spelled = [token for token in dict.fromkeys(text.replace(" ", "▁")[i:i + n] for text in TEXTS for n in (1, 2, 3, 4) for i in range(0, len(text) - n, 2)) if token not in tokens]
+    llama_scores = [0.0] * len(tokens) + [-float(rng.randrange(3000)) for _ in spelled]
+    llama_types = types + [NORMAL] * len(spelled)
+    yield "llama", "llama", "default", tokens + spelled, llama_types, llama_scores, None, []
+    yield "llama-no-prefix", "llama", "default", tokens + spelled, llama_types, llama_scores, None, [("tokenizer.ggml.add_space_prefix", False), ("tokenizer.ggml.add_eos_token", True), ("tokenizer.ggml.unknown_token_id", 99999)]
+    yield "llama-phi-3", "llama", "default", tokens + spelled, llama_types, llama_scores, None, [("general.name", "Phi-3 mini")]
+
+    tokens, types, merges = committed_vocabulary()
+    yield "gemma4", "gemma4", None, tokens, types, None, merges, [*IDS, ("tokenizer.ggml.add_bos_token", False)]
+    yield "jina-mask", "gpt2", "jina-v2-code", tokens, types, None, merges, IDS
+    yield "whitespace-lower", "whitespace", "gpt-2", tokens, types, None, merges, IDS
+
+
+def charsmap_of(model):
+    """The precompiled rules of a SentencePiece model: field 2 of its field 3."""
+    def fields(data):
+        at = 0
+        while at < len(data):
+            key, at = varint(data, at)
+            if key & 7 == 2:
+                length, at = varint(data, at)
+                yield key >> 3, data[at:at + length]
+                at += length
+            elif key & 7 == 0:
+                _, at = varint(data, at)
+            else:
+                at += 8 if key & 7 == 1 else 4
+
+    def varint(data, at):
+        value = shift = 0
+        while True:
+            value |= (data[at] & 0x7F) << shift
+            shift += 7
+            at += 1
+            if data[at - 1] < 0x80:
+                return value, at
+
+    rules = [value for number, value in fields(model) if number == 3][-1]
+    return next(value for number, value in fields(rules) if number == 2)
+
+
+def write_models(library, folder=FIXTURES / "models", count=500):
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = strings(int(count), 29)
+    llama = LlamaCpp(library)
+    expected = {}
+    for name, model, pre, tokens, types, scores, merges, extra in other_models():
+        write_gguf(folder / f"{name}.gguf", model, pre, tokens, types, merges, scores, extra)
+        llama.open(folder / f"{name}.gguf")
+        # Where llama.cpp makes a special token of plain text there is no case to compare: ours never does.
+        rows = [llama.encode(text, True, special) for text in texts for special in (False, True) if special or "<s>" not in text]
+        expected[name] = {"ids": digest(rows), "sample": rows[:6], "pieces": [llama.decode(row) for row in rows[:40:2]]}
+        if len(texts) != 500:
+            (folder / f"{name}.rows.json").write_text(json.dumps(rows))
+        llama.close()
+    (folder / "strings.json").write_text(json.dumps(texts, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    (folder / "expected.json").write_text(json.dumps(expected, ensure_ascii=False, separators=(",", ":")).replace('},"', '},\n"') + "\n", encoding="utf-8")
+
+
 def write_fixtures(library, source):
     FIXTURES.mkdir(parents=True, exist_ok=True)
     tokens, types, merges = vocabulary()
@@ -241,6 +348,8 @@ if __name__ == "__main__":
     verb, *rest = sys.argv[1:] or [""]
     if verb == "fixtures":
         write_fixtures(*rest)
+    elif verb == "models":
+        write_models(*rest)
     elif verb == "strings":
         for text in strings(int(rest[0]), int(rest[1])):
             print(json.dumps(text))

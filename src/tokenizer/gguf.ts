@@ -166,7 +166,7 @@ function readBpe(kind: string, pre: string, source: Source, options: EngineOptio
   const byWords = kind === "whitespace";
   const isRaw = found.rawText === true;
   const spec: PipelineSpec = {
-    normalizer: [...(byWords && flag("normalizer.lowercase", name !== "whitespace") ? lowercase : []), ...escape],
+    normalizer: [...(byWords && flag("normalizer.lowercase", name !== "whitespace") ? [{ type: "Lowercase" } as const] : []), ...escape],
     preTokenizer: [...(byWords ? [{ type: "WhitespaceSplit" } as const] : []), ...found.steps],
     postProcessor: surroundings(bos, flag("add_eos_token", false)),
     decoder: isRaw ? [...(found.escapesSpaces === true ? [{ type: "Replace", pattern: { String: "▁" }, content: " " } as const] : []), { type: "ByteFallback" }, { type: "Fuse" }] : byteLevelDecoder,
@@ -188,9 +188,6 @@ function readBpe(kind: string, pre: string, source: Source, options: EngineOptio
   const fast = asByteLevelBpe(spec);
   return fast === undefined ? new PipelineTokenizer(spec, special.added, boundaries) : new BpeTokenizer(fast, special.added, { ...boundaries, ...options });
 }
-
-/** Lower case of one character each. */
-const lowercase: readonly NormalizerStep[] = [{ type: "Replace", pattern: { String: "İ" }, content: "i" }, { type: "Lowercase" }];
 
 /** Merges as texts, `left right`; a space may only begin the left one. */
 function readMerges(merges: PackedTexts, tokens: PackedTexts, engine: TokenizerEngine, fail: Fail): Uint32Array {

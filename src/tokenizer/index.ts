@@ -11,6 +11,7 @@ import { dirname, extname, join } from "node:path";
 import { TokenizerError } from "../errors.js";
 import { BpeTokenizer, endOfText, type EngineOption, type TrainTokenizerOptions } from "./bpe-tokenizer.js";
 import { CharTokenizer } from "./char-tokenizer.js";
+import { tokenizerFromGguf } from "./gguf.js";
 import { loadLlama2cTokenizer } from "./llama2c.js";
 import { PipelineTokenizer } from "./pipeline-tokenizer.js";
 import { templateOf } from "./post-processor.js";
@@ -56,7 +57,7 @@ export const Tokenizer = {
 
   /**
    * Reads a folder or a file: `tokenizer.json` (beside it a `tokenizer_config.json`, which names the boundary tokens), a SentencePiece
-   * `.model`, tiktoken's `.tiktoken`, llama2.c's `.bin`.
+   * `.model`, tiktoken's `.tiktoken`, llama2.c's `.bin`, the tokenizer in a `.gguf`, with tensors or without.
    */
   async load(path: string, options: EngineOption = {}): Promise<BpeTokenizer | CharTokenizer | PipelineTokenizer> {
     const file = await findFile(path);
@@ -67,6 +68,8 @@ export const Tokenizer = {
         return loadTiktoken(file, options);
       case ".bin":
         return loadLlama2cTokenizer(file);
+      case ".gguf":
+        return loadGgufTokenizer(file, options);
       default: {
         const json = parseJson(await readText(file), file);
         return Tokenizer.fromJSON(json, { file, ...(await configBeside(file)), ...options });
@@ -74,6 +77,17 @@ export const Tokenizer = {
     }
   },
 };
+
+/** The one place that looks up to the checkpoints: only there is a GGUF's header read, and only who opens one needs it. */
+async function loadGgufTokenizer(file: string, options: EngineOption): Promise<BpeTokenizer | PipelineTokenizer> {
+  const { Gguf } = await import("../checkpoint/gguf/gguf.js");
+  const opened = await Gguf.open(file);
+  try {
+    return tokenizerFromGguf(opened.metadata, options);
+  } finally {
+    await opened.close();
+  }
+}
 
 async function configBeside(tokenizerFile: string): Promise<Partial<TokenizerConfig>> {
   const file = join(dirname(tokenizerFile), "tokenizer_config.json");

@@ -11,14 +11,18 @@ import { accents, normalizeUnicode } from "./unicode-versions.js";
 
 export type Normalizer = (text: string) => string;
 
-/** One function for all the steps, or undefined where there are none. */
-export function compileNormalizer(steps: readonly NormalizerStep[]): Normalizer | undefined {
-  const functions = steps.map(compileStep);
+/**
+ * One function for all the steps, or undefined where there are none.
+ *
+ * @param toLower what `Lowercase` does
+ */
+export function compileNormalizer(steps: readonly NormalizerStep[], toLower: Normalizer = lowercase): Normalizer | undefined {
+  const functions = steps.map((step) => compileStep(step, toLower));
   if (functions.length === 0) return undefined;
   return (text) => functions.reduce((result, normalize) => normalize(result), text);
 }
 
-function compileStep(step: NormalizerStep): Normalizer {
+function compileStep(step: NormalizerStep, toLower: Normalizer): Normalizer {
   switch (step.type) {
     case "NFC":
     case "NFD":
@@ -26,7 +30,7 @@ function compileStep(step: NormalizerStep): Normalizer {
     case "NFKD":
       return (text) => normalizeUnicode(text, step.type);
     case "Lowercase":
-      return lowercase;
+      return toLower;
     case "BertNormalizer":
       return bertNormalizer(step);
     case "StripAccents":

@@ -22,7 +22,7 @@ import { llamaCppNormalizer, sentencePieceNormalizer, sentencePieceText } from "
 import { buildModel, symbolFinder, type PipelineSpec } from "./pipeline-spec.js";
 import { jobOptions, TokenizerBase, unreadable, type BatchOptions, type BoundaryTokens, type DecodeOptions, type DecodeStream, type EncodeOptions } from "./tokenizer.js";
 import { writePipelineJson, type TokenizerJson } from "./tokenizer-json.js";
-import { wpmWords } from "./wpm-words.js";
+import { llamaCppLowercase, wpmWords } from "./wpm-words.js";
 
 /** A token that stands for whatever came before. */
 const something: TokenText = { text: "x", added: false };
@@ -49,7 +49,7 @@ export class PipelineTokenizer extends TokenizerBase {
       wpm !== undefined
         ? undefined
         : sentencePiece === undefined
-          ? compileNormalizer(normalizer)
+          ? compileNormalizer(normalizer, spec.rules === "llama.cpp" ? llamaCppLowercase : undefined)
           : makeNormalizer(sentencePiece.normalization, { field: "normalizer" }, symbolFinder(sentencePiece.userDefined.map((id) => spec.model.names.at(id) ?? "")));
     const surroundings = surroundingsOf(spec.postProcessor, (field, message) => {
       throw new TokenizerError({ field }, message, { code: "bad-tokenizer" });
