@@ -8,31 +8,38 @@ import { HubError } from "../../errors.js";
 import { partName, splitName } from "../gguf/split.js";
 import type { HubFile } from "./files.js";
 
-/** One model: a file, or all its parts in order. */
+/** One model: a file, or its parts in order. */
 export interface GgufSet {
   /** The path of the file, or of the first part. */
   readonly path: string;
   readonly files: readonly HubFile[];
   /** Of all files together. */
   readonly size: number;
-  /** The parts that are not listed. */
-  readonly missing: readonly string[];
+  /** The first part that is not listed, and how many are not. */
+  readonly missing?: { readonly path: string; readonly count: number };
 }
 
 export const isGguf = ({ path }: HubFile): boolean => /\.gguf$/i.test(path);
 
 /** All models among the files. */
 export function ggufSets(files: readonly HubFile[]): GgufSet[] {
-  const byPath = new Map(files.filter(isGguf).map((file) => [file.path, file]));
-  const sets = new Map<string, GgufSet>();
-  for (const file of byPath.values()) {
+  const sets = new Map<string, HubFile[]>();
+  for (const file of files.filter(isGguf)) {
     const split = splitName(file.path);
-    const paths = split === undefined ? [file.path] : Array.from({ length: split.count }, (_, i) => partName(split.prefix, i + 1, split.count));
-    const there = paths.flatMap((path) => byPath.get(path) ?? []);
-    if (sets.has(paths[0])) continue;
-    sets.set(paths[0], { path: paths[0], files: there.length === 0 ? [file] : there, size: there.reduce((sum, { size }) => sum + size, 0), missing: paths.filter((path) => !byPath.has(path)) });
+    const first = split === undefined ? file.path : partName(split.prefix, 1, split.count);
+    const set = sets.get(first);
+    if (set === undefined) sets.set(first, [file]);
+    else set.push(file);
   }
-  return [...sets.values()];
+  return [...sets].map(([path, files]) => {
+    const sorted = files.sort((a, b) => (a.path < b.path ? -1 : 1));
+    const size = files.reduce((sum, file) => sum + file.size, 0);
+    const split = splitName(path);
+    if (split === undefined || files.length === split.count) return { path, files: sorted, size };
+    const gap = sorted.findIndex((file, i) => file.path !== partName(split.prefix, i + 1, split.count));
+    const missing = { path: partName(split.prefix, (gap < 0 ? sorted.length : gap) + 1, split.count), count: split.count - files.length };
+    return { path, files: sorted, size, missing };
+  });
 }
 
 /** Files that lie beside models and are none by themselves: what reads images, what quantisation was weighed by. */
@@ -82,9 +89,9 @@ function words(path: string, word: string): boolean {
 }
 
 /** Throws HubError `missing-part` for a model of which the repository lacks a part. */
-export function wholeSet(repo: string, set: GgufSet): readonly HubFile[] {
-  if (set.missing.length === 0) return set.files;
-  throw new HubError(`${repo} lacks ${set.missing.length === 1 ? "a part" : `${set.missing.length} parts`} of this model: ${set.missing[0]}.`, {
+export function wholeSet(repo: string, { files, missing }: GgufSet): readonly HubFile[] {
+  if (missing === undefined) return files;
+  throw new HubError(`${repo} lacks ${missing.count === 1 ? "a part" : `${missing.count} parts`} of this model: ${missing.path}.`, {
     code: "missing-part",
     hint: "Choose another file, or another revision.",
   });
