@@ -223,6 +223,8 @@ async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { d
 function checkTensors(source: ModelSource, plans: readonly TensorPlan[], allowUnused: boolean): void {
   const { weights } = source;
   const quantized = quantizedTensorsError(weights.path, [...weights.tensors.keys()].filter((name) => !source.isIgnored(name)));
+  // What is odd about the configuration may be why its tensors are not there.
+  const known = source.warnings.length === 0 ? {} : { hint: source.warnings.join(" ") };
   const used = new Set<string>();
   for (const { name, shape } of plans.flatMap((plan) => plan.parts)) {
     const stored = source.find(name);
@@ -230,12 +232,12 @@ function checkTensors(source: ModelSource, plans: readonly TensorPlan[], allowUn
       if (quantized !== undefined) throw quantized;
       const listed = weights instanceof Safetensors ? weights.absent.get(name) : undefined;
       const where = listed === undefined ? "" : ` ${basename(weights.path)} says that it is in ${listed}, and it is not.`;
-      throw new CheckpointError({ file: weights.path, field: name }, `this tensor is missing; the configuration asks for it, [${shape.join(", ")}].${where}`, { code: "missing-tensor" });
+      throw new CheckpointError({ file: weights.path, field: name }, `this tensor is missing; the configuration asks for it, [${shape.join(", ")}].${where}`, { code: "missing-tensor", ...known });
     }
     if (stored.shape.join() !== shape.join()) {
       throw new CheckpointError({ file: weights.path, field: name }, `its shape is [${stored.shape.join(", ")}], and by the configuration it must be [${shape.join(", ")}].`, {
         code: "shape-mismatch",
-        ...(source.warnings.length > 0 && { hint: source.warnings.join(" ") }),
+        ...known,
       });
     }
     used.add(stored.name);

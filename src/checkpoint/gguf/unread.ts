@@ -41,8 +41,9 @@ export function unreadKeys(metadata: GgufMetadata, architecture: string, asked: 
   const named: string[] = [];
   for (const [name, { value }] of metadata.values) {
     const key = name.startsWith(`${architecture}.`) ? name.slice(architecture.length + 1) : undefined;
-    if (key === undefined || asked.has(key) || idle.has(key) || isOff(value)) continue;
+    if (key === undefined || asked.has(key) || idle.has(key)) continue;
     const said = decisive[key];
+    if (isOff(value) && said?.neutral !== true) continue;
     if (said === undefined) named.push(`"${name}" (${shown(value)})`);
     else if (value !== said.neutral) throw new CheckpointError({ file: metadata.file, field: name }, `${shown(value)}: ${said.why}, and Hornbook has no such model.`, { code: "unsupported-config" });
   }
