@@ -36,7 +36,7 @@ async function changed(set: Readonly<Record<string, GgufValue>>): Promise<string
   const path = join(await mkdtemp(join(folder, "kind-")), "model.gguf");
   const metadata = new Map([...file.metadata.values].filter(([key]) => key !== "llama.rope.scale_linear"));
   for (const [key, value] of Object.entries(set)) metadata.set(key, value);
-  const tensors = [...file.tensors.values()].map(({ name, dtype, shape, read }) => ({ name, dtype, shape, data: read }));
+  const tensors = [...file.tensors.values()].map((tensor) => ({ name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, data: () => tensor.read() }));
   await writeGguf(path, { metadata, tensors });
   return path;
 }

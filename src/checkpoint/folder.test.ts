@@ -33,7 +33,7 @@ async function opened() {
 async function changeTensors(edit: (tensors: TensorToStore[]) => TensorToStore[]): Promise<void> {
   const path = join(folder, "model.safetensors");
   const file = await Safetensors.open(path);
-  const tensors = await Promise.all([...file.tensors.values()].map(async ({ name, dtype, shape, read }) => ({ name, dtype, shape, data: await read() })));
+  const tensors = await Promise.all([...file.tensors.values()].map(async (tensor) => ({ name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, data: await tensor.read() })));
   await file.close();
   await writeSafetensors(path, edit(tensors));
 }
@@ -76,6 +76,13 @@ describe("a setting that nothing acts on", () => {
   ])("is refused where it changes what any model computes: %s", async (field, value) => {
     await change("config.json", { [field]: value });
     await expect(openModel(folder)).rejects.toMatchObject({ code: "unsupported-config", field });
+  });
+
+  it("may have any name", async () => {
+    await writeFile(join(folder, "config.json"), (await readFile(join(folder, "config.json"), "utf8")).replace("{", '{"__proto__": {"x": 1}, "constructor": 1, "toString": true, "hasOwnProperty": [2],'));
+    await writeFile(join(folder, "generation_config.json"), '{"__proto__": 1, "constructor": 2, "valueOf": {"a": 1}}');
+    const { warnings } = await opened();
+    for (const name of ["constructor", "toString", "hasOwnProperty", "valueOf"]) expect(warnings.join()).toContain(`"${name}"`);
   });
 
   it("sizes that the file does not say are taken from transformers, and that is told", async () => {

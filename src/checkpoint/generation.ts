@@ -29,10 +29,10 @@ const idle = new Set([
 ]);
 
 /** At these values, as at null, false and empty, a field changes nothing. */
-const neutral: Readonly<Record<string, unknown>> = {
+const neutral = new Map<string, unknown>(Object.entries({
   typical_p: 1, epsilon_cutoff: 0, eta_cutoff: 0, top_h: 1, num_beams: 1, num_beam_groups: 1, diversity_penalty: 0, penalty_alpha: 0, no_repeat_ngram_size: 0,
-  encoder_no_repeat_ngram_size: 0, encoder_repetition_penalty: 1, min_length: 0, min_new_tokens: 0, guidance_scale: 1, temperature: 1,
-};
+  encoder_no_repeat_ngram_size: 0, encoder_repetition_penalty: 1, min_length: 0, min_new_tokens: 0, guidance_scale: 1,
+}));
 
 const id = z.number().int().min(0);
 const ids = z.union([id.transform((one) => [one]), z.array(id)]);
@@ -76,7 +76,7 @@ export function readGeneration(path: string, json: Readonly<Record<string, unkno
 }
 
 function isNeutral(field: string, value: unknown): boolean {
-  if (value === null || value === false || value === "" || value === neutral[field]) return true;
+  if (value === null || value === false || value === "" || value === neutral.get(field)) return true;
   return typeof value === "object" && Object.keys(value).length === 0;
 }
 

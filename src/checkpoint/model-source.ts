@@ -210,10 +210,10 @@ function stopIdsIn(metadata: GgufMetadata, { vocabSize }: ModelConfig): Generati
 
 /** How a file advises to sample (`general.sampling.*`), in the words of generation_config.json; the rest is told. */
 function samplingIn(metadata: GgufMetadata): { generation: GenerationDefaults; warnings: string[] } {
-  const names: Readonly<Record<string, string>> = { temp: "temperature", penalty_repeat: "repetition_penalty" };
+  const names = new Map([["temp", "temperature"], ["penalty_repeat", "repetition_penalty"]]);
   const said = [...metadata.values].flatMap(([key, { type, value }]) => {
     const name = /^general\.sampling\.(\w+)$/.exec(key)?.[1];
-    return name === undefined ? [] : [[names[name] ?? name, type === "float32" ? shortest(value) : typeof value === "bigint" ? Number(value) : value] as const];
+    return name === undefined ? [] : [[names.get(name) ?? name, type === "float32" ? shortest(value) : typeof value === "bigint" ? Number(value) : value] as const];
   });
   return said.length === 0 ? { generation: {}, warnings: [] } : readGeneration(metadata.file, { do_sample: true, ...Object.fromEntries(said) }, { path: metadata.file, stopIds: undefined });
 }

@@ -8,11 +8,11 @@ import { CheckpointError, type FilePlace } from "../errors.js";
 const hint = "Get the model as it was before that, in bf16 or f16, or as GGUF, whose quantised types are read: `hornbook pull ORG/NAME-GGUF:Q4_K_M`.";
 
 /** The names of the methods as people say them, by `quant_method`; one that is not here is called what the file calls it. */
-const methods: Readonly<Record<string, string>> = {
+const methods = new Map(Object.entries({
   fp8: "FP8", fbgemm_fp8: "FP8 (FBGEMM)", gptq: "GPTQ", awq: "AWQ", bitsandbytes: "bitsandbytes", "compressed-tensors": "compressed-tensors", mxfp4: "MXFP4",
   hqq: "HQQ", aqlm: "AQLM", quanto: "Quanto", eetq: "EETQ", torchao: "torchao", higgs: "HIGGS", vptq: "VPTQ", spqr: "SpQR", bitnet: "BitNet", modelopt: "ModelOpt",
   "auto-round": "AutoRound", autoround: "AutoRound", exl2: "EXL2", exl3: "EXL3", marlin: "Marlin", quark: "Quark", sinq: "SINQ", nvfp4: "NVFP4",
-};
+}));
 
 /** The error for a configuration that says its weights are quantised. `config`: `quantization_config`, or ModelOpt's `quantization`. */
 export function quantizedConfigError(file: string, field: string, config: Readonly<Record<string, unknown>>): CheckpointError {
@@ -20,7 +20,7 @@ export function quantizedConfigError(file: string, field: string, config: Readon
   const method = text("quant_method") ?? text("quant_algo") ?? (config["load_in_4bit"] === true || config["load_in_8bit"] === true ? "bitsandbytes" : undefined);
   const bits = typeof config["bits"] === "number" ? config["bits"] : config["load_in_4bit"] === true ? 4 : config["load_in_8bit"] === true ? 8 : undefined;
   const details = [bits === undefined ? undefined : `${bits} bits`, text("fmt"), text("format"), text("bnb_4bit_quant_type")].filter((detail) => detail !== undefined);
-  const name = method === undefined ? "in a way it does not name" : `by ${methods[method.toLowerCase()] ?? method}`;
+  const name = method === undefined ? "in a way it does not name" : `by ${methods.get(method.toLowerCase()) ?? method}`;
   return quantizedError({ file, field }, `${name}${details.length === 0 ? "" : ` (${details.join(", ")})`}`);
 }
 

@@ -36,7 +36,7 @@ const idle = new Set([
 const size = /^(vocab_size|hidden_size|n_embd|intermediate_size|num_hidden_layers|n_layer|num_attention_heads|n_head)$/;
 
 /** Settings that change what any architecture computes, and the value at which they do not; false, null and empty never do. */
-const decisive: Readonly<Record<string, { readonly neutral?: unknown; readonly why: string }>> = {
+const decisive = new Map<string, { readonly neutral?: unknown; readonly why: string }>(Object.entries({
   per_layer_config: { why: "its layers differ in size or kind" },
   is_encoder_decoder: { why: "it has an encoder" },
   add_cross_attention: { why: "it reads an encoder's states" },
@@ -45,7 +45,7 @@ const decisive: Readonly<Record<string, { readonly neutral?: unknown; readonly w
   is_causal: { neutral: true, why: "its positions see what follows them" },
   use_bidirectional_attention: { why: "its positions see what follows them" },
   quantization_config: { why: "its weights are quantised" },
-};
+}));
 
 /**
  * What the file says beyond what was read of it: the warnings for people, one for the file.
@@ -55,7 +55,7 @@ const decisive: Readonly<Record<string, { readonly neutral?: unknown; readonly w
 export function unreadSettings(json: ConfigFile): string[] {
   const named: string[] = [];
   for (const [field, value] of json.unasked()) {
-    const said = decisive[field];
+    const said = decisive.get(field);
     if (said !== undefined && value !== (said.neutral ?? null) && !(isOff(value) && said.neutral === undefined)) {
       throw new CheckpointError({ file: json.path, field }, `${brief(value)}: ${said.why}, and Hornbook has no such model.`, { code: "unsupported-config" });
     }

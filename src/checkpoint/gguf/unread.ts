@@ -16,7 +16,7 @@ const idle = new Set([
 ]);
 
 /** Keys by which llama.cpp computes something else for any architecture, and the value at which it does not; 0 and false never do. */
-const decisive: Readonly<Record<string, { readonly neutral?: unknown; readonly why: string }>> = {
+const decisive = new Map<string, { readonly neutral?: unknown; readonly why: string }>(Object.entries({
   expert_count: { why: "it has experts" },
   expert_used_count: { why: "it has experts" },
   expert_shared_count: { why: "it has experts" },
@@ -30,7 +30,7 @@ const decisive: Readonly<Record<string, { readonly neutral?: unknown; readonly w
   nextn_predict_layers: { why: "it predicts several tokens at once" },
   num_loops: { why: "its layers run several times" },
   deepstack_mapping: { why: "its layers read images" },
-};
+}));
 
 /**
  * The warnings for a file of which these keys were read.
@@ -42,7 +42,7 @@ export function unreadKeys(metadata: GgufMetadata, architecture: string, asked: 
   for (const [name, { value }] of metadata.values) {
     const key = name.startsWith(`${architecture}.`) ? name.slice(architecture.length + 1) : undefined;
     if (key === undefined || asked.has(key) || idle.has(key)) continue;
-    const said = decisive[key];
+    const said = decisive.get(key);
     if (isOff(value) && said?.neutral !== true) continue;
     if (said === undefined) named.push(`"${name}" (${shown(value)})`);
     else if (value !== said.neutral) throw new CheckpointError({ file: metadata.file, field: name }, `${shown(value)}: ${said.why}, and Hornbook has no such model.`, { code: "unsupported-config" });
