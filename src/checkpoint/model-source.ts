@@ -248,12 +248,12 @@ async function openLlama2c(path: string): Promise<ModelSource> {
 /** As in `gpt2 (smollm), 49152 tokens`. */
 function kindInGguf(metadata: GgufMetadata): string | undefined {
   const kind = metadata.text("tokenizer.ggml.model", "no_vocab");
-  if (kind === "no_vocab") return undefined;
+  if (kind === "no_vocab" || kind === "none") return undefined;
   return `${kind} (${metadata.text("tokenizer.ggml.pre", "default")}), ${metadata.strings("tokenizer.ggml.tokens").length} tokens`;
 }
 
 /** Of a folder, the one that says most first. */
-const tokenizerFiles = [/^tokenizer\.json$/, /^tokenizer\.model$/, /^spiece\.model$/, /\.tiktoken$/];
+const tokenizerFiles = [/^tokenizer\.json$/, /^tokenizer\.model$/, /^spiece\.model$/, /\.tiktoken$/, /^vocab\.json$/, /^vocab\.txt$/];
 /** llama2.c calls it `tokenizer.bin`, and with a vocabulary of its own `tok512.bin`. */
 const llama2cTokenizers = ({ vocabSize }: ModelConfig): RegExp[] => [new RegExp(`^tok${vocabSize}\\.bin$`), /^tokenizer\.bin$/, ...tokenizerFiles];
 
@@ -271,7 +271,7 @@ async function tokenizerIn(folder: string, names: readonly RegExp[]): Promise<To
 /** As in `BPE, 49152 tokens`, or the name of a file that says less of itself. */
 async function tokenizerKindIn(folder: string, names: readonly RegExp[]): Promise<string | undefined> {
   const file = await tokenizerFileIn(folder, names);
-  if (file === undefined || !file.endsWith(".json")) return file && basename(file);
+  if (file === undefined || basename(file) !== "tokenizer.json") return file && basename(file);
   const model = z.object({ model: z.object({ type: z.string().default("BPE"), vocab: z.custom<object>((vocab) => typeof vocab === "object" && vocab !== null) }) });
   const parsed = model.safeParse(await readFile(file, "utf8").then((text): unknown => JSON.parse(text)).catch(() => undefined));
   return parsed.success ? `${parsed.data.model.type}, ${Object.keys(parsed.data.model.vocab).length} tokens` : "tokenizer.json, which cannot be read";
