@@ -16,12 +16,14 @@ export interface ExportOptions {
   readonly quantize?: string | undefined;
   /** By default named after the model, in the current folder. */
   readonly out?: string | undefined;
+  /** Weights beyond so many bytes become several files: of a folder as transformers has them (by default from 5 GB on), of GGUF as llama.cpp has them. */
+  readonly maxShardBytes?: number | undefined;
   readonly onProgress?: ((progress: { readonly tensor: string; readonly done: number; readonly total: number }) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface ExportedModel {
-  /** The file or folder. */
+  /** The file or folder; of a GGUF in several files the first. */
   readonly path: string;
   /** Of a GGUF file: its architecture, how many tensors have each format, and what another program will compute slightly differently. */
   readonly gguf?: SavedGguf;
@@ -33,7 +35,7 @@ export interface ExportedModel {
  * @throws UsageError when it would overwrite what it reads; ConfigError for a type that is not known; CheckpointError `unsupported-config` for a model
  * that the format cannot say, `disk-full`, `cannot-write`, and what loading throws; TokenizerError `no-gguf-form`.
  */
-export async function exportModel(path: string, { format, quantize, out, onProgress, signal }: ExportOptions): Promise<ExportedModel> {
+export async function exportModel(path: string, { format, quantize, out, maxShardBytes, onProgress, signal }: ExportOptions): Promise<ExportedModel> {
   const target = out ?? defaultName(path, format, quantize);
   await using source = await openModel(path);
   const same = resolve(target) === resolve(path) || resolve(target) === resolve(source.path);
@@ -46,12 +48,12 @@ export async function exportModel(path: string, { format, quantize, out, onProgr
   const model = await LanguageModel.load(path, { signal });
   try {
     if (format === "hf") {
-      await model.save(target, { dtype: quantize?.toLowerCase() === "bf16" ? "bf16" : "f32" });
+      await model.save(target, { dtype: quantize?.toLowerCase() === "bf16" ? "bf16" : "f32", maxShardBytes });
       return { path: target };
     }
     const metadata = source.weights instanceof Gguf ? source.weights.metadata : undefined;
-    const gguf = await model.saveGguf(target, { quantize, metadata, onProgress, signal });
-    return { path: target, gguf };
+    const gguf = await model.saveGguf(target, { quantize, metadata, maxShardBytes, onProgress, signal });
+    return { path: gguf.files[0], gguf };
   } finally {
     model.dispose();
   }

@@ -225,12 +225,32 @@ describe("is found", () => {
 
   it("or what stands in its place is named", async () => {
     await rm(join(folder, "chat_template.jinja"));
-    const refused: [string, RegExp][] = [["{", /tokenizer_config.json: this is not JSON/], ['{"chat_template": 3}', /tokenizer_config.json, "chat_template"/], ['{"chat_template": [{"name": "x", "template": ""}]}', /none is called "default"/]];
+    const refused: [string, RegExp][] = [["{", /tokenizer_config.json: this is not JSON/], ['{"chat_template": 3}', /tokenizer_config.json, "chat_template"/]];
     for (const [text, said] of refused) {
       await writeFile(join(folder, "tokenizer_config.json"), text);
       await expect(ChatTemplate.fromFolder(folder)).rejects.toThrow(said);
       await expect(ChatTemplate.fromFolder(folder)).rejects.toBeInstanceOf(DataError);
     }
+  });
+
+  it("where none of several is the default, one is chosen only for tools", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "hornbook-templates-"));
+    const config = (templates: unknown) => writeFile(join(folder, "tokenizer_config.json"), JSON.stringify({ chat_template: templates }));
+    const user = [{ role: "user", content: "u" }];
+    await config([{ name: "rag", template: "r" }, { name: "tool_use", template: "t" }]);
+    const several = await ChatTemplate.fromFolder(folder);
+    expect(await several?.render(user, { tools: [] })).toBe("t");
+    await expect((async () => several?.render(user))()).rejects.toMatchObject({ code: "no-default-template", message: expect.stringMatching(/rag, tool_use.*none is called "default"/) as string });
+    await config([]);
+    expect(await ChatTemplate.fromFolder(folder)).toBeUndefined();
+    // Files of their own count over the configuration, as in transformers, also where they lack a default.
+    await config("c");
+    await mkdir(join(folder, "additional_chat_templates"), { recursive: true });
+    await writeFile(join(folder, "additional_chat_templates", "tool_use.jinja"), "f");
+    expect(await (await ChatTemplate.fromFolder(folder))?.render(user, { tools: [] })).toBe("f");
+    const alone = await ChatTemplate.fromFolder(folder);
+    await expect((async () => alone?.render(user))()).rejects.toMatchObject({ code: "no-default-template" });
+    await rm(folder, { recursive: true });
   });
 
   it("in the metadata of a GGUF", async () => {

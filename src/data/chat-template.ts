@@ -73,24 +73,29 @@ export class ChatTemplate {
   readonly #compiled = new Map<string, Template>();
   #control: { readonly of: ChatTokenizer; readonly all: ControlTokens; readonly special: ControlTokens } | undefined;
 
-  /** Throws DataError `bad-template` where there is none by the name `default`, or one is larger than a template can sensibly be. */
+  /** Throws DataError `bad-template` where one is larger than a template can sensibly be. */
   constructor({ template, specialTokens = {}, place = {}, limits = {} }: ChatTemplateOptions) {
     this.#templates = new Map(Object.entries(typeof template === "string" ? { default: template } : template));
     this.#specialTokens = specialTokens;
     this.#place = place;
     this.#limits = limits;
-    if (!this.#templates.has("default")) {
-      throw new DataError(place, `there are chat templates (${[...this.#templates.keys()].join(", ")}), and none is called "default".`, { code: "bad-template" });
-    }
     for (const source of this.#templates.values()) {
       if (source.length <= maxTemplateCharacters) continue;
       throw new DataError(place, `a chat template of ${source.length} characters is more than the ${maxTemplateCharacters} that are allowed.`, { code: "bad-template" });
     }
   }
 
-  /** The template itself; the one for tools where it has such and they are wanted. */
+  /**
+   * The template itself; the one for tools where it has such and they are wanted. Throws DataError `no-default-template` where there are several and
+   * none of them is to be taken unasked, as transformers does.
+   */
   source({ tools = false }: { readonly tools?: boolean } = {}): string {
-    return (tools ? this.#templates.get("tool_use") : undefined) ?? this.#templates.get("default")!;
+    const source = (tools ? this.#templates.get("tool_use") : undefined) ?? this.#templates.get("default");
+    if (source !== undefined) return source;
+    throw new DataError(this.#place, `there are chat templates (${[...this.#templates.keys()].join(", ")}), and none is called "default", so none can be chosen.`, {
+      code: "no-default-template",
+      hint: "Put the one to use beside the model as chat_template.jinja.",
+    });
   }
 
   /** All of them, by name. */
@@ -173,12 +178,15 @@ export class ChatTemplate {
       ),
     ) as Record<string, string>;
 
+    // As in transformers, files of their own count over what the configuration says, also where none of them is the default.
     const jinjaFile = join(folder, "chat_template.jinja");
     const jinja = await readBounded(jinjaFile, 4 * maxTemplateCharacters);
-    if (jinja !== undefined) return new ChatTemplate({ template: { default: jinja, ...(await additional(folder)) }, specialTokens, place: { file: jinjaFile } });
+    const files = { ...(jinja !== undefined && { default: jinja }), ...(await additional(folder)) };
+    const place = { file: jinja === undefined ? join(folder, additionalFolder) : jinjaFile };
+    if (Object.keys(files).length > 0) return new ChatTemplate({ template: files, specialTokens, place });
 
     const inConfig = parsed.data.chat_template;
-    if (inConfig !== undefined && inConfig !== null) {
+    if (inConfig !== undefined && inConfig !== null && !(Array.isArray(inConfig) && inConfig.length === 0)) {
       const template = typeof inConfig === "string" ? inConfig : Object.fromEntries(inConfig.map((one) => [one.name, one.template]));
       return new ChatTemplate({ template, specialTokens, place: { file: configFile, field: "chat_template" } });
     }
@@ -284,9 +292,11 @@ const configSchema = z.object({
   bos_token: tokenName, eos_token: tokenName, unk_token: tokenName, pad_token: tokenName, sep_token: tokenName, cls_token: tokenName, mask_token: tokenName,
 });
 
+const additionalFolder = "additional_chat_templates";
+
 /** Templates by name, in `additional_chat_templates/NAME.jinja`. */
 async function additional(folder: string): Promise<Record<string, string>> {
-  const place = join(folder, "additional_chat_templates");
+  const place = join(folder, additionalFolder);
   const templates: Record<string, string> = {};
   for (const name of await readdir(place).catch(() => [])) {
     const text = name.endsWith(".jinja") ? await readBounded(join(place, name), 4 * maxTemplateCharacters) : undefined;

@@ -3,10 +3,12 @@
 import { describe, expect, it } from "vitest";
 import { CheckpointError } from "../../errors.js";
 import { modelConfig, type ModelConfig } from "../../model/index.js";
-import { ConfigFile, families } from "./index.js";
+import { ConfigFile, familyOf } from "./index.js";
 
-const read = (modelType: string, json: Record<string, unknown>): ModelConfig =>
-  modelConfig(families.find((family) => family.modelType === modelType)!.read(new ConfigFile("config.json", json)));
+const read = (modelType: string, json: Record<string, unknown>): ModelConfig => {
+  const family = familyOf(modelType, json)!;
+  return modelConfig(family.read(new ConfigFile("config.json", json, family)));
+};
 
 const sizes = { vocab_size: 97, hidden_size: 24, num_hidden_layers: 7, num_attention_heads: 6 };
 const llamaSizes = { ...sizes, num_key_value_heads: 2, intermediate_size: 40, max_position_embeddings: 64 };
