@@ -263,7 +263,7 @@ describe("wrong use exits with 2 and says what is possible", () => {
     [["train", "--dtype", "f16"], /Allowed choices are f32, bf16/],
     [["train", "--seed", "-1"], /A whole number from 0/],
     [["logits", "m", "--ids", "1,x"], /Token ids are whole numbers/],
-    [["generate", "m", "--top-p", "2"], /A number from 0 to 1/],
+    [["generate", "m", "--top-p", "2"], /A number above 0 to 1/],
     [["generate", "m", "--temperature", "-1"], /A number from 0/],
     [["tokenizer", "train", "--data", "x"], /--out <dir>' not specified/],
   ])("%j", async (args, said) => {

@@ -237,7 +237,7 @@ function checkTensors(source: ModelSource, plans: readonly TensorPlan[], allowUn
     const some = `${unused.slice(0, 5).join(", ")}${unused.length > 5 ? `, and ${unused.length - 5} more` : ""}`;
     throw new CheckpointError({ file: weights.path }, `it holds tensors that this architecture has no place for: ${some}.`, {
       code: "unexpected-tensor",
-      hint: "Is the configuration that of these weights? `allowUnused` loads the rest.",
+      hint: "Is the configuration that of these weights?",
     });
   }
 }
