@@ -62,7 +62,8 @@ export async function* readText(file: string, invalidUtf8: InvalidUtf8): AsyncGe
 export function cannotRead(file: string, error: unknown): unknown {
   const code = systemErrorCode(error);
   if (code === undefined) return error;
-  if (code === "ENOENT") return new DataError({ file }, "there is no such file or folder.", { code: "no-such-file", hint: "Check the path.", cause: error });
+  const hint = /^https?:\/\//i.test(file) ? "It is an address: download it, and name the file." : "Check the path.";
+  if (code === "ENOENT") return new DataError({ file }, "there is no such file or folder.", { code: "no-such-file", hint, cause: error });
   return new DataError({ file }, `cannot be read (${code}).`, { code: "cannot-read", hint: "Check the path and its permissions.", cause: error });
 }
 

@@ -2,14 +2,15 @@
 
 import { Command } from "commander";
 import pc from "picocolors";
-import { parseRepo, pullModel, type PullProgress } from "../../checkpoint/hub/index.js";
+import { parseHubName, pullModel, type PullProgress } from "../../checkpoint/hub/index.js";
+import { UsageError } from "../../errors.js";
 import { bytes, duration } from "../format.js";
 import { interruptible } from "../interrupt.js";
 import { checkWritable } from "../options.js";
 import { LiveLines, say } from "../terminal.js";
 
 interface PullFlags {
-  revision: string;
+  revision?: string;
   out?: string;
   json?: boolean;
 }
@@ -17,8 +18,8 @@ interface PullFlags {
 export function pullCommand(): Command {
   return new Command("pull")
     .description("Download a model from the Hugging Face Hub, and say where it lies.")
-    .argument("<org/name[:file]>", "a repository; of one with GGUF files, which: a file's name, or a part of it that only one has")
-    .option("--revision <revision>", "a branch, tag or commit", "main")
+    .argument("<org/name[:file]>", "a repository, or its address in the browser; of one with GGUF files, which: a file's name, or a part of it that only one has")
+    .option("--revision <revision>", "a branch, tag or commit (default: main, or what the address names)")
     .option("--out <folder>", "copy it to this folder as well")
     .option("--json", "print {path, repo, commit, files, downloadedBytes, offline}")
     .addHelpText(
@@ -31,11 +32,14 @@ HTTPS_PROXY and NO_PROXY count.
 Examples:
   hornbook pull HuggingFaceTB/SmolLM2-135M-Instruct
   hornbook pull unsloth/gemma-3-270m-it-GGUF:Q4_K_M
+  hornbook pull https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct/tree/main
   hornbook chat $(hornbook pull HuggingFaceTB/SmolLM2-135M-Instruct)`,
     )
-    .action(async (name: string, { revision, out, json = false }: PullFlags) => {
+    .action(async (name: string, { revision: wanted, out, json = false }: PullFlags) => {
+      const { repo, file, revision = wanted } = parseHubName(name);
+      if (wanted !== undefined && wanted !== revision) throw new UsageError(`The address names the revision ${revision}, and --revision ${wanted}.`, { hint: "Leave one out." });
+
       if (out !== undefined) await checkWritable(out);
-      const { repo, file } = parseRepo(name);
       const { signal, dispose } = interruptible();
       const progress = new DownloadProgress(json);
       try {
