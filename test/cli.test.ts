@@ -341,7 +341,7 @@ describe("bad input exits with 1 and says what, where, and what to do", () => {
 
   it("text shorter than the context", async () => {
     await writeFile(file("short.txt"), "To be or not");
-    expect(await train("--data", file("short.txt"))).toMatch(/the train split has 10 tokens and needs at least 17.*Give more text, or a smaller contextLength/s);
+    expect(await train("--data", file("short.txt"))).toMatch(/the train split has 10 tokens and needs at least 17.*Give more text, or a shorter context/s);
   });
 
   it("invalid UTF-8, said for characters with its place, and fine for bytes", async () => {

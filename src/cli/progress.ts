@@ -5,7 +5,7 @@
 
 import pc from "picocolors";
 import type { StepReport } from "../train/index.js";
-import { bytes, compact, duration, sparkline } from "./format.js";
+import { bytes, compact, duration, printable, sparkline } from "./format.js";
 import { LiveLines } from "./terminal.js";
 
 export interface ProgressOptions {
@@ -94,5 +94,5 @@ function fitting(parts: readonly string[], width: number): string {
 }
 
 function indent(text: string): string {
-  return text.trimEnd().split("\n").map((line) => `  │ ${line}`).join("\n");
+  return printable(text.replaceAll("\r\n", "\n")).trimEnd().split("\n").map((line) => `  │ ${line}`).join("\n");
 }

@@ -3,13 +3,15 @@
  * a message never lands within a line of something else.
  */
 
+import { printable } from "./format.js";
+
 const live = new Set<LiveLines>();
 let lineIsOpen = false;
 
-/** Streams text to stdout as it is. */
+/** Streams text to stdout: as it is to a file or a pipe, and so that it cannot command a terminal. */
 export function write(text: string): void {
   if (text === "") return;
-  process.stdout.write(text);
+  process.stdout.write(process.stdout.isTTY ? printable(text) : text);
   lineIsOpen = !text.endsWith("\n");
 }
 
