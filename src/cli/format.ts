@@ -39,6 +39,18 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
   return rows.map((row) => row.map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join("  ").trimEnd()).join("\n");
 }
 
+/** The lines of a text broken between words; a word that is longer than a line stays whole. */
+export function wrap(text: string, width: number): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines[lines.length - 1];
+    if (line === "") lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 const bars = "▁▂▃▄▅▆▇█";
 
 /** A curve on one line, the values averaged into `width` columns. */
