@@ -5,7 +5,7 @@
 
 import { stat } from "node:fs/promises";
 import { basename, dirname, extname, resolve } from "node:path";
-import { Gguf, type SavedGguf } from "./checkpoint/gguf/index.js";
+import { Gguf, parseMix, type SavedGguf } from "./checkpoint/gguf/index.js";
 import { openModel } from "./checkpoint/model-source.js";
 import { ConfigError, UsageError } from "./errors.js";
 import { LanguageModel } from "./language-model.js";
@@ -37,14 +37,15 @@ export interface ExportedModel {
  */
 export async function exportModel(path: string, { format, quantize, out, maxShardBytes, onProgress, signal }: ExportOptions): Promise<ExportedModel> {
   const target = out ?? defaultName(path, format, quantize);
+  if (format === "gguf") parseMix(quantize);
+  else if (quantize !== undefined && !/^(f32|bf16)$/i.test(quantize)) {
+    throw new ConfigError("quantize", `a Hugging Face folder is written in f32 or bf16, not in ${quantize}.`, { hint: "Quantised types are GGUF's: --format gguf." });
+  }
   await using source = await openModel(path);
   const same = resolve(target) === resolve(path) || resolve(target) === resolve(source.path);
   if (same) throw new UsageError(`${target} is the model itself.`, { hint: "Name another place with --out." });
   const isFolder = (await stat(target).catch(() => undefined))?.isDirectory() === true;
   if (format === "gguf" && isFolder) throw new UsageError(`${target} is a folder, and GGUF is one file.`, { hint: "Name a file with --out." });
-  if (format === "hf" && quantize !== undefined && !/^(f32|bf16)$/i.test(quantize)) {
-    throw new ConfigError("quantize", `a Hugging Face folder is written in f32 or bf16, not in ${quantize}.`, { hint: "Quantised types are GGUF's: --format gguf." });
-  }
   const model = await LanguageModel.load(path, { signal });
   try {
     if (format === "hf") {

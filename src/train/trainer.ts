@@ -3,7 +3,7 @@
  * read and the next step queued; what is awaited is only its loss. So the event loop lives and the device never waits for JavaScript.
  */
 
-import { ConfigError, HornbookError } from "../errors.js";
+import { ConfigError, HornbookError, TokenizerError } from "../errors.js";
 import { generateText } from "../generate/index.js";
 import type { Decoder } from "../model/index.js";
 import { Tensor, backward, memory, scope } from "../tensor/index.js";
@@ -83,8 +83,8 @@ export async function* train(model: Decoder, source: TokenDataset | Promise<Toke
     throw new ConfigError("vocabSize", `the data have ${data.vocabSize} token ids and the model only ${model.config.vocabSize}.`);
   }
   // What can be refused is refused before the folder is touched.
-  data.validation?.requireTokens(2, "since each is predicted from those before it");
   const batches = data.batches({ batchSize: settings.batchSize, contextLength, seed: settings.seed, order: settings.order });
+  data.validation?.requireTokens(2, "since each is predicted from those before it");
   if (model.dequantize() > 0) {
     process.emitWarning("The model's weights are quantised and cannot be trained as such: they were turned into f32, from which they were rounded.", "HornbookWarning");
   }
@@ -225,8 +225,8 @@ class Run {
       if (!cutShort) report = { ...report, validationLoss: loss, validationTokens: tokens, bitsPerByte: loss / Math.LN2 / data.validation.bytesPerToken };
     }
     if (tokenizer !== undefined && this.#isDue(settings.sampleEvery, step) && signal?.aborted !== true) {
-      const { samplePrompt: prompt, sampleTokens: maxTokens, seed, dtype } = settings;
-      const { text } = await generateText(model, { prompt, tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype, onContextFull: "slide" });
+      const { sampleTokens: maxTokens, seed, dtype } = settings;
+      const { text } = await generateText(model, { ...(await this.#samplePrompt(tokenizer)), tokenizer, maxTokens, temperature: 0.8, seed: seed + step, dtype, onContextFull: "slide" });
       report = { ...report, sample: text };
     }
     if (folder !== undefined) {
@@ -249,6 +249,18 @@ class Run {
     model.device.endPhase?.("look");
     this.#lastTime = performance.now();
     return report;
+  }
+
+  /** What samples go on with: the prompt of the settings, or the first token of the text where the tokenizer cannot spell that (a text without newline). */
+  async #samplePrompt(tokenizer: Tokenizer): Promise<{ prompt: string } | { ids: ArrayLike<number> }> {
+    const { samplePrompt: prompt } = this.settings;
+    try {
+      tokenizer.encode(prompt);
+      return { prompt };
+    } catch (error) {
+      if (!(error instanceof TokenizerError)) throw error;
+      return { ids: await this.data.train.read(0, 1) };
+    }
   }
 
   /**

@@ -60,7 +60,7 @@ export interface SavedGguf {
  */
 export async function saveGguf(path: string, model: Decoder, options: SaveGgufOptions = {}): Promise<SavedGguf> {
   const { signal, onProgress } = options;
-  const mix = options.quantize === undefined ? undefined : parseMix(options.quantize);
+  const mix = parseMix(options.quantize);
   const { config } = model;
   const { family, values } = writeGgufConfig(config, families.find((family) => family.modelType === options.modelType));
   const { architecture } = family.gguf;
@@ -109,7 +109,9 @@ function alignmentOf(metadata: ReadonlyMap<string, GgufValue>): [string, GgufVal
   return alignment === undefined ? [] : [[alignmentKey, alignment]];
 }
 
-function parseMix(name: string): GgufMix {
+/** A mix by its name. Throws ConfigError for one that there is not. */
+export function parseMix(name: string | undefined): GgufMix | undefined {
+  if (name === undefined) return undefined;
   const mix = ggufMix(name);
   if (mix === undefined) throw new ConfigError("quantize", `${JSON.stringify(name)} is not a type that can be written; there are ${Object.keys(ggufMixes).join(", ")}.`);
   return mix;

@@ -7,6 +7,8 @@ import { ggufMixes } from "../../checkpoint/gguf/index.js";
 import { exportModel } from "../../export-model.js";
 import { bytes } from "../format.js";
 import { interruptible } from "../interrupt.js";
+import { checkWritable } from "../options.js";
+import { LiveLines, say } from "../terminal.js";
 
 interface ExportFlags {
   format: "hf" | "gguf";
@@ -34,26 +36,28 @@ Examples:
   hornbook export my-model.gguf --format gguf --quantize Q4_K_M`,
     )
     .action(async (path: string, { json = false, maxShardSize: maxShardBytes, ...flags }: ExportFlags) => {
+      if (flags.out !== undefined) await checkWritable(flags.out);
       const { signal, dispose } = interruptible();
-      const shows = process.stderr.isTTY && !json;
+      const progress = new LiveLines(process.stderr);
       try {
         const { path: written, gguf } = await exportModel(path, {
           ...flags,
           maxShardBytes,
           signal,
           onProgress: ({ tensor, done, total }) => {
-            if (shows) process.stderr.write(`\r\x1b[K${pc.dim(`${Math.floor((100 * done) / total)}% ${tensor}`)}`);
+            if (!json) progress.show(pc.dim(`${Math.floor((100 * done) / total)}% ${tensor}`.slice(0, progress.width)));
           },
         });
-        if (shows) process.stderr.write("\r\x1b[K");
+        progress.clear();
         if (json) {
           console.log(JSON.stringify({ path: written, ...(gguf && { architecture: gguf.architecture, formats: Object.fromEntries(gguf.formats), notes: gguf.notes }) }));
           return;
         }
         const mix = gguf === undefined ? "" : `, ${gguf.architecture}: ${[...gguf.formats].map(([format, count]) => `${count} ${format.toUpperCase()}`).join(", ")}`;
         console.log(`${written}${gguf === undefined ? "" : ` (${bytes(await sizeOf(gguf.files))}${gguf.files.length > 1 ? ` in ${gguf.files.length} files` : ""}${mix})`}`);
-        for (const note of gguf?.notes ?? []) console.error(pc.dim(note));
+        for (const note of gguf?.notes ?? []) say(pc.dim(note));
       } finally {
+        progress.clear();
         dispose();
       }
     });

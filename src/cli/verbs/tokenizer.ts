@@ -5,7 +5,7 @@ import { Command, Option } from "commander";
 import { Corpus } from "../../data/index.js";
 import { CharTokenizer, Tokenizer, endOfText, patternNames, type PatternName } from "../../tokenizer/index.js";
 import { interruptible } from "../interrupt.js";
-import { tokenIds, wholeNumber } from "../options.js";
+import { checkWritable, tokenIds, wholeNumber } from "../options.js";
 
 export function tokenizerCommand(): Command {
   const command = new Command("tokenizer").description("Train a tokenizer, encode text, decode ids.");
@@ -22,6 +22,7 @@ export function tokenizerCommand(): Command {
     .option("--json", "print {vocabSize, path}")
     .addHelpText("after", "\nExamples:\n  hornbook tokenizer train --data books/ --vocab-size 8192 --out my-tokenizer\n  hornbook tokenizer train --data play.txt --characters --out my-tokenizer")
     .action(async (flags: { data: string; out: string; vocabSize: number; pattern: PatternName; special: string[]; characters?: boolean; json?: boolean }) => {
+      await checkWritable(flags.out);
       const { signal, dispose } = interruptible();
       try {
         const corpus = await Corpus.fromText(flags.data);

@@ -11,8 +11,9 @@ import { configOfRun, measureMatmulRate, train, trainSettings } from "../../trai
 import { bytes, compact } from "../format.js";
 import { collectGarbage } from "../heap.js";
 import { interruptible } from "../interrupt.js";
-import { wholeNumber } from "../options.js";
+import { checkWritable, wholeNumber } from "../options.js";
 import { Progress } from "../progress.js";
+import { say } from "../terminal.js";
 
 export interface TrainFlags {
   readonly recipe: string;
@@ -58,16 +59,12 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
   const recipe = await loadRecipe(flags.recipe);
   const { seed = recipe.train.seed ?? 0 } = flags;
   const out = flags.out ?? join("runs", flags.recipe.replace(/^.*[/\\]|\.\w+$/g, ""));
-  const say = (text: string) => {
+  await checkWritable(out);
+  const show = (text: string): void => {
     if (!json) console.log(text);
   };
 
-  let progress: Progress | undefined;
-  const { signal, dispose } = interruptible(() => {
-    const text = pc.yellow("stopping after this step; Ctrl-C again stops at once");
-    if (progress === undefined) say(text);
-    else progress.say(text);
-  });
+  const { signal, dispose } = interruptible(() => say(pc.yellow("stopping after this step; Ctrl-C again stops at once")));
   try {
     const settings = trainSettings({ ...recipe.train, seed, ...(flags.steps && { steps: flags.steps }), ...(flags.dtype && { dtype: flags.dtype }) });
     const goesOn = resume && (await configOfRun(out)) !== undefined;
@@ -76,14 +73,14 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
     await using _data = data;
     const device = defaultDevice();
     const matmulRate = await measureMatmulRate(device, settings.dtype);
-    say(`${pc.bold(recipe.description)}`);
-    say(
+    show(`${pc.bold(recipe.description)}`);
+    show(
       pc.dim(
         `${compact(model.numParameters)} parameters (${bytes(model.numBytes)}), vocabulary ${tokenizer.vocabSize}, ${compact(data.train.length)} tokens to learn from, ` +
           `${compact(data.validation?.length ?? 0)} to validate; ${settings.dtype} on ${device.description}, ${(matmulRate / 1e9).toFixed(matmulRate < 1e10 ? 1 : 0)} GFLOP/s in matmuls`,
       ),
     );
-    progress = new Progress({ steps: settings.steps, json, flopsPerToken: model.flopsPerToken(), matmulRate });
+    const progress = new Progress({ steps: settings.steps, json, flopsPerToken: model.flopsPerToken(), matmulRate });
     let saved = join(out, "last");
     try {
       for await (const report of train(model, data, { ...settings, out, resume, tokenizer, signal })) {
@@ -93,12 +90,12 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
       }
     } catch (error) {
       if (signal.aborted) {
-        say(`saved in ${saved}; ${pc.bold(goOn)} goes on`);
+        show(`saved in ${saved}; ${pc.bold(goOn)} goes on`);
         throw new DOMException("interrupted", "AbortError");
       }
       throw error;
     }
-    say(`saved in ${pc.bold(saved)}; talk to it: ${pc.bold(`hornbook generate ${out}`)}`);
+    show(`saved in ${pc.bold(saved)}; talk to it: ${pc.bold(`hornbook generate ${out}`)}`);
     return model;
   } finally {
     dispose();
