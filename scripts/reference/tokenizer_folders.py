@@ -1,4 +1,4 @@
-"""Tokenizers in loose files, as transformers loads them: the fixtures of src/tokenizer/tokenizer-files.test.ts.
+"""Tokenizers in loose files, as transformers loads them, and some of rare parts: the fixtures of src/tokenizer/tokenizer-files.test.ts.
 
     python scripts/reference/tokenizer_folders.py [DIR COUNT]     writes test/fixtures/tokenizer-folders/, or the same with so many texts elsewhere
 
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import sentencepiece
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 HERE = Path(__file__).resolve().parent
@@ -53,7 +53,33 @@ def config(name, **more):
     return {"tokenizer_config.json": json.dumps({"tokenizer_class": name, **more})}
 
 
+def whole(tokenizer):
+    return {"tokenizer.json": json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, separators=(",", ":")), **config("PreTrainedTokenizerFast")}
+
+
+def parts():
+    """Parts of tokenizer.json that no class above has."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.CharDelimiterSplit(" ")
+    tokenizer.train_from_iterator(pre.TEXTS, trainers.WordLevelTrainer(special_tokens=["<unk>", "<pad>"], show_progress=False))
+    tokenizer.decoder = decoders.CTC(pad_token="<pad>", word_delimiter_token="|", cleanup=True)
+    yield "word-level", whole(tokenizer)
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=5))
+    tokenizer.normalizer = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), pre_tokenizers.FixedLength(length=6)])
+    tokenizer.train_from_iterator(pre.TEXTS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=["[UNK]"], show_progress=False))
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    yield "wordpiece-parts", whole(tokenizer)
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.train_from_iterator(pre.TEXTS, trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>"], end_of_word_suffix="</w>", show_progress=False))
+    tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
+    yield "bpe-decoder", whole(tokenizer)
+
+
 def folders():
+    yield from parts()
     end = "<|endoftext|>"
     chat = {"500": {"content": "<|im_start|>", "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True},
             "501": {"content": "<tool>", "lstrip": True, "normalized": False, "rstrip": True, "single_word": False, "special": False}}
@@ -76,7 +102,7 @@ def folders():
 
 
 def write(folder=HERE.parents[1] / "test" / "fixtures" / "tokenizer-folders", count=150):
-    texts = [text for text in pre.strings(int(count), 41) if not any(special in text for special in ("<s>", "<mask>"))] + ["<tool> a <tool>b", "a @@ b<|user|>c", "the <pad> fox", "hello"]
+    texts = [text for text in pre.strings(int(count), 41) if not any(special in text for special in ("<s>", "<mask>"))] + ["<tool> a <tool>b", "a @@ b<|user|>c", "the <pad>fox", "hello"]
     expected = {"texts": texts, "rows": {}}
     for name, files in folders():
         place = Path(folder) / name

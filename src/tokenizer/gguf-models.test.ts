@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { Tokenizer } from "./index.js";
+import { gguf, GgufMetadata, type GgufValue } from "../checkpoint/gguf/index.js";
+import { Tokenizer, tokenizerFromGguf, tokenizerToGguf, type BpeTokenizer, type PipelineTokenizer, type TokenizerField } from "./index.js";
 
 const folder = new URL("../../test/fixtures/gguf-pre/models/", import.meta.url);
 const json = (name: string): unknown => JSON.parse(readFileSync(new URL(name, folder), "utf8"));
@@ -39,5 +40,39 @@ describe.each(Object.keys(expected))("%s", async (name) => {
   it("encodes a batch of bytes as it encodes one text", async () => {
     const { tokens, ends } = await tokenizer.encodeBatch(texts.slice(0, 100).map((text) => Buffer.from(text)), { addSpecialTokens: true, allowedSpecial: "all" });
     for (const [i, end] of ends.entries()) expect([...tokens.subarray(i === 0 ? 0 : ends[i - 1], end)]).toEqual([...tokenizer.encode(texts[i], { addSpecialTokens: true, allowedSpecial: "all" })]);
+  });
+});
+
+const toValue = (field: TokenizerField): GgufValue =>
+  typeof field === "string" ? gguf.string(field)
+  : typeof field === "number" ? gguf.uint32(field)
+  : typeof field === "boolean" ? gguf.bool(field)
+  : field instanceof Float32Array ? gguf.float32s(field)
+  : field instanceof Int32Array ? gguf.int32s(field)
+  : field instanceof Uint8Array ? { type: "array", of: "uint8", value: field }
+  : gguf.strings(field);
+
+describe("written again", () => {
+  // What the model's name says of white space beside special tokens has no key.
+  it.each(Object.keys(expected).filter((name) => !["llama-phi-3", "jina-mask", "whitespace-lower"].includes(name)))("%s gives the same ids as a GGUF", async (name) => {
+    const tokenizer = (await Tokenizer.load(fileURLToPath(new URL(`${name}.gguf`, folder)))) as BpeTokenizer | PipelineTokenizer;
+    const fields = new Map([...tokenizerToGguf(tokenizer)].map(([key, field]) => [key, toValue(field)]));
+    const again = tokenizerFromGguf(new GgufMetadata("x.gguf", fields));
+    for (const text of texts) {
+      const options = { addSpecialTokens: true, allowedSpecial: "all" } as const;
+      expect([...again.encode(text, options)], JSON.stringify(text)).toEqual([...tokenizer.encode(text, options)]);
+    }
+  });
+
+  it.each(["bert", "bert-cased", "gemma4"])("%s gives the same ids as a tokenizer.json, for ASCII", async (name) => {
+    const tokenizer = await Tokenizer.load(fileURLToPath(new URL(`${name}.gguf`, folder)));
+    const again = Tokenizer.fromJSON(JSON.parse(JSON.stringify(tokenizer.toJSON())));
+    for (const text of texts.filter((each) => /^[ -~]*$/.test(each) && !each.includes("@@@"))) expect([...again.encode(text)], JSON.stringify(text)).toEqual([...tokenizer.encode(text)]);
+  });
+
+  it.each(["rwkv", "plamo2"])("%s has no tokenizer.json, and says so; its fingerprint is its own", async (name) => {
+    const tokenizer = await Tokenizer.load(fileURLToPath(new URL(`${name}.gguf`, folder)));
+    expect(() => tokenizer.toJSON()).toThrow(expect.objectContaining({ name: "TokenizerError", code: "no-json-form" }));
+    expect(tokenizer.fingerprint()).toMatch(/^[0-9a-f]{64}$/);
   });
 });

@@ -11,7 +11,7 @@ import type { AddedToken } from "./added-tokens.js";
 import { maxTokenId } from "./bpe.js";
 import { byteAlphabet, fromBase64 } from "./bytes.js";
 import { CharsMap } from "./charsmap.js";
-import { lookupOf, type BpeSpec, type ModelSpec, type PipelineSpec, type Rules } from "./pipeline-spec.js";
+import { lookupOf, type BpeSpec, type ModelSpec, type PipelineSpec, type Rules, type WordPieceSpec } from "./pipeline-spec.js";
 import { surroundingsOf } from "./post-processor.js";
 import { patternNames, patterns, type PatternName } from "./pretokenize.js";
 import { mergesOf } from "./score-bpe.js";
@@ -371,7 +371,8 @@ export function asPipeline({ names, merges, wholePieces, pattern, normalizer = [
 
 export const writeBpeJson = (model: BpeSpelled, addedTokens: readonly AddedToken[]): TokenizerJson => writePipelineJson(asPipeline(model), addedTokens);
 
-export function writePipelineJson(spec: PipelineSpec, addedTokens: readonly AddedToken[]): TokenizerJson {
+export function writePipelineJson(given: PipelineSpec, addedTokens: readonly AddedToken[]): TokenizerJson {
+  const spec = given.model.kind === "wordpiece" && given.model.startPrefix !== "" ? withContinuingPrefix(given, given.model, addedTokens) : given;
   return {
     ...header(addedTokens),
     normalizer: writeSteps("normalizer", spec.normalizer),
@@ -379,6 +380,18 @@ export function writePipelineJson(spec: PipelineSpec, addedTokens: readonly Adde
     post_processor: writeSteps("post_processor", spec.postProcessor),
     decoder: writeSteps("decoder", spec.decoder),
     model: writeModel(spec, addedTokens),
+  };
+}
+
+/** WordPiece of a GGUF, whose tokens are marked where they begin a word, with BERT's mark on those that go on. */
+function withContinuingPrefix(spec: PipelineSpec, model: WordPieceSpec, addedTokens: readonly AddedToken[]): PipelineSpec {
+  const { startPrefix, names, maxCharacters } = model;
+  const isAdded = new Set(addedTokens.map(({ id }) => id));
+  const spelled = Array.from(names, (name, id) => (name === undefined || isAdded.has(id) ? name : name.startsWith(startPrefix) ? name.slice(startPrefix.length) : `##${name}`));
+  return {
+    ...spec,
+    decoder: [{ type: "WordPiece", prefix: "##", cleanup: false }],
+    model: { ...model, names: TokenNames.of(spelled), continuingPrefix: "##", startPrefix: "", maxCharacters: Math.min(maxCharacters, 2 ** 31 - 1) },
   };
 }
 
