@@ -190,6 +190,11 @@ describe("weights that are quantised", () => {
     await expect(openModel(folder)).rejects.toMatchObject(refused);
   });
 
+  it("by MLX's own field", async () => {
+    await change("config.json", { quantization: { group_size: 64, bits: 4 } });
+    await expect(openModel(folder)).rejects.toMatchObject({ code: "quantized-weights", field: "quantization", message: expect.stringContaining("(4 bits)") as string });
+  });
+
   it("by ModelOpt's own file", async () => {
     await writeFile(join(folder, "hf_quant_config.json"), JSON.stringify({ quantization: { quant_algo: "NVFP4" } }));
     await expect(openModel(folder)).rejects.toMatchObject({ code: "quantized-weights", message: expect.stringContaining("ModelOpt (NVFP4)") as string });

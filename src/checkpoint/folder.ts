@@ -68,7 +68,7 @@ export async function readModelConfig(folder: string): Promise<StoredModelConfig
 
 /** Throws CheckpointError `quantized-weights` where the folder says that its weights are. */
 async function checkPlain(folder: string, path: string, json: Readonly<Record<string, unknown>>): Promise<void> {
-  const field = ["quantization_config", "compression_config"].find((field) => json[field] !== undefined && json[field] !== null);
+  const field = ["quantization_config", "compression_config", "quantization"].find((field) => json[field] !== undefined && json[field] !== null);
   if (field !== undefined) throw quantizedConfigError(path, field, new ConfigFile(path, json).object(field).json);
   // NVIDIA's ModelOpt says it in a file of its own.
   const beside = join(folder, "hf_quant_config.json");

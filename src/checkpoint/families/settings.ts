@@ -21,7 +21,7 @@ const idle = new Set([
   // Special tokens: the tokenizer and generation_config.json say them again.
   "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id", "mask_token_id", "decoder_start_token_id", "tokenizer_class", "prefix",
   // Heads for other tasks than going on with a text.
-  "id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params", "summary_type", "summary_use_proj", "summary_activation",
+  "id2label", "label2id", "num_labels", "_num_labels", "problem_type", "finetuning_task", "task_specific_params", "summary_type", "summary_use_proj", "summary_activation",
   "summary_proj_to_labels",
   // Settings of generation, which transformers drops from here: they stand in generation_config.json.
   "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "typical_p",

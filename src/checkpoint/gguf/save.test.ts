@@ -31,6 +31,7 @@ const unsaid: Record<string, [says: RegExp, instead?: (config: ModelConfig) => M
   "falcon-rw": [/falcon cannot say/],
   qwen2: [/"layerTypes": .*qwen2 cannot say \["full","sliding","sliding"\]/, (config) => ({ ...config, layerTypes: undefined, slidingWindow: 0 })],
   smollm3: [/"ropeLayers"/, (config) => ({ ...config, ropeLayers: [true, true, true, false] })],
+  ministral: [/"layerTypes"/, (config) => ({ ...config, layerTypes: undefined })],
   cohere2: [/"ropeLayers"/, (config) => ({ ...config, ropeLayers: [true, true, true, false], layerTypes: ["sliding", "sliding", "sliding", "full"] })],
   "falcon-40b": [/"bias".*falcon cannot say true/, (config) => ({ ...config, bias: false, queryKeyValueBias: false, attentionOutputBias: false, mlpBias: false })],
   "cohere-qknorm": [/"qkNorm"/, (config) => ({ ...config, numLayers: 64, layerTypes: undefined, ropeLayers: undefined })],

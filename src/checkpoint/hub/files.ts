@@ -94,7 +94,7 @@ function checkPath(file: HubFile): HubFile {
 /** What stands beside weights and is needed to run them or to read and write their text. */
 const companions = new RegExp(
   `^(${[
-    "config\\.json", "generation_config\\.json", "tokenizer\\.json", "tokenizer_config\\.json", "special_tokens_map\\.json", "added_tokens\\.json",
+    "config\\.json", "generation_config\\.json", "hf_quant_config\\.json", "tokenizer\\.json", "tokenizer_config\\.json", "special_tokens_map\\.json", "added_tokens\\.json",
     "vocab\\.json", "merges\\.txt", "tokenizer\\.model", "spiece\\.model", "[^/]*\\.tiktoken", "chat_template\\.(jinja|json)", "additional_chat_templates/[^/]+\\.jinja",
   ].join("|")})$`,
 );
