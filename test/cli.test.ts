@@ -8,12 +8,12 @@ import { cp, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/p
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify, stripVTControlCharacters } from "node:util";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { main } from "../src/cli/main.js";
 import { modelConfig } from "../src/model/index.js";
 import { loadRecipe, recipeNames } from "../src/recipes.js";
 import { trainSettings } from "../src/train/index.js";
+import { failing, hornbook, json } from "./cli/harness.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 let folder: string;
@@ -21,43 +21,6 @@ let model: string;
 let recipe: string;
 let play: string;
 const file = (name: string) => join(folder, name);
-
-interface Run {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-async function hornbook(...args: string[]): Promise<Run> {
-  const result: Run = { code: -1, stdout: "", stderr: "" };
-  const into = (stream: "stdout" | "stderr") => (chunk: unknown) => {
-    expect(chunk).not.toMatch(/\x1b\[\d*[A-HJK]/); // Colours perhaps, where CI takes them, but no cursor moves.
-    result[stream] += stripVTControlCharacters(String(chunk));
-    return true;
-  };
-  vi.spyOn(process.stdout, "write").mockImplementation(into("stdout"));
-  vi.spyOn(process.stderr, "write").mockImplementation(into("stderr"));
-  vi.spyOn(console, "log").mockImplementation((text: unknown) => void into("stdout")(`${String(text)}\n`));
-  vi.spyOn(console, "error").mockImplementation((text: unknown) => void into("stderr")(`${String(text)}\n`));
-  try {
-    result.code = await main(args);
-  } finally {
-    vi.restoreAllMocks();
-  }
-  return result;
-}
-const json = async (...args: string[]) => {
-  const { code, stdout, stderr } = await hornbook(...args);
-  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  return JSON.parse(stdout) as Record<string, unknown>;
-};
-/** What it says on stderr, where it must fail with this code and say nothing of a stack. */
-async function failing(code: number, ...args: string[]): Promise<string> {
-  const run = await hornbook(...args);
-  expect(run.stderr).not.toMatch(/\n\s+at /);
-  expect({ code: run.code, said: run.stderr !== "" }).toEqual({ code, said: true });
-  return run.stderr;
-}
 
 const settings = "steps: 8, batchSize: 4, evaluateEvery: 4, evaluateTokens: 256, saveEvery: 4";
 const makeRecipe = (changes: { model?: string; train?: string; tokenizer?: string } = {}) =>

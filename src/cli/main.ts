@@ -5,7 +5,7 @@
 import { inspect } from "node:util";
 import { Command, type CommanderError } from "commander";
 import pc from "picocolors";
-import { ConfigError, HornbookError, UsageError } from "../errors.js";
+import { ConfigError, HornbookError, UsageError, systemErrorCode } from "../errors.js";
 import { packageVersion } from "../native/find.js";
 import { endLine, say } from "./terminal.js";
 import { asTyped, describeWrongUse } from "./usage.js";
@@ -27,12 +27,7 @@ const exitCodes = { done: 0, failed: 1, wrongUse: 2, interrupted: 130 };
 /** Runs one command line (without `node` and the script) and returns the exit code. Everything it says goes to stdout and stderr. */
 export async function main(args: readonly string[]): Promise<number> {
   await using _warnings = showWarnings();
-  const program = new Command("hornbook")
-    .description("The whole life of a language model: train it, talk to it, look at it.")
-    .version(packageVersion());
-  const commands = [startCommand, trainCommand, chatCommand, generateCommand, logitsCommand, evaluateCommand, tokenizerCommand, infoCommand, exportCommand, pullCommand, buildCommand];
-  for (const command of commands) program.addCommand(command());
-  prepare(program);
+  const program = commandLine();
   let running: Command | undefined;
   program.hook("preAction", (_, command) => void (running = command));
   try {
@@ -43,6 +38,15 @@ export async function main(args: readonly string[]): Promise<number> {
   } finally {
     endLine();
   }
+}
+
+/** All verbs. */
+export function commandLine(): Command {
+  const program = new Command("hornbook").description("The whole life of a language model: train it, talk to it, look at it.").version(packageVersion());
+  const commands = [startCommand, trainCommand, chatCommand, generateCommand, logitsCommand, evaluateCommand, tokenizerCommand, infoCommand, exportCommand, pullCommand, buildCommand];
+  for (const command of commands) program.addCommand(command());
+  prepare(program);
+  return program;
 }
 
 /** Wrong use of a command or one below it is thrown, and `report` says it. */
@@ -72,11 +76,10 @@ function report(error: unknown, running: Command | undefined): number {
     return exitCodes.wrongUse;
   }
   if (error instanceof Error && error.name === "AbortError") return exitCodes.interrupted;
-  if (process.env["HORNBOOK_DEBUG"] === "1" || !(error instanceof HornbookError || error instanceof RangeError)) {
-    say(inspect(error));
-    return exitCodes.failed;
-  }
-  fail(error instanceof HornbookError && running !== undefined ? asTyped(error, running) : error.message);
+  if (process.env["HORNBOOK_DEBUG"] === "1") say(inspect(error));
+  else if (error instanceof HornbookError) fail(running === undefined ? error.message : asTyped(error, running));
+  else if (error instanceof RangeError || systemErrorCode(error) !== undefined) fail((error as Error).message);
+  else fail(`${String(error)}\nThis is a fault of Hornbook itself. With HORNBOOK_DEBUG=1 it shows where it happened.`);
   return error instanceof UsageError || error instanceof ConfigError ? exitCodes.wrongUse : exitCodes.failed;
 }
 

@@ -5,7 +5,7 @@ import { dirname, resolve } from "node:path";
 import { InvalidArgumentError, Option, type Command } from "commander";
 import { writeError } from "../checkpoint/atomic.js";
 import { cannotRead } from "../data/text.js";
-import { DataError, UsageError } from "../errors.js";
+import { CheckpointError, DataError, UsageError } from "../errors.js";
 import type { LanguageModel } from "../language-model.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 
@@ -74,7 +74,11 @@ export async function checkReadable(file: string): Promise<void> {
 }
 
 /** Throws CheckpointError where a file or folder could not be written at this path: before long work whose result goes there. */
-export async function checkWritable(path: string): Promise<void> {
+export async function checkWritable(path: string, kind: "file" | "folder"): Promise<void> {
+  const standing = await stat(path).catch(() => undefined);
+  if (standing !== undefined && standing.isDirectory() !== (kind === "folder")) {
+    throw new CheckpointError({ file: path }, kind === "folder" ? "this is a file, and a folder is written." : "this is a folder, and a file is written.", { code: "cannot-write", hint: "Name another place with --out." });
+  }
   // Folders that are absent will be made in the nearest that is there.
   let place = resolve(path);
   while ((await stat(place).catch(() => undefined)) === undefined && dirname(place) !== place) place = dirname(place);

@@ -5,11 +5,12 @@ import { ConfigError, type HornbookError } from "../errors.js";
 import { suggestOption, suggestVerb } from "./suggestions.js";
 
 /** Options that the library has another name for. */
-const settings: Readonly<Record<string, string>> = { context: "contextLength", data: "text" };
+const settings: Readonly<Record<string, string>> = { context: "contextLength", data: "text", special: "specialTokens" };
 
 /** Advice in the place of the library's, where that names what the command line does not have. */
 const advice: Readonly<Record<string, string>> = {
   "context-exceeded": "Shorten it.",
+  "empty-prompt": "Give it something to go on with.",
   "document-too-long": "Split the file.",
 };
 
@@ -19,7 +20,7 @@ export function asTyped(error: HornbookError, command: Command): string {
   const here = hint === undefined || !Object.hasOwn(advice, code) ? message : `${message.slice(0, -hint.length)}${advice[code]}`;
   if (!(error instanceof ConfigError)) return here;
   // What was not typed comes from a recipe or a model, which name their settings as the library does.
-  const option = command.options.find((option) => namesOf(option).includes(error.field.replace(/\.\d+$/, "")) && command.getOptionValueSource(option.attributeName()) === "cli");
+  const option = command.options.find((option) => namesOf(option).includes(error.field.replace(/\.\d+$|\[\d+\]$/, "")) && command.getOptionValueSource(option.attributeName()) === "cli");
   return option === undefined ? here : `${option.long}${here.slice(error.field.length)}`;
 }
 

@@ -49,7 +49,8 @@ export function chatCommand(): Command {
     .addHelpText(
       "after",
       `
-On a terminal: /reset /system /temperature /tokens /save /help /quit. Ctrl-C stops a reply.
+On a terminal: /reset /system /temperature /tokens /save /help /quit.
+Ctrl-C stops a reply.
 
 Examples:
   hornbook chat my-model --system "Answer in one sentence."

@@ -40,16 +40,19 @@ export function evaluateCommand(): Command {
     .addHelpText(
       "after",
       `
-Every token is predicted once, in windows that follow each other; all but the very first where no window begins with a token of its own.
+Every token is predicted once, in windows that follow each other; all but the very
+first where no window begins with a token of its own.
 
-With --against OTHER, p being OTHER's predictions and q the model's: the mean over tokens of KL(p || q) in nats with its spread, the share of
-tokens where both find the same next token likeliest, both perplexities and their ratio, and how much the probability of the true token
-moves; means with their standard errors. --json prints {tokens, kl, sameTop1, perplexity, basePerplexity, perplexityRatio, deltaP}.
+With --against OTHER, p being OTHER's predictions and q the model's: the mean over
+tokens of KL(p || q) in nats with its spread, the share of tokens where both find
+the same next token likeliest, both perplexities and their ratio, and how much the
+probability of the true token moves; means with their standard errors. --json
+prints {tokens, kl, sameTop1, perplexity, basePerplexity, perplexityRatio, deltaP}.
 
 Examples:
   hornbook evaluate runs/start --text data/tinyshakespeare.txt
   hornbook evaluate my-model --ids 1,2,3,4 --json
-  hornbook evaluate model-Q4_K_M.gguf --against model --text book.txt --tokens 5000 --context 512`,
+  hornbook evaluate model-Q4_K_M.gguf --against model --text book.txt --context 512`,
     )
     .action(async (path: string, flags: EvaluateFlags) => {
       const { against, text, dtype, context: contextLength, json = false } = flags;

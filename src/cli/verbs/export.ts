@@ -36,7 +36,7 @@ Examples:
   hornbook export my-model.gguf --format gguf --quantize Q4_K_M`,
     )
     .action(async (path: string, { json = false, maxShardSize: maxShardBytes, ...flags }: ExportFlags) => {
-      if (flags.out !== undefined) await checkWritable(flags.out);
+      if (flags.out !== undefined) await checkWritable(flags.out, flags.format === "gguf" ? "file" : "folder");
       const { signal, dispose } = interruptible();
       const progress = new LiveLines(process.stderr);
       try {

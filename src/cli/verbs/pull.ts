@@ -25,9 +25,10 @@ export function pullCommand(): Command {
     .addHelpText(
       "after",
       `
-Files are checked against the hub's checksums and kept in $HORNBOOK_CACHE/hub (~/.cache/hornbook/hub). A download that was cut goes on where it
-stopped. Without a network, what is in the cache is used. HF_TOKEN is the token for gated and private models; HF_ENDPOINT another hub;
-HTTPS_PROXY and NO_PROXY count.
+Files are checked against the hub's checksums and kept in $HORNBOOK_CACHE/hub
+(~/.cache/hornbook/hub). A download that was cut goes on where it stopped.
+Without a network, what is in the cache is used. HF_TOKEN is the token for gated
+and private models; HF_ENDPOINT another hub; HTTPS_PROXY and NO_PROXY count.
 
 Examples:
   hornbook pull HuggingFaceTB/SmolLM2-135M-Instruct
@@ -39,7 +40,7 @@ Examples:
       const { repo, file, revision = wanted } = parseHubName(name);
       if (wanted !== undefined && wanted !== revision) throw new UsageError(`The address names the revision ${revision}, and --revision ${wanted}.`, { hint: "Leave one out." });
 
-      if (out !== undefined) await checkWritable(out);
+      if (out !== undefined) await checkWritable(out, "folder");
       const { signal, dispose } = interruptible();
       const progress = new DownloadProgress(json);
       try {

@@ -41,12 +41,13 @@ export function trainCommand(): Command {
       "after",
       `
 Examples:
-  hornbook train                                     nanoGPT's Shakespeare recipe, into runs/shakespeare-char
+  hornbook train                                     nanoGPT's Shakespeare recipe
   hornbook train --recipe books-llama --dtype bf16   a small Llama on 18 novels
   hornbook train --data my-texts/ --out my-model     your own text
   hornbook train --resume                            after Ctrl-C, or a power cut
 
-Ctrl-C saves and stops; a second one stops at once. OUT/last is the newest checkpoint, OUT/best the one with the lowest validation loss.`,
+Ctrl-C saves and stops; a second one stops at once. OUT/last is the newest
+checkpoint, OUT/best the one with the lowest validation loss.`,
     )
     .action(async (flags: TrainFlags) => {
       await runTraining(flags);
@@ -59,7 +60,7 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
   const recipe = await loadRecipe(flags.recipe);
   const { seed = recipe.train.seed ?? 0 } = flags;
   const out = flags.out ?? join("runs", flags.recipe.replace(/^.*[/\\]|\.\w+$/g, ""));
-  await checkWritable(out);
+  await checkWritable(out, "folder");
   const show = (text: string): void => {
     if (!json) console.log(text);
   };
@@ -73,7 +74,7 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
     await using _data = data;
     const device = defaultDevice();
     const matmulRate = await measureMatmulRate(device, settings.dtype);
-    show(`${pc.bold(recipe.description)}`);
+    show(pc.bold(flags.data === undefined ? recipe.description : `The recipe ${flags.recipe}, on ${flags.data}`));
     show(
       pc.dim(
         `${compact(model.numParameters)} parameters (${bytes(model.numBytes)}), vocabulary ${tokenizer.vocabSize}, ${compact(data.train.length)} tokens to learn from, ` +
