@@ -220,7 +220,7 @@ function headers(group) {
 async function compile(sources, group, flags) {
   const folder = join(build, "obj", group);
   mkdirSync(folder, { recursive: true });
-  const shared = createHash("sha256").update([report.compiler, ...compiler.slice(1), ...common, ...flags].join(" "));
+  const shared = createHash("sha256").update([report.compiler, ...compiler.slice(1), ...common, ...flags].join(" ").replaceAll(root, ""));
   for (const header of headers(group)) shared.update(header);
   const jobs = sources.map((source) => {
     const hash = shared.copy().update(readFileSync(source)).digest("hex").slice(0, 16);

@@ -90,7 +90,7 @@ afterAll(async () => {
 });
 
 describe("help", () => {
-  it.each(["start", "train", "chat", "generate", "logits", "evaluate", "info", "export", "pull", "tokenizer train", "tokenizer encode", "tokenizer decode"])("of %s shows its options and examples", async (verb) => {
+  it.each(["start", "train", "chat", "generate", "logits", "evaluate", "info", "export", "pull", "build", "tokenizer train", "tokenizer encode", "tokenizer decode"])("of %s shows its options and examples", async (verb) => {
     const { code, stdout } = await hornbook(...verb.split(" "), "--help");
     expect(code).toBe(0);
     expect(stdout).toContain("Usage: hornbook");
@@ -100,7 +100,7 @@ describe("help", () => {
   it("lists every verb; the version is the package's", async () => {
     const { code, stdout } = await hornbook("--help");
     expect(code).toBe(0);
-    for (const verb of ["start", "train", "chat", "generate", "logits", "evaluate", "tokenizer", "info", "export", "pull"]) expect(stdout).toContain(`\n  ${verb}`);
+    for (const verb of ["start", "train", "chat", "generate", "logits", "evaluate", "tokenizer", "info", "export", "pull", "build"]) expect(stdout).toContain(`\n  ${verb}`);
     const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
     expect(await hornbook("--version")).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
   });

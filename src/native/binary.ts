@@ -4,10 +4,10 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 
 /** What the head of a native library or executable says. */
 export interface Binary {
-  /** `linux`, `darwin` or `win32`. */
-  readonly system: string;
-  /** As `process.arch` names it; `unknown` for processors that we have no packages for. */
-  readonly arch: string;
+  /** `darwin`, `win32`, or `linux` for what all other systems have (ELF). */
+  readonly system: "linux" | "darwin" | "win32";
+  /** As `process.arch` names it, or undefined for a processor that is not listed here. */
+  readonly arch: string | undefined;
   /** How long the file must be for all its parts to be there. */
   readonly byteLength: number;
   /** The loader that an executable of Linux asks for. */
@@ -21,7 +21,8 @@ export interface Binary {
 export function problemOfLibrary(path: string): string | undefined {
   try {
     const { system, arch, byteLength } = readBinary(path);
-    if (system !== process.platform || arch !== process.arch) return `it is for ${system}-${arch}, and this machine is ${process.platform}-${process.arch}`;
+    const here = process.platform === "darwin" || process.platform === "win32" ? process.platform : "linux";
+    if (system !== here || (arch !== undefined && arch !== process.arch)) return `it is for ${system}-${arch ?? "unknown"}, and this machine is ${process.platform}-${process.arch}`;
     const size = sizeOf(path);
     return size < byteLength ? `it is truncated: ${size} of at least ${byteLength} bytes` : undefined;
   } catch (error) {
@@ -60,23 +61,25 @@ export function readBinary(path: string): Binary {
 
 type Read = (offset: number, length: number) => DataView;
 
+const elfMachines: Readonly<Record<number, string>> = { 3: "ia32", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x64", 183: "arm64", 243: "riscv64", 258: "loong64" };
+
 /** System V ABI, object files: the ELF header, the segments to be mapped, and the section headers, which stand at the end. */
 function readElf(read: Read): Binary {
   const head = read(0, 64);
-  if (head.getUint8(4) !== 2 || head.getUint8(5) !== 1) throw new Error("it is for a 32-bit or big-endian processor");
-  const u16 = (offset: number): number => head.getUint16(offset, true);
-  const u64 = (offset: number): number => Number(head.getBigUint64(offset, true));
-  const segmentSize = u16(54);
+  const little = head.getUint8(5) === 1;
+  const u16 = (offset: number): number => head.getUint16(offset, little);
+  const u64 = (offset: number): number => Number(head.getBigUint64(offset, little));
+  const arch = elfMachines[u16(18)];
+  // Of 32 bits, where the fields lie elsewhere: only the machine is told.
+  if (head.getUint8(4) !== 2) return { system: "linux", arch, byteLength: 64 };
   let byteLength = u64(40) + u16(58) * u16(60);
   let interpreter: string | undefined;
   for (let i = 0; i < u16(56); i++) {
-    const segment = read(u64(32) + i * segmentSize, 56);
-    const offset = Number(segment.getBigUint64(8, true)), size = Number(segment.getBigUint64(32, true));
-    const type = segment.getUint32(0, true);
+    const segment = read(u64(32) + i * u16(54), 56);
+    const offset = Number(segment.getBigUint64(8, little)), size = Number(segment.getBigUint64(32, little));
     byteLength = Math.max(byteLength, offset + size);
-    if (type === 3 && size < 4096) interpreter = new TextDecoder().decode(read(offset, size)).replace(/\0.*$/s, "");
+    if (segment.getUint32(0, little) === 3 && size < 4096) interpreter = new TextDecoder().decode(read(offset, size)).replace(/\0.*$/s, "");
   }
-  const arch = { 62: "x64", 183: "arm64" }[u16(18)] ?? "unknown";
   return { system: "linux", arch, byteLength, ...(interpreter !== undefined && { interpreter }) };
 }
 
@@ -91,7 +94,7 @@ function readMachO(read: Read): Binary {
     }
     at += Math.max(8, commands.getUint32(at + 4, true));
   }
-  const arch = { 0x01000007: "x64", 0x0100000c: "arm64" }[head.getUint32(4, true)] ?? "unknown";
+  const arch = { 0x01000007: "x64", 0x0100000c: "arm64" }[head.getUint32(4, true)];
   return { system: "darwin", arch, byteLength };
 }
 
@@ -106,6 +109,6 @@ function readPe(read: Read): Binary {
     const section = read(sections + i * 40, 40);
     byteLength = Math.max(byteLength, section.getUint32(20, true) + section.getUint32(16, true));
   }
-  const arch = { 0x8664: "x64", 0xaa64: "arm64" }[head.getUint16(4, true)] ?? "unknown";
+  const arch = { 0x8664: "x64", 0xaa64: "arm64" }[head.getUint16(4, true)];
   return { system: "win32", arch, byteLength };
 }

@@ -102,6 +102,8 @@ describe.skipIf(built === "")("the search for the native half", () => {
     const { found, skipped } = findNative([stale, right]);
     expect(found).toMatchObject({ origin: "package", folder: right.folder });
     expect(skipped).toEqual([{ path: stale.folder, reason: `it is version 0.0.1, and hornbook is ${version}` }]);
+    await writeFile(join(stale.folder, "package.json"), "{");
+    expect(findNative([stale]).skipped[0].reason).toContain("it is version unknown");
   });
 
   it.runIf(isas.length > 1)("takes the best kernels that open, and says what is wrong with better ones", async () => {

@@ -128,8 +128,8 @@ function withoutPath(reason: string, path: string): string {
 
 /** A package with the native half for another machine, or of another version. */
 function problemOfPackage(folder: string, version: string): string | undefined {
-  const found = readManifest(folder).version;
-  return found === version ? undefined : `it is version ${found ?? "unknown"}, and hornbook is ${version}`;
+  const { version: found = "unknown" } = readManifest(folder);
+  return found === version || version === "unknown" ? undefined : `it is version ${found}, and hornbook is ${version}`;
 }
 
 /** In the order in which they are tried. */
@@ -165,13 +165,18 @@ function packageFolder(name: string): string | undefined {
 }
 
 interface Manifest {
+  readonly name?: string;
   readonly version?: string;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
 }
 
-/** Of the package in a folder. */
+/** Of the package in a folder; empty where there is none, or it cannot be read. */
 export function readManifest(folder: string): Manifest {
-  return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
+  try {
+    return (JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest | null) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 /** The folder of this package: the nearest with a package.json above this file, in src/ as in dist/src/. */
@@ -185,6 +190,8 @@ export function packageRoot(): string {
   return folder;
 }
 
+/** `unknown` where a bundler has put this file into another package. */
 export function packageVersion(): string {
-  return readManifest(packageRoot()).version ?? "unknown";
+  const { name, version } = readManifest(packageRoot());
+  return (name === "hornbook" ? version : undefined) ?? "unknown";
 }
