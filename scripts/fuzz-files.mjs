@@ -43,6 +43,19 @@ const kinds = {
     };
     return { files: samples("tokenizers/", ".model"), read, mutate: mutateBytes };
   },
+  /** The vocabularies of GGUF files without tensors: every kind of tokenizer model. */
+  "gguf-tokenizer": async () => {
+    const { tokenizerFromGguf } = await dist("tokenizer/index.js");
+    const { Gguf } = await dist("checkpoint/gguf/index.js");
+    const read = async (bytes, file) => {
+      writeFileSync(file, bytes);
+      const opened = await Gguf.open(file);
+      await opened.close();
+      const tokenizer = tokenizerFromGguf(opened.metadata);
+      return () => tokenizer.decode(tokenizer.encode(text, { allowedSpecial: "all" }));
+    };
+    return { files: [...samples("gguf-pre/models/", ".gguf"), ...samples("gguf-pre/", ".gguf")], read, mutate: mutateBytes };
+  },
   gguf: async () => {
     const { LanguageModel } = await dist("language-model.js");
     const { Tokenizer } = await dist("tokenizer/index.js");

@@ -4,6 +4,9 @@
  *     import { LanguageModel, Tokenizer, Corpus, train } from "hornbook";
  */
 
+// The declarations use `AsyncDisposable`, which a program's own `lib` may lack.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 export * from "./errors.js";
 export { ChatTemplate, Corpus, TokenDataset, builtinCorpora, builtinCorpus, type Batches, type ChatMessage, type CorpusDocument, type TextOptions, type TokenBatch, type TokenizeOptions } from "./data/index.js";
 export { Tokenizer, CharTokenizer, BpeTokenizer, endOfText, type DecodeStream, type EncodeOptions, type TrainTokenizerOptions } from "./tokenizer/index.js";
@@ -23,6 +26,7 @@ export { loadRecipe, prepareRecipe, prepareTrained, recipeNames, type ContinueOp
 export { compareModels, type Divergence, type DivergenceOptions } from "./evaluate/divergence.js";
 export { likelihood, type Likelihood, type LikelihoodOptions } from "./evaluate/likelihood.js";
 export { pullModel, type PulledModel, type PullOptions, type PullProgress } from "./checkpoint/hub/index.js";
+export { systemInfo, type SystemInfo } from "./system-info.js";
 /** Tensors, their ops and devices: `tensor.Tensor`, `tensor.matmul`, `tensor.scope`. */
 export * as tensor from "./tensor/index.js";
 export { Tensor, backward, noGrad, scope } from "./tensor/index.js";

@@ -3,7 +3,7 @@
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { GenerationDefaults } from "./checkpoint/folder.js";
+import type { GenerationDefaults } from "./checkpoint/generation.js";
 import { saveGguf, type SaveGgufOptions, type SavedGguf } from "./checkpoint/gguf/index.js";
 import { loadModel, saveModel, type ModelToSave } from "./checkpoint/model.js";
 import { openModel, type ModelSource } from "./checkpoint/model-source.js";
@@ -20,7 +20,7 @@ export interface LanguageModelOptions extends DecoderOptions {
   /** How a conversation becomes text. */
   readonly chatTemplate?: ChatTemplate | undefined;
   /** How it is sampled from where nothing is said. */
-  readonly generation?: GenerationDefaults;
+  readonly generation?: GenerationDefaults | undefined;
   /** The architecture, as transformers' `model_type` names it, that it is saved as where it can be said as several. Default: the first that can say it. */
   readonly modelType?: string | undefined;
 }
@@ -112,7 +112,7 @@ export class LanguageModel extends Decoder {
    * @throws as `saveGguf`.
    */
   saveGguf(path: string, options: SaveGgufOptions = {}): Promise<SavedGguf> {
-    return saveGguf(path, this, { tokenizer: this.tokenizer, chatTemplate: this.chatTemplate?.source(), modelType: this.modelType, ...options });
+    return saveGguf(path, this, { tokenizer: this.tokenizer, chatTemplate: this.chatTemplate?.sources, modelType: this.modelType, ...options });
   }
 
   /** Goes on with a text, or with token ids, a piece a token; `break` ends it. See `generate` for what it throws. */

@@ -55,12 +55,12 @@ export interface Prepared {
 
 export interface PrepareOptions {
   /** Text in place of the recipe's: a file or a folder. */
-  readonly text?: string;
+  readonly text?: string | undefined;
   /** A tokenizer in place of a new one, for a run that goes on. */
-  readonly tokenizer?: Tokenizer;
+  readonly tokenizer?: Tokenizer | undefined;
   /** Decides the initial weights. */
-  readonly seed?: number;
-  readonly signal?: AbortSignal;
+  readonly seed?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Reads the text, makes (or takes) the tokenizer, tokenizes, and builds the model with random weights. */

@@ -80,11 +80,22 @@ it("takes ORG/NAME:FILE", async () => {
   expect(await readFile(stdout.trim(), "utf8")).toBe("Q8_0");
 });
 
+it("takes the address of the model's page or file, which elsewhere is an error that says so", async () => {
+  expect(await readFile((await hornbook("pull", `${hub.url}/org/tiny-GGUF/blob/main/tiny-Q4_K_M.gguf?download=true`)).stdout.trim(), "utf8")).toBe("Q4_K_M");
+  const page = `${hub.url}/${repo}/tree/main`;
+  const { stdout } = await hornbook("pull", page);
+  expect(stdout).toContain("models--org--tiny");
+  expect((await hornbook("generate", page, "--prompt", "a")).stderr).toContain(`was pulled; it lies in ${stdout.trim()}`);
+  expect((await hornbook("generate", "https://huggingface.co/org/unknown", "--prompt", "a")).stderr).toContain("`hornbook pull https://huggingface.co/org/unknown` downloads it");
+  expect((await hornbook("info", "https://example.com/x.gguf")).stderr).toContain("download it, and name the file here");
+  expect((await hornbook("pull", page, "--revision", "v1"))).toMatchObject({ code: 2, stderr: expect.stringContaining("names the revision main, and --revision v1") as string });
+});
+
 it.each<[string, number, string[], RegExp]>([
   ["a model that is not", 1, ["org/absent"], /^error: 127\.0\.0\.1:\d+ has no model org\/absent, or it is private\. Check the name;/],
   ["a revision that is not", 1, [repo, "--revision", "v9"], /no revision "v9"/],
   ["a file that is not", 1, [`${repo}:absent.gguf`], /no file "absent\.gguf"\. There are:\n {2}config\.json/],
-  ["several GGUFs", 1, ["org/tiny-GGUF"], /Name one.*hornbook pull org\/tiny-GGUF:tiny-Q4_K_M\.gguf/s],
+  ["several GGUFs", 1, ["org/tiny-GGUF"], /Name one.*hornbook pull org\/tiny-GGUF:Q4_K_M/s],
   ["no name", 2, ["a/b/c"], /no name of a model/],
 ])("fails for %s", async (_, code, args, words) => {
   const run = await hornbook("pull", ...args);

@@ -22,6 +22,7 @@ void* openLibrary(const char* path, std::string& error) {
   return handle;
 }
 void* symbol(void* handle, const char* name) { return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(handle), name)); }
+void closeLibrary(void* handle) { FreeLibrary(static_cast<HMODULE>(handle)); }
 #else
 void* openLibrary(const char* path, std::string& error) {
   void* handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -29,6 +30,7 @@ void* openLibrary(const char* path, std::string& error) {
   return handle;
 }
 void* symbol(void* handle, const char* name) { return dlsym(handle, name); }
+void closeLibrary(void* handle) { dlclose(handle); }
 #endif
 
 }  // namespace
@@ -39,6 +41,7 @@ const KernelTable* openKernelLibrary(const std::string& path, std::string& error
   const auto fingerprint = reinterpret_cast<const char* (*)()>(symbol(handle, "hornbook_kernel_fingerprint"));
   const auto table = reinterpret_cast<const KernelTable* (*)()>(symbol(handle, "hornbook_kernel_table"));
   if (fingerprint == nullptr || table == nullptr || std::strcmp(fingerprint(), contractFingerprint) != 0) {
+    closeLibrary(handle);
     error = path + " was built from another version of the kernel contract";
     return nullptr;
   }

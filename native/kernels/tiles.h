@@ -30,20 +30,38 @@ struct alignas(64) Configuration {
 #elif defined(HORNBOOK_AMX)
 namespace hornbook::tiles {
 
-HORNBOOK_INLINE void configure(const Configuration& c) { _tile_loadconfig(&c); }
-HORNBOOK_INLINE void release() { _tile_release(); }
+// Inline assembly, because GCC's intrinsics are macros that paste the register's number from the source text, where a template parameter is only a name.
+// Each instruction stands in both syntaxes, {AT&T|Intel}, whose operands have opposite orders; %c prints a constant without decoration. All are volatile,
+// so they keep their order; those that touch memory say so.
+HORNBOOK_INLINE void configure(const Configuration& c) { __asm__ volatile("ldtilecfg %0" : : "m"(c)); }
+HORNBOOK_INLINE void release() { __asm__ volatile("tilerelease"); }
 template <int t>
-HORNBOOK_INLINE void zero() { _tile_zero(t); }
+HORNBOOK_INLINE void zero() {
+  static_assert(0 <= t && t < 8);
+  __asm__ volatile("tilezero {%%|}tmm%c0" : : "i"(t));
+}
 template <int t>
-HORNBOOK_INLINE void load(const void* p, int64_t stride) { _tile_loadd(t, p, stride); }
+HORNBOOK_INLINE void load(const void* p, int64_t stride) {
+  static_assert(0 <= t && t < 8);
+  __asm__ volatile("tileloadd {(%1,%2,1), %%tmm%c0|tmm%c0, [%1+%2*1]}" : : "i"(t), "r"(p), "r"(stride) : "memory");
+}
 template <int t>
-HORNBOOK_INLINE void store(void* p, int64_t stride) { _tile_stored(t, p, stride); }
+HORNBOOK_INLINE void store(void* p, int64_t stride) {
+  static_assert(0 <= t && t < 8);
+  __asm__ volatile("tilestored {%%tmm%c0, (%1,%2,1)|[%1+%2*1], tmm%c0}" : : "i"(t), "r"(p), "r"(stride) : "memory");
+}
 // c += a b for bf16 pairs
 template <int c, int a, int b>
-HORNBOOK_INLINE void multiplyAdd() { _tile_dpbf16ps(c, a, b); }
+HORNBOOK_INLINE void multiplyAdd() {
+  static_assert(0 <= c && c < 8 && 0 <= a && a < 8 && 0 <= b && b < 8 && c != a && c != b && a != b);
+  __asm__ volatile("tdpbf16ps {%%tmm%c2, %%tmm%c1, %%tmm%c0|tmm%c0, tmm%c1, tmm%c2}" : : "i"(c), "i"(a), "i"(b));
+}
 // c += a b for bytes in fours, those of a signed and those of b unsigned
 template <int c, int a, int b>
-HORNBOOK_INLINE void multiplyAddBytes() { _tile_dpbsud(c, a, b); }
+HORNBOOK_INLINE void multiplyAddBytes() {
+  static_assert(0 <= c && c < 8 && 0 <= a && a < 8 && 0 <= b && b < 8 && c != a && c != b && a != b);
+  __asm__ volatile("tdpbsud {%%tmm%c2, %%tmm%c1, %%tmm%c0|tmm%c0, tmm%c1, tmm%c2}" : : "i"(c), "i"(a), "i"(b));
+}
 
 }  // namespace hornbook::tiles
 #endif

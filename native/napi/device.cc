@@ -62,6 +62,14 @@ napi_value supported(napi_env env, napi_callback_info) {
 
 napi_value fingerprint(napi_env env, napi_callback_info) { return fromString(env, contractFingerprint); }
 
+// checkKernels(libraryPath): why it cannot be used, or undefined
+napi_value checkKernels(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  std::string error;
+  supportedIsas();  // as in createDevice
+  return openKernelLibrary(toString(env, arguments[0]), error) == nullptr ? fromString(env, error) : undefined(env);
+}
+
 // createDevice(libraryPath, threads)
 napi_value createDevice(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
@@ -163,6 +171,7 @@ napi_value trim(napi_env env, napi_callback_info) {
 void registerDevice(napi_env env, napi_value exports) {
   define<supported>(env, exports, "supportedIsas");
   define<fingerprint>(env, exports, "contractFingerprint");
+  define<checkKernels>(env, exports, "checkKernels");
   define<createDevice>(env, exports, "createDevice");
   define<submit>(env, exports, "submit");
   define<write>(env, exports, "write");

@@ -29,7 +29,7 @@ void check(bool good, const char* what) {
 // The ends are marked: a block that overlaps another finds its marks changed.
 void give(Memory& memory, const Block& block) {
   check(block.data[0] == block.mark && block.data[block.bytes - 1] == block.mark, "two blocks overlap");
-  memory.free(block.data);
+  memory.free(block.data, block.bytes);
 }
 
 Block take(Memory& memory, size_t bytes, unsigned char mark) {

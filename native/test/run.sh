@@ -1,9 +1,15 @@
 #!/bin/sh
 # Builds and runs the kernels' own tests once for each instruction set of this machine, the AMX path on emulated tiles.
-#   native/test/run.sh [--sanitize] [cases] [seed]
+#   native/test/run.sh [--only NAME] [--sanitize] [cases] [seed]
+# NAME is portable, avx2, avx512, avx512bf16 or amx.
 set -eu
 cd "$(dirname "$0")/.."
 flags="-std=c++20 -O3 -g -fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno -Wall -Wextra -Wno-uninitialized -Wno-maybe-uninitialized"
+only=
+if [ "${1:-}" = --only ]; then
+  only=$2
+  shift 2
+fi
 if [ "${1:-}" = --sanitize ]; then
   shift
   flags="$flags -fsanitize=address,undefined -fno-sanitize-recover=all"
@@ -14,6 +20,7 @@ trap 'rm -rf "$out"' EXIT
 try() {
   name=$1 needs=$2
   shift 2
+  if [ -n "$only" ] && [ "$only" != "${name%% *}" ]; then return; fi
   if [ -n "$needs" ] && ! grep -qw "$needs" /proc/cpuinfo 2>/dev/null; then
     echo "$name: this processor has no $needs"
     return

@@ -52,6 +52,7 @@ FAMILIES = {
     "llama-yarn": {**WIDE, **rope("yarn", factor=4.5, original_max_position_embeddings=14, beta_fast=4.0, beta_slow=0.5)},
     "llama-llama3": {**WIDE, **rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=14)},
     "mistral": {**WIDE, "sliding_window": 7},
+    "ministral": {**WIDE, "sliding_window": 7, "layer_types": ["full_attention", "sliding_attention", "full_attention"]},
     "qwen2": {**EVEN, "use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1, "tie_word_embeddings": True},
     "qwen3": {**WIDE},
     "gemma2": {**GEMMA, "final_logit_softcapping": 3.0, "attn_logit_softcapping": 2.0},

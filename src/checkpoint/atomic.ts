@@ -295,7 +295,7 @@ export function writeError(path: string, error: unknown): unknown {
       cause: error,
     });
   }
-  return new CheckpointError({ file: path }, `cannot be written (${code}: ${error instanceof Error ? error.message : ""}).`, {
+  return new CheckpointError({ file: path }, `cannot be written (${error instanceof Error ? error.message : code}).`, {
     code: "cannot-write",
     hint: "Check the path and its permissions.",
     cause: error,

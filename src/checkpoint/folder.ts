@@ -9,20 +9,11 @@ import { z } from "zod";
 import { CheckpointError, ConfigError, systemErrorCode } from "../errors.js";
 import { modelConfig, type ModelConfig, type ModelOptions, type TransformerOptions } from "../model/index.js";
 import { readableFolder } from "./atomic.js";
-import { ConfigFile, families, type Family } from "./families/index.js";
+import { ConfigFile, brief, families, familyOf, unreadSettings, type Family } from "./families/index.js";
+import { readGeneration, type GenerationDefaults } from "./generation.js";
 import { isOldConfig, oldNameError } from "./old-name.js";
+import { quantizedConfigError } from "./quantized.js";
 import { Safetensors } from "./safetensors.js";
-
-/** How a model is meant to be sampled from: `generation_config.json`. */
-export interface GenerationDefaults {
-  /** The tokens that end a text. */
-  readonly stopIds?: number[];
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly minP?: number;
-  readonly repetitionPenalty?: number;
-}
 
 /**
  * The folder of a model's files: `path` itself, or, where it is a training run's, the best checkpoint in it, else the last.
@@ -40,33 +31,64 @@ export interface StoredModelConfig {
   readonly config: ModelConfig;
   readonly family: Family;
   readonly generation: GenerationDefaults;
+  /** What the files say and Hornbook does not act on, in words. */
+  readonly warnings: readonly string[];
 }
 
 /**
  * What a folder's model is, without its weights.
  *
  * @throws CheckpointError `no-such-file`; `not-a-model` for what is no model's folder; `pickle`; `unknown-architecture`, naming those that are
- * known; `bad-config` or `unsupported-config`, naming the field.
+ * known; `quantized-weights`; `bad-config` or `unsupported-config`, naming the field.
  */
 export async function readModelConfig(folder: string): Promise<StoredModelConfig> {
   const place = await readableFolder(folder);
   await checkFolder(place);
   const path = join(place, "config.json");
-  const file = new ConfigFile(path, await readJson(path));
-  if (isOldConfig(file.json)) throw oldNameError(path, "inkling" in file.json ? "inkling" : "architectures");
-  const modelType = file.text("model_type", "");
-  const family = families.find((family) => family.modelType === modelType);
+  const json = await readJson(path);
+  if (isOldConfig(json)) throw oldNameError(path, "inkling" in json ? "inkling" : "architectures");
+  await checkPlain(place, path, json);
+  const modelType = new ConfigFile(path, json).text("model_type", "");
+  const family = familyOf(modelType, json);
   if (family === undefined) {
-    throw new CheckpointError({ file: path, field: "model_type" }, `the architecture ${JSON.stringify(modelType)} is not one of those known here: ${families.map((f) => f.modelType).join(", ")}.`, {
+    throw new CheckpointError({ file: path, field: "model_type" }, `the architecture ${brief(modelType)} is not one of those known here: ${families.map((f) => f.modelType).join(", ")}.`, {
       code: "unknown-architecture",
-      ...(file.has("text_config") && { hint: "It is a model of more than text (`text_config` is its part for text), and Hornbook reads models of text alone." }),
+      ...(json["text_config"] !== undefined && { hint: "It is a model of more than text (`text_config` is its part for text), and Hornbook reads models of text alone." }),
     });
   }
-  const config = checkedConfig(path, { ...family.read(file), ...(file.object("hornbook").json as Partial<TransformerOptions>) });
+  const file = new ConfigFile(path, json, family);
+  const config = checkedConfig(path, { ...family.read(file), ...(file.object("hornbook").json as Partial<TransformerOptions>) } as ModelOptions);
   if (!family.describes(config)) {
-    throw new CheckpointError({ file: path, field: "hornbook" }, `it says what a model of the architecture ${modelType} cannot be.`, { code: "bad-config" });
+    throw new CheckpointError({ file: path, field: "hornbook" }, `it says what a model of the architecture ${family.modelType} cannot be.`, { code: "bad-config" });
   }
-  return { config, family, generation: await readGenerationDefaults(place, file) };
+  file.object("hornbook").skip(...Object.keys(file.object("hornbook").json));
+  const { generation, warnings } = await readGenerationDefaults(place, file);
+  return { config, family, generation, warnings: [...unreadSettings(file), ...warnings] };
+}
+
+/** Throws CheckpointError `quantized-weights` where the folder says that its weights are. */
+async function checkPlain(folder: string, path: string, json: Readonly<Record<string, unknown>>): Promise<void> {
+  const field = ["quantization_config", "compression_config", "quantization"].find((field) => json[field] !== undefined && json[field] !== null);
+  if (field !== undefined) throw quantizedConfigError(path, field, new ConfigFile(path, json).object(field).json);
+  // NVIDIA's ModelOpt says it in a file of its own.
+  const beside = join(folder, "hf_quant_config.json");
+  if ((await stat(beside).catch(() => undefined))?.isFile() !== true) return;
+  const said = new ConfigFile(beside, await readJson(beside)).object("quantization").json;
+  if ((said["quant_algo"] ?? null) !== null) throw quantizedConfigError(beside, "quantization", { quant_method: "modelopt", format: said["quant_algo"] });
+}
+
+/** From generation_config.json, and the end of text from config.json where that is silent. One that cannot be read is told, and no reason not to load. */
+async function readGenerationDefaults(folder: string, config: ConfigFile): Promise<{ generation: GenerationDefaults; warnings: string[] }> {
+  const path = join(folder, "generation_config.json");
+  const said = { path: config.path, stopIds: config.json["eos_token_id"] };
+  if ((await stat(path).catch(() => undefined)) === undefined) return readGeneration(path, {}, said);
+  try {
+    return readGeneration(path, await readJson(path), said);
+  } catch (error) {
+    if (!(error instanceof CheckpointError)) throw error;
+    const { generation, warnings } = readGeneration(path, {}, said);
+    return { generation, warnings: [error.message, ...warnings] };
+  }
 }
 
 /** The weights of a folder; the error for one that has only pickles says so. */
@@ -131,42 +153,4 @@ export function checkedConfig(path: string, options: ModelOptions): ModelConfig 
     if (!(cause instanceof ConfigError)) throw cause;
     throw new CheckpointError({ file: path }, `it describes a model that cannot be: ${cause.message}`, { code: "bad-config", cause });
   }
-}
-
-// ---- generation_config.json ------------------------------------------------------------------------------------------------
-
-const id = z.number().int().min(0);
-const generationSchema = z.object({
-  eos_token_id: z.union([id.transform((one) => [one]), z.array(id)]).nullish(),
-  do_sample: z.boolean().nullish(),
-  temperature: z.number().min(0).nullish(),
-  top_k: z.number().int().min(0).nullish(),
-  top_p: z.number().positive().max(1).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
-  repetition_penalty: z.number().positive().nullish(),
-});
-
-/** From generation_config.json, and the end of text from config.json where that is silent. */
-async function readGenerationDefaults(folder: string, config: ConfigFile): Promise<GenerationDefaults> {
-  const path = join(folder, "generation_config.json");
-  const exists = (await stat(path).catch(() => undefined)) !== undefined;
-  const json = exists ? await readJson(path) : {};
-  const parsed = generationSchema.safeParse({ ...json, eos_token_id: json["eos_token_id"] ?? config.json["eos_token_id"] });
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new CheckpointError({ file: path, field: issue.path.join(".") }, `this cannot be: ${issue.message}.`, { code: "bad-config" });
-  }
-  const { eos_token_id: stopIds, do_sample: sampled, temperature, top_k: topK, top_p: topP, min_p: minP, repetition_penalty: repetitionPenalty } = parsed.data;
-  const all = {
-    stopIds,
-    repetitionPenalty,
-    // Without do_sample the filters are there but not meant.
-    ...(sampled === true && { temperature, topK, topP, minP }),
-  };
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined && value !== null));
-}
-
-export function writeGenerationDefaults({ temperature, topK, topP, minP, repetitionPenalty }: GenerationDefaults): Record<string, unknown> {
-  const sampled = [temperature, topK, topP, minP].some((value) => value !== undefined);
-  return { ...(sampled && { do_sample: true }), temperature, top_k: topK, top_p: topP, min_p: minP, repetition_penalty: repetitionPenalty };
 }

@@ -16,14 +16,18 @@ import { readableFolder } from "./atomic.js";
 import { uniform, type Family, type TensorPlan } from "./families/index.js";
 import { llama } from "./families/llama.js";
 import { FileBytes, cannotOpen } from "./file-bytes.js";
-import { openFolderWeights, pickleError, readModelConfig, resolveModelFolder, type GenerationDefaults } from "./folder.js";
+import { openFolderWeights, pickleError, readModelConfig, resolveModelFolder } from "./folder.js";
+import { readGeneration, type GenerationDefaults } from "./generation.js";
 import { ignoredInGguf, readGgufConfig } from "./gguf/config.js";
+import { shortest } from "./gguf/dialect.js";
 import { Gguf, type GgufMetadata } from "./gguf/index.js";
 import { ggufPlans } from "./gguf/names.js";
 import { hubHint } from "./hub/index.js";
 import { Llama2c } from "./llama2c.js";
 import { Safetensors, indexFileName } from "./safetensors.js";
 import type { StoredTensor, WeightFile } from "./stored-tensor.js";
+import { tiedHead } from "./tied-head.js";
+import { warnOnce } from "./warn.js";
 
 export interface ModelSource extends AsyncDisposable {
   /** The folder or file. */
@@ -37,8 +41,10 @@ export interface ModelSource extends AsyncDisposable {
   plans(parameters: ReadonlyMap<string, readonly number[]>): TensorPlan[];
   /** The tensor that a plan names. */
   find(name: string): StoredTensor | undefined;
-  /** Tensors that may be there beside those of the plans. */
-  readonly ignored: RegExp | undefined;
+  /** Whether a tensor may be there beside those of the plans. */
+  isIgnored(name: string): boolean;
+  /** What its files say and Hornbook does not act on, and other things that a user should know, in words. */
+  readonly warnings: readonly string[];
   /** The tokenizer that lies with it. Throws TokenizerError for one that cannot be read. */
   tokenizer(): Promise<Tokenizer | undefined>;
   /** What kind of tokenizer that is, for people, without reading it whole. */
@@ -66,6 +72,7 @@ export async function openModel(path: string): Promise<ModelSource> {
   const source = info.isDirectory() ? await openFolder(await resolveModelFolder(place)) : await openFile(place);
   try {
     checkSize(source);
+    for (const warning of source.warnings) warnOnce(warning);
     return source;
   } catch (error) {
     await source[Symbol.asyncDispose]();
@@ -87,12 +94,15 @@ async function openFile(path: string): Promise<ModelSource> {
 }
 
 /** Throws CheckpointError for a configuration of far more parameters than there are: what it would ask memory for is not in the files. */
-function checkSize({ path, config, weights }: ModelSource): void {
+function checkSize({ path, config, weights, warnings }: ModelSource): void {
   const described = describedParameters(path, config);
   let there = 0;
   for (const { shape } of weights.tensors.values()) there += shape.reduce((product, length) => product * length, 1);
   if (described <= 2 * there + 2 ** 20) return;
-  throw new CheckpointError({ file: path }, `the configuration describes a model of ${described} parameters, and the tensors have ${there} elements.`, { code: "bad-config" });
+  throw new CheckpointError({ file: path }, `the configuration describes a model of ${described} parameters, and the tensors have ${there} elements.`, {
+    code: "bad-config",
+    ...(warnings.length > 0 && { hint: warnings.join(" ") }),
+  });
 }
 
 function describedParameters(path: string, config: ModelConfig): number {
@@ -141,10 +151,17 @@ function isPickle(start: Uint8Array): boolean {
 
 /** A folder, or one safetensors file of it. */
 async function openFolder(folder: string, file?: string): Promise<ModelSource> {
-  const { config, family, generation } = await readModelConfig(folder);
+  const { config: said, family, generation, warnings } = await readModelConfig(folder);
   // One shard is not the model.
   const isShard = file !== undefined && (await stat(join(folder, indexFileName)).catch(() => undefined)) !== undefined;
   const weights = file === undefined || isShard ? await openFolderWeights(folder) : await Safetensors.open(file);
+  const named = (name: string) => weights.tensors.get(name) ?? weights.tensors.get(name.startsWith(family.prefix) ? name.slice(family.prefix.length) : name);
+  const tied = await tiedHead(join(folder, "config.json"), family, said, named).catch(async (error: unknown) => {
+    await weights.close();
+    throw error;
+  });
+  const config = tied?.isTied === false ? { ...said, head: { ...said.head, tied: false } } : said;
+  const isTied = tied?.isTied === true;
   return {
     path: folder,
     format: "folder",
@@ -152,9 +169,11 @@ async function openFolder(folder: string, file?: string): Promise<ModelSource> {
     family,
     generation,
     weights,
+    warnings: [...warnings, ...(tied?.warnings ?? [])],
     plans: (parameters) => family.tensors(config, parameters),
-    find: (name) => weights.tensors.get(name) ?? weights.tensors.get(name.startsWith(family.prefix) ? name.slice(family.prefix.length) : name),
-    ignored: family.ignored,
+    // Of two that are one, a file may hold either.
+    find: (name) => named(name) ?? (isTied && name === tied.embedding ? named(tied.head) : undefined),
+    isIgnored: (name) => family.ignored?.test(name) === true || (isTied && name === tied.head),
     tokenizer: () => tokenizerIn(folder, tokenizerFiles),
     tokenizerKind: () => tokenizerKindIn(folder, tokenizerFiles),
     chatTemplate: () => ChatTemplate.fromFolder(folder),
@@ -165,17 +184,19 @@ async function openFolder(folder: string, file?: string): Promise<ModelSource> {
 async function openGguf(path: string): Promise<ModelSource> {
   const weights = await Gguf.open(path);
   try {
-    const { config, family } = await readGgufConfig(weights);
+    const { config, family, warnings } = await readGgufConfig(weights);
+    const { generation, warnings: more } = samplingIn(weights.metadata);
     return {
-      path,
+      path: weights.path,
       format: "gguf",
       config,
       family,
-      generation: stopIdsIn(weights.metadata),
+      generation: { ...stopIdsIn(weights.metadata, config), ...generation },
       weights,
       plans: (parameters) => ggufPlans(family.gguf, config, parameters),
       find: (name) => weights.tensors.get(name),
-      ignored: ignoredInGguf,
+      isIgnored: (name) => ignoredInGguf.test(name),
+      warnings: [...warnings, ...more],
       tokenizer: () => Promise.resolve().then(() => (kindInGguf(weights.metadata) === undefined ? undefined : tokenizerFromGguf(weights.metadata))),
       tokenizerKind: () => Promise.resolve(kindInGguf(weights.metadata)),
       // eslint-disable-next-line @typescript-eslint/require-await -- what it throws is the promise's
@@ -188,11 +209,22 @@ async function openGguf(path: string): Promise<ModelSource> {
   }
 }
 
-/** The tokens that end a text, a turn, a message. */
-function stopIdsIn(metadata: GgufMetadata): GenerationDefaults {
+/** The tokens that end a text, a turn, a message; an id beyond the vocabulary is none, as in llama.cpp. */
+function stopIdsIn(metadata: GgufMetadata, { vocabSize }: ModelConfig): GenerationDefaults {
   const keys = ["eos", "eot", "eom"].map((name) => `tokenizer.ggml.${name}_token_id`);
-  const stopIds = [...new Set(keys.flatMap((key) => (metadata.has(key) ? [metadata.number(key)] : [])))];
+  const ids = keys.flatMap((key) => (metadata.has(key) ? [metadata.number(key)] : []));
+  const stopIds = [...new Set(ids)].filter((id) => Number.isInteger(id) && id >= 0 && id < vocabSize);
   return stopIds.length === 0 ? {} : { stopIds };
+}
+
+/** How a file advises to sample (`general.sampling.*`), in the words of generation_config.json; the rest is told. */
+function samplingIn(metadata: GgufMetadata): { generation: GenerationDefaults; warnings: string[] } {
+  const names = new Map([["temp", "temperature"], ["penalty_repeat", "repetition_penalty"]]);
+  const said = [...metadata.values].flatMap(([key, { type, value }]) => {
+    const name = /^general\.sampling\.(\w+)$/.exec(key)?.[1];
+    return name === undefined ? [] : [[names.get(name) ?? name, type === "float32" ? shortest(value) : typeof value === "bigint" ? Number(value) : value] as const];
+  });
+  return said.length === 0 ? { generation: {}, warnings: [] } : readGeneration(metadata.file, { do_sample: true, ...Object.fromEntries(said) }, { path: metadata.file, stopIds: undefined });
 }
 
 function chatTemplateIn(metadata: GgufMetadata): ChatTemplate | undefined {
@@ -213,7 +245,8 @@ async function openLlama2c(path: string): Promise<ModelSource> {
     weights,
     plans: (parameters) => weights.plans(parameters),
     find: (name) => weights.tensors.get(name),
-    ignored: undefined,
+    isIgnored: () => false,
+    warnings: [],
     tokenizer: () => tokenizerIn(dirname(path), llama2cTokenizers(weights.config)),
     tokenizerKind: () => tokenizerKindIn(dirname(path), llama2cTokenizers(weights.config)),
     chatTemplate: () => Promise.resolve(undefined),
@@ -224,12 +257,12 @@ async function openLlama2c(path: string): Promise<ModelSource> {
 /** As in `gpt2 (smollm), 49152 tokens`. */
 function kindInGguf(metadata: GgufMetadata): string | undefined {
   const kind = metadata.text("tokenizer.ggml.model", "no_vocab");
-  if (kind === "no_vocab") return undefined;
+  if (kind === "no_vocab" || kind === "none") return undefined;
   return `${kind} (${metadata.text("tokenizer.ggml.pre", "default")}), ${metadata.strings("tokenizer.ggml.tokens").length} tokens`;
 }
 
 /** Of a folder, the one that says most first. */
-const tokenizerFiles = [/^tokenizer\.json$/, /^tokenizer\.model$/, /^spiece\.model$/, /\.tiktoken$/];
+const tokenizerFiles = [/^tokenizer\.json$/, /^tokenizer\.model$/, /^spiece\.model$/, /\.tiktoken$/, /^vocab\.json$/, /^vocab\.txt$/];
 /** llama2.c calls it `tokenizer.bin`, and with a vocabulary of its own `tok512.bin`. */
 const llama2cTokenizers = ({ vocabSize }: ModelConfig): RegExp[] => [new RegExp(`^tok${vocabSize}\\.bin$`), /^tokenizer\.bin$/, ...tokenizerFiles];
 
@@ -247,7 +280,7 @@ async function tokenizerIn(folder: string, names: readonly RegExp[]): Promise<To
 /** As in `BPE, 49152 tokens`, or the name of a file that says less of itself. */
 async function tokenizerKindIn(folder: string, names: readonly RegExp[]): Promise<string | undefined> {
   const file = await tokenizerFileIn(folder, names);
-  if (file === undefined || !file.endsWith(".json")) return file && basename(file);
+  if (file === undefined || basename(file) !== "tokenizer.json") return file && basename(file);
   const model = z.object({ model: z.object({ type: z.string().default("BPE"), vocab: z.custom<object>((vocab) => typeof vocab === "object" && vocab !== null) }) });
   const parsed = model.safeParse(await readFile(file, "utf8").then((text): unknown => JSON.parse(text)).catch(() => undefined));
   return parsed.success ? `${parsed.data.model.type}, ${Object.keys(parsed.data.model.vocab).length} tokens` : "tokenizer.json, which cannot be read";

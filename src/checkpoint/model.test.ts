@@ -171,7 +171,7 @@ describe("what cannot be loaded is said", () => {
 
   it("a configuration that is no JSON, lacks a field, has a wrong one, or cannot be built", async () => {
     await changeConfig(target(), { hidden_size: undefined });
-    await expectError("bad-config", "hidden_size", "missing");
+    await expectError("bad-config", "hidden_size", "does not say");
     await changeConfig(target(), { hidden_size: "twelve" });
     await expectError("bad-config", "hidden_size", '"twelve"');
     await changeConfig(target(), { hidden_size: 12, num_key_value_heads: 5 });

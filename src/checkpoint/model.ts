@@ -8,15 +8,16 @@
  * `weights.ts` moves the weights.
  */
 
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { ChatTemplate } from "../data/index.js";
+import { CheckpointError } from "../errors.js";
 import type { Decoder } from "../model/index.js";
 import type { FloatDType } from "../tensor/index.js";
 import type { Tokenizer } from "../tokenizer/index.js";
 import { writeFolderAtomically } from "./atomic.js";
 import { ConfigFile, families, unsaidBy, type Family } from "./families/index.js";
-import { writeGenerationDefaults, type GenerationDefaults } from "./folder.js";
+import { writeGeneration, type GenerationDefaults } from "./generation.js";
 import { openModel, type ModelSource } from "./model-source.js";
 import { writeSafetensorsFolder, type TensorToStore } from "./safetensors.js";
 import { fillModel, partsOf, readPart, shapesOf, type LoadOptions } from "./weights.js";
@@ -29,6 +30,8 @@ export interface ModelToSave {
   readonly generation?: GenerationDefaults | undefined;
   /** Of the weights in the file; f32, in which they are trained, loses nothing. */
   readonly dtype?: FloatDType | undefined;
+  /** Beyond so many bytes the weights become several files with an index. Default: 5 GB, as in transformers. */
+  readonly maxShardBytes?: number | undefined;
 }
 
 // ---- saving ----------------------------------------------------------------------------------------------------------------
@@ -41,13 +44,13 @@ export interface ModelToSave {
 export async function saveModel(folder: string, what: ModelToSave): Promise<void> {
   const owns = (name: string): boolean =>
     /^(generation_)?config\.json$|^model.*\.safetensors(\.index\.json)?$/.test(name) ||
-    (what.chatTemplate !== undefined && name === "chat_template.jinja") ||
+    (what.chatTemplate !== undefined && (name === "chat_template.jinja" || name === "additional_chat_templates")) ||
     (what.tokenizer !== undefined && /^(tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json$|^(merges\.txt|tokenizer\.model)$/.test(name));
   await writeFolderAtomically(folder, { marker: "config.json", owns }, (into) => writeModel(into, what));
 }
 
 /** Writes a model's files into a folder that is being written, as part of something larger; see `saveModel`. */
-export async function writeModel(folder: string, { model, tokenizer, chatTemplate, generation = {}, dtype = "f32" }: ModelToSave): Promise<void> {
+export async function writeModel(folder: string, { model, tokenizer, chatTemplate, generation = {}, dtype = "f32", maxShardBytes }: ModelToSave): Promise<void> {
   const { config } = model;
   const fitting = families.filter((family) => family.describes(config));
   const family = fitting.find(({ modelType }) => modelType === model.modelType) ?? fitting[0];
@@ -56,7 +59,7 @@ export async function writeModel(folder: string, { model, tokenizer, chatTemplat
     eos_token_id: idOrIds(generation.stopIds) ?? tokenizer?.eosId ?? null,
   };
   const fields = { ...family.write(config), ...boundary };
-  const unsaid = unsaidBy(family.read(new ConfigFile("config.json", fields)), config);
+  const unsaid = unsaidBy(family.read(new ConfigFile("config.json", fields, family)), config);
   await writeJson(join(folder, "config.json"), {
     architectures: [family.architecture],
     model_type: family.modelType,
@@ -66,10 +69,16 @@ export async function writeModel(folder: string, { model, tokenizer, chatTemplat
     dtype: dtype === "bf16" ? "bfloat16" : "float32",
     ...(Object.keys(unsaid).length > 0 && { hornbook: unsaid }),
   });
-  await writeJson(join(folder, "generation_config.json"), { ...boundary, ...writeGenerationDefaults(generation) });
-  await writeSafetensorsFolder(folder, storedTensors(model, family, dtype));
+  await writeJson(join(folder, "generation_config.json"), { ...boundary, ...writeGeneration(generation) });
+  await writeSafetensorsFolder(folder, storedTensors(model, family, dtype), maxShardBytes === undefined ? {} : { maxShardBytes });
   await tokenizer?.save(folder);
-  if (chatTemplate !== undefined) await writeFile(join(folder, "chat_template.jinja"), chatTemplate.source());
+  for (const [name, source] of chatTemplate?.sources ?? []) {
+    const path = name === "default" ? "chat_template.jinja" : join("additional_chat_templates", `${name}.jinja`);
+    // A name comes from a file, and may be anything.
+    if (!/^[\w.-]+$/.test(name) || name.startsWith(".")) throw new CheckpointError({ file: join(folder, path) }, `a chat template called ${JSON.stringify(name)} cannot be a file.`, { code: "bad-template" });
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), source);
+  }
 }
 
 function idOrIds(ids: readonly number[] | undefined): number | readonly number[] | undefined {

@@ -70,7 +70,7 @@ describe("reading", () => {
     ["an entry that is null", { t: null }, 0, /"t".*malformed/],
     ["a negative length", { t: entry("F32", [-1, -1], 0, 4) }, 4, /"t".*malformed/],
     ["a fractional length", { t: entry("F32", [0.5, 2], 0, 4) }, 4, /"t".*malformed/],
-    ["an unknown dtype", { t: entry("F4", [8], 0, 4) }, 4, /"t".*"F4" is not one of F64/],
+    ["an unknown dtype", { t: entry("Z4", [8], 0, 4) }, 4, /"t".*"Z4" is not one of F64/],
     ["a dtype named like a method", { t: entry("toString", [4], 0, 4) }, 4, /"t".*is not one of/],
     ["offsets that go back", { t: entry("F32", [1], 4, 0) }, 4, /"t".*bytes 4 to 0/],
     ["offsets beyond the end", { t: entry("F32", [2], 0, 8) }, 4, /"t".*bytes 0 to 8 .* the 4 bytes/],
@@ -204,20 +204,37 @@ describe("shards", () => {
     expect(await readdir(folder)).toEqual(["model.safetensors"]);
   });
 
-  it("are refused when one is missing, lacks a tensor, or lies elsewhere", async () => {
+  it("may hold what their index does not list, and lack what it lists, which is known", async () => {
+    await writeSafetensorsFolder(folder, example, { maxShardBytes: 25 });
+    const indexPath = join(folder, "model.safetensors.index.json");
+    const { weight_map: { c: place, ...map } } = JSON.parse(await readFile(indexPath, "utf8")) as { weight_map: Record<string, string> };
+    await writeFile(indexPath, JSON.stringify({ metadata: { total_size: 1 }, weight_map: { ...map, extra: "model-00001-of-00002.safetensors" } }));
+    await using file = await Safetensors.open(folder);
+    expect(await file.get("c").readFloat32()).toEqual(new Float32Array([0.5, -2, 3]));
+    expect([...file.absent]).toEqual([["extra", "model-00001-of-00002.safetensors"]]);
+    expect(file.tensors.has("extra")).toBe(false);
+    // In two files, it is the one that the index says, or nobody knows which.
+    const twice = [{ name: "c", dtype: "F32" as const, shape: [1], data: new Uint8Array(4) }, { name: "d", dtype: "U8" as const, shape: [1], data: new Uint8Array(1) }];
+    await writeSafetensors(join(folder, "more.safetensors"), twice);
+    await writeFile(indexPath, JSON.stringify({ weight_map: { ...map, c: place, d: "more.safetensors" } }));
+    await using again = await Safetensors.open(folder);
+    expect(again.get("c").file).toBe(join(folder, place));
+    await writeFile(indexPath, JSON.stringify({ weight_map: { ...map, d: "more.safetensors" } }));
+    await expect(Safetensors.open(folder)).rejects.toMatchObject({ code: "bad-checkpoint", field: "c" });
+  });
+
+  it("are refused when one is missing or lies elsewhere", async () => {
     await writeSafetensorsFolder(folder, example, { maxShardBytes: 25 });
     const indexPath = join(folder, "model.safetensors.index.json");
     const index = JSON.parse(await readFile(indexPath, "utf8")) as { weight_map: Record<string, string> };
     const withMap = (changes: Record<string, string>) => writeFile(indexPath, JSON.stringify({ weight_map: { ...index.weight_map, ...changes } }));
-    await withMap({ extra: "model-00001-of-00002.safetensors" });
-    await expect(Safetensors.open(folder)).rejects.toMatchObject({ code: "bad-checkpoint", field: "extra" });
     for (const outside of ["../x.safetensors", "/etc/x.safetensors", "a\\b.safetensors", "model.bin", ""]) {
       await withMap({ b: outside });
       await expect(Safetensors.open(folder)).rejects.toMatchObject({ code: "bad-checkpoint", field: "b", file: indexPath });
     }
     await withMap({});
     await rm(join(folder, "model-00002-of-00002.safetensors"));
-    await expect(Safetensors.open(folder)).rejects.toMatchObject({ code: "no-such-file", file: join(folder, "model-00002-of-00002.safetensors") });
+    await expect(Safetensors.open(folder)).rejects.toMatchObject({ code: "no-such-file", file: indexPath, field: "model-00002-of-00002.safetensors" });
     await writeFile(indexPath, "{}");
     await expect(Safetensors.open(folder)).rejects.toMatchObject({ code: "bad-checkpoint", field: "weight_map" });
   });

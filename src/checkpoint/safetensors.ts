@@ -21,6 +21,8 @@ import { CheckpointError } from "../errors.js";
 import { readableFolder, writeFileAtomically } from "./atomic.js";
 import { fileDTypes, isFileDType, type FileDType } from "./dtype.js";
 import { broken, cannotOpen, FileBytes, storedTensor, writeFully } from "./file-bytes.js";
+import { quantizedError } from "./quantized.js";
+import { inShards } from "./shards.js";
 import type { StoredTensor, WeightFile } from "./stored-tensor.js";
 
 /** The reference implementation's own limit. */
@@ -47,7 +49,14 @@ export class Safetensors implements WeightFile {
   readonly metadata: Readonly<Record<string, string>>;
   readonly #files: readonly OpenFile[];
 
-  private constructor(path: string, tensors: ReadonlyMap<string, StoredTensor<FileDType>>, metadata: Readonly<Record<string, string>>, files: readonly OpenFile[]) {
+  private constructor(
+    path: string,
+    tensors: ReadonlyMap<string, StoredTensor<FileDType>>,
+    metadata: Readonly<Record<string, string>>,
+    files: readonly OpenFile[],
+    /** Tensors that the index lists and no file has, with the file that it names. Often nobody needs them, such as a head that is the embedding. */
+    readonly absent: ReadonlyMap<string, string> = new Map(),
+  ) {
     this.path = path;
     this.tensors = tensors;
     this.metadata = metadata;
@@ -67,24 +76,26 @@ export class Safetensors implements WeightFile {
   }
 
   static async #openShards(indexPath: string): Promise<Safetensors> {
-    const index = await readIndex(indexPath);
+    const index = new Map(await readIndex(indexPath));
     const files = new Map<string, OpenFile>();
     const tensors = new Map<string, StoredTensor<FileDType>>();
     try {
-      for (const [name, fileName] of index) {
-        const path = join(dirname(indexPath), fileName);
-        const file = files.get(fileName) ?? (await OpenFile.open(path));
-        files.set(fileName, file);
-        const tensor = file.tensors.get(name);
-        if (tensor === undefined) throw broken({ file: path, field: name }, `this tensor is missing; ${basename(indexPath)} says it is in this file.`);
-        tensors.set(name, tensor);
+      for (const fileName of new Set(index.values())) files.set(fileName, await openShard(indexPath, fileName));
+      for (const [fileName, file] of files) {
+        for (const [name, tensor] of file.tensors) {
+          const place = index.get(name);
+          if (place !== undefined && place !== fileName && files.get(place)!.tensors.has(name)) continue;
+          if (tensors.has(name)) throw broken({ file: tensor.file, field: name }, `this tensor is in ${basename(tensors.get(name)!.file)} as well, and ${basename(indexPath)} does not say which counts.`);
+          tensors.set(name, tensor);
+        }
       }
     } catch (error) {
       for (const file of files.values()) await file.close();
       throw error;
     }
     const metadata = [...files.values()].at(0)?.metadata ?? {};
-    return new Safetensors(indexPath, tensors, metadata, [...files.values()]);
+    const absent = new Map([...index].filter(([name]) => !tensors.has(name)));
+    return new Safetensors(indexPath, tensors, metadata, [...files.values()], absent);
   }
 
   /** @throws CheckpointError `no-such-tensor` */
@@ -112,6 +123,20 @@ export class Safetensors implements WeightFile {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+}
+
+/** A file that an index lists. */
+async function openShard(indexPath: string, fileName: string): Promise<OpenFile> {
+  try {
+    return await OpenFile.open(join(dirname(indexPath), fileName));
+  } catch (error) {
+    if (!(error instanceof CheckpointError && error.code === "no-such-file")) throw error;
+    throw new CheckpointError({ file: indexPath, field: fileName }, "there is no such file beside the index, which lists it as a part of the model.", {
+      code: "no-such-file",
+      hint: "Download or copy all parts of the model.",
+      cause: error,
+    });
   }
 }
 
@@ -213,6 +238,7 @@ function parseEntry(file: string, name: string, value: unknown, dataBytes: numbe
   if (!parsed.success) throw broken(place, `the tensor's entry is malformed: ${z.prettifyError(parsed.error).replaceAll("\n", " ")}.`);
   const { dtype, shape, data_offsets: [begin, end] } = parsed.data;
   if (!isFileDType(dtype)) {
+    if (/^(F4|F6_E\dM\d|F8_E\dM\d(FNUZ)?|[IU][1-7])$/.test(dtype)) throw quantizedError(place, `to ${dtype}`);
     throw new CheckpointError(place, `the dtype ${JSON.stringify(dtype)} is not one of ${Object.keys(fileDTypes).join(", ")}.`, { code: "bad-checkpoint" });
   }
   if (begin > end || end > dataBytes) {
@@ -351,19 +377,8 @@ export async function writeSafetensorsFolder(
   tensors: Iterable<TensorToStore>,
   { maxShardBytes = 5e9, metadata = {} }: { maxShardBytes?: number; metadata?: Readonly<Record<string, string>> } = {},
 ): Promise<void> {
-  const shards: TensorToStore[][] = [[]];
-  let shardBytes = 0;
-  let totalBytes = 0;
-  for (const tensor of tensors) {
-    const bytes = bytesOf(tensor);
-    if (shardBytes > 0 && shardBytes + bytes > maxShardBytes) {
-      shards.push([]);
-      shardBytes = 0;
-    }
-    shards[shards.length - 1].push(tensor);
-    shardBytes += bytes;
-    totalBytes += bytes;
-  }
+  const shards = inShards(tensors, bytesOf, maxShardBytes);
+  const totalBytes = shards.flat().reduce((sum, tensor) => sum + bytesOf(tensor), 0);
   if (shards.length === 1) return writeSafetensors(join(folder, singleFileName), shards[0], metadata);
   const number = (n: number): string => String(n).padStart(5, "0");
   const weightMap: [string, string][] = [];

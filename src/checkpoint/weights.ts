@@ -5,6 +5,7 @@
  * number added. What a file has quantised can stay in its blocks, since rows move whole.
  */
 
+import { basename } from "node:path";
 import { CheckpointError, DeviceError } from "../errors.js";
 import { firstDifference, roleOf, type Decoder } from "../model/index.js";
 import { rowBytes, type BlockFormat } from "../tensor/block-formats.js";
@@ -12,6 +13,8 @@ import { QuantizedTensor, Tensor, launch, scope, type FloatDType, type BlockRows
 import { isFileDType } from "./dtype.js";
 import { type TensorPart, type TensorPlan } from "./families/index.js";
 import { broken } from "./file-bytes.js";
+import { quantizedTensorsError } from "./quantized.js";
+import { Safetensors } from "./safetensors.js";
 import type { ModelSource } from "./model-source.js";
 import { fromFileOrder, toFileOrder } from "./row-order.js";
 import type { StoredTensor } from "./stored-tensor.js";
@@ -77,7 +80,7 @@ export interface LoadOptions {
  * Fills a model with the weights of a source. Weights in bf16, f16 or any other plain dtype become f32.
  *
  * @throws CheckpointError `other-model` when the configuration there is not the model's; `bad-checkpoint` for files that are cut short or altered;
- * `missing-tensor`, `shape-mismatch` (naming both shapes), `unexpected-tensor`. After an error while reading, the model's weights are not to be used.
+ * `missing-tensor`, `shape-mismatch` (naming both shapes), `unexpected-tensor`, `quantized-weights`. After an error while reading, the model's weights are not to be used.
  */
 export async function fillModel(source: ModelSource, model: Decoder, { allowUnused = false, dequantize = false, signal }: LoadOptions): Promise<void> {
   const { config, weights: file } = source;
@@ -217,26 +220,36 @@ async function fillPart({ part, window }: PlannedPart, stored: StoredTensor, { d
 }
 
 function checkTensors(source: ModelSource, plans: readonly TensorPlan[], allowUnused: boolean): void {
-  const { weights, ignored } = source;
+  const { weights } = source;
+  const quantized = quantizedTensorsError(weights.path, [...weights.tensors.keys()].filter((name) => !source.isIgnored(name)));
+  // What is odd about the configuration may be why its tensors are not there.
+  const known = source.warnings.length === 0 ? {} : { hint: source.warnings.join(" ") };
   const used = new Set<string>();
   for (const { name, shape } of plans.flatMap((plan) => plan.parts)) {
     const stored = source.find(name);
     if (stored === undefined) {
-      throw new CheckpointError({ file: weights.path, field: name }, `this tensor is missing; the configuration asks for it, [${shape.join(", ")}].`, { code: "missing-tensor" });
+      if (quantized !== undefined) throw quantized;
+      const listed = weights instanceof Safetensors ? weights.absent.get(name) : undefined;
+      const where = listed === undefined ? "" : ` ${basename(weights.path)} says that it is in ${listed}, and it is not.`;
+      throw new CheckpointError({ file: weights.path, field: name }, `this tensor is missing; the configuration asks for it, [${shape.join(", ")}].${where}`, { code: "missing-tensor", ...known });
     }
     if (stored.shape.join() !== shape.join()) {
       throw new CheckpointError({ file: weights.path, field: name }, `its shape is [${stored.shape.join(", ")}], and by the configuration it must be [${shape.join(", ")}].`, {
         code: "shape-mismatch",
+        ...known,
       });
     }
     used.add(stored.name);
   }
-  const unused = allowUnused ? [] : [...weights.tensors.keys()].filter((name) => !used.has(name) && !ignored?.test(name));
-  if (unused.length > 0) {
+  const unused = [...weights.tensors.keys()].filter((name) => !used.has(name) && !source.isIgnored(name));
+  // Scales that nobody applies would make wrong numbers of the weights beside them.
+  const scales = quantizedTensorsError(weights.path, unused);
+  if (scales !== undefined) throw scales;
+  if (unused.length > 0 && !allowUnused) {
     const some = `${unused.slice(0, 5).join(", ")}${unused.length > 5 ? `, and ${unused.length - 5} more` : ""}`;
     throw new CheckpointError({ file: weights.path }, `it holds tensors that this architecture has no place for: ${some}.`, {
       code: "unexpected-tensor",
-      hint: "Is the configuration that of these weights? `allowUnused` loads the rest.",
+      hint: "Is the configuration that of these weights?",
     });
   }
 }

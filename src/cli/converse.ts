@@ -9,6 +9,7 @@ import pc from "picocolors";
 import { HornbookError, systemErrorCode } from "../errors.js";
 import type { ChatSession, ReplyOptions } from "../generate/index.js";
 import { compact } from "./format.js";
+import { endLine, write } from "./terminal.js";
 
 const commands: readonly (readonly [string, string])[] = [
   ["/reset", "begins anew"],
@@ -54,11 +55,12 @@ async function answer(session: ChatSession, text: string, options: ReplyOptions)
   let droppedTokens = 0;
   try {
     for await (const piece of session.send(text, options)) {
-      process.stdout.write(piece.text);
+      write(piece.text);
       ({ droppedTokens } = piece);
       finish = piece.finishReason ?? finish;
     }
   } finally {
+    endLine();
     const { lastTurn } = session;
     if (lastTurn !== undefined && lastTurn !== turn) {
       const { newTokens, tokensPerSecond, secondsToFirstToken } = lastTurn;
@@ -70,7 +72,7 @@ async function answer(session: ChatSession, text: string, options: ReplyOptions)
         ...(session.droppedMessages > before ? [`the oldest ${session.droppedMessages} messages no longer fit the context`] : []),
         ...(droppedTokens > 0 ? [`the oldest ${droppedTokens} tokens no longer fit the context`] : []),
       ];
-      console.log(pc.dim(`\n[${notes.join("; ")}]\n`));
+      console.log(pc.dim(`[${notes.join("; ")}]\n`));
     }
   }
 }

@@ -5,7 +5,8 @@
 
 import pc from "picocolors";
 import type { StepReport } from "../train/index.js";
-import { bytes, compact, duration, sparkline } from "./format.js";
+import { bytes, compact, duration, printable, sparkline } from "./format.js";
+import { LiveLines } from "./terminal.js";
 
 export interface ProgressOptions {
   readonly steps: number;
@@ -18,10 +19,10 @@ export interface ProgressOptions {
 export class Progress {
   readonly #losses: number[] = [];
   readonly #live = process.stdout.isTTY;
+  readonly #lines = new LiveLines(process.stdout);
   readonly #started = performance.now();
   #secondsPerToken = 0;
   #validation: number | undefined;
-  #shown = 0;
   #drawnAt = 0;
   #firstStep: number | undefined;
 
@@ -42,7 +43,7 @@ export class Progress {
 
     const isLast = step === this.options.steps;
     if (this.#live) {
-      if (validationLoss !== undefined || sample !== undefined) this.#clear();
+      if (validationLoss !== undefined || sample !== undefined) this.#lines.clear();
       if (validationLoss !== undefined) {
         const perByte = bitsPerByte === undefined ? "" : pc.dim(`, ${bitsPerByte.toFixed(3)} bits per byte`);
         console.log(`${pc.bold(`step ${step}`)}  validation loss ${pc.bold(validationLoss.toFixed(4))}${perByte}`);
@@ -52,14 +53,7 @@ export class Progress {
     }
     if (sample !== undefined) console.log(pc.dim(indent(sample)));
     if (this.#live && (isLast || performance.now() - this.#drawnAt > 100)) this.#draw(report);
-    if (isLast) this.#shown = 0;
-  }
-
-  /** A line above the live ones. */
-  say(text: string): void {
-    if (this.options.json) return;
-    this.#clear();
-    console.log(text);
+    if (isLast) this.#lines.keep();
   }
 
   #line(report: StepReport): string[] {
@@ -85,18 +79,11 @@ export class Progress {
   }
 
   #draw(report: StepReport): void {
-    this.#clear();
-    const width = (process.stdout.columns || 80) - 1;
+    const { width } = this.#lines;
     const numbers = `${this.#losses[0].toFixed(2)} → ${report.loss.toFixed(2)}  ${this.#memory(report)}`;
     const curve = sparkline(this.#losses, Math.max(0, Math.min(48, width - numbers.length - 1)));
-    process.stdout.write(`${fitting(this.#line(report), width)}\n${pc.cyan(curve)} ${numbers.slice(0, width - curve.length - 1)}\n`);
-    this.#shown = 2;
+    this.#lines.show(fitting(this.#line(report), width), `${pc.cyan(curve)} ${numbers.slice(0, width - curve.length - 1)}`);
     this.#drawnAt = performance.now();
-  }
-
-  #clear(): void {
-    if (this.#shown > 0) process.stdout.write(`\x1b[${this.#shown}A\x1b[0J`);
-    this.#shown = 0;
   }
 }
 
@@ -108,5 +95,5 @@ function fitting(parts: readonly string[], width: number): string {
 }
 
 function indent(text: string): string {
-  return text.trimEnd().split("\n").map((line) => `  │ ${line}`).join("\n");
+  return printable(text.replaceAll("\r\n", "\n")).trimEnd().split("\n").map((line) => `  │ ${line}`).join("\n");
 }

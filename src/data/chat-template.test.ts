@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -29,6 +30,50 @@ describe("gives what transformers gives", () => {
   });
 });
 
+interface Case {
+  readonly name: string;
+  readonly template: string;
+  readonly messages: ChatMessage[];
+  readonly tools?: Record<string, unknown>[];
+  readonly variables?: Record<string, unknown>;
+  readonly now?: string;
+  readonly expected: string;
+}
+const cases = JSON.parse(readFileSync(new URL("../../test/fixtures/cases/chat-templates.json", import.meta.url), "utf8")) as Case[];
+
+it.each(cases)("gives what transformers gives: $name", async ({ template, messages, tools, variables, now, expected }) => {
+  const options: RenderOptions = { tools, ...(variables && { variables }), ...(now !== undefined && { now: new Date(now) }) };
+  expect(await new ChatTemplate({ template, specialTokens: { bos_token: "<s>", eos_token: "</s>" } }).render(messages, options)).toBe(expected);
+});
+
+describe("gives what transformers gives for the template of", () => {
+  const folder = new URL("../../test/fixtures/templates/", import.meta.url);
+  const outcomes = JSON.parse(readFileSync(new URL("outcomes.json", folder), "utf8")) as {
+    conversations: Record<string, ChatMessage[]>;
+    choices: (Record<string, unknown> & { add_generation_prompt?: boolean; tools?: Record<string, unknown>[]; documents?: Record<string, unknown>[] })[];
+    special: Record<string, string>;
+    now: string;
+    hashes: Record<string, (string | null)[]>;
+  };
+
+  it.each(Object.keys(outcomes.hashes))("%s", async (file) => {
+    const template = new ChatTemplate({ template: readFileSync(new URL(file, folder), "utf8"), specialTokens: outcomes.special });
+    const expected = outcomes.hashes[file].values();
+    for (const [conversation, messages] of Object.entries(outcomes.conversations)) {
+      for (const choice of outcomes.choices) {
+        const { add_generation_prompt: addGenerationPrompt = false, tools, documents, ...variables } = choice;
+        const text = await template.render(messages, { addGenerationPrompt, tools, documents, variables, now: new Date(outcomes.now) }).catch((error: unknown) => {
+          expect(error).toBeInstanceOf(DataError);
+          return null;
+        });
+        const hash = text === null ? null : createHash("sha256").update(text).digest("hex").slice(0, 12);
+        expect({ conversation, choice, hash }).toEqual({ conversation, choice, hash: expected.next().value });
+      }
+    }
+    expect(expected.next().done).toBe(true);
+  });
+});
+
 describe("a hostile template is stopped", () => {
   const user: ChatMessage[] = [{ role: "user", content: "hi" }];
   const grow = (start: string, step: string, times: number, end: string) =>
@@ -53,7 +98,7 @@ describe("a hostile template is stopped", () => {
   };
 
   it.each(Object.keys(hostile))("%s", async (name) => {
-    const template = new ChatTemplate({ template: hostile[name], limits: { maxSteps: 100_000, maxSeconds: 0.4 } });
+    const template = new ChatTemplate({ template: hostile[name], limits: { maxSteps: 100_000 } });
     const error = await template.render(user).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(DataError);
     expect((error as DataError).code).toMatch(/^(template-exceeded|bad-template)$/);
@@ -63,23 +108,25 @@ describe("a hostile template is stopped", () => {
 
   it("what it says names the limit", async () => {
     const render = (template: string, limits = {}) => new ChatTemplate({ template, limits, place: { file: "m.gguf", field: "tokenizer.chat_template" } }).render(user);
-    await expect(render(hostile["a loop of loops"], { maxSteps: 1000 })).rejects.toThrow('m.gguf, "tokenizer.chat_template": the chat template was stopped: it was not done after 1000 steps.');
-    await expect(render(hostile["a long text"])).rejects.toThrow(/stopped: it made a text of more than \d+ characters/);
-    await expect(render(hostile["a list of lists of lists, written out"], { maxSeconds: 0.5 })).rejects.toThrow("not done after 0.5 seconds");
-    await expect(render("{{ raise_exception('No.') }}")).rejects.toMatchObject({ code: "template-refused", message: expect.stringContaining("refuses this conversation: No.") as string });
+    await expect(render(hostile["a loop of loops"], { maxSteps: 1000 })).rejects.toThrow('m.gguf, "tokenizer.chat_template": the chat template was stopped: line 1: it was not done after 1000 steps.');
+    await expect(render(hostile["a long text"])).rejects.toThrow(/stopped: line 1: it made a text of more than \d+ characters/);
+    await expect(render(hostile["a list of lists of lists, written out"])).rejects.toThrow(/stopped: line 1: it made a text of more than \d+ characters/);
+    await expect(render("a\n{{ 1 }}{{ messages.x.y }}")).rejects.toThrow("the chat template fails: line 2: .y: 'list object' has no attribute 'x'.");
+    await expect(render("{{ raise_exception('No.') }}")).rejects.toMatchObject({ code: "template-refused", message: expect.stringContaining("refuses this conversation: line 1: No.") as string });
     await expect(render("{% for %}")).rejects.toMatchObject({ code: "bad-template" });
     expect(() => new ChatTemplate({ template: "x".repeat(2 ** 20 + 1) })).toThrow("more than the 1048576");
   });
 
-  it("when the one who asked no longer wants it", async () => {
-    const controller = new AbortController();
+  it("in bounded time, and what nobody wants is not rendered", async () => {
+    const worst = { ...hostile, "as much as is allowed": "{% for i in range(100000) %}{{ 'x' * 1000 }}{% endfor %}" };
+    for (const [name, template] of Object.entries(worst)) {
+      const start = performance.now();
+      await expect(new ChatTemplate({ template }).render(user)).rejects.toThrow();
+      // Half a second on an idle machine.
+      expect(performance.now() - start, name).toBeLessThan(10_000);
+    }
     const reason = new Error("enough");
-    const template = new ChatTemplate({ template: hostile["a list of lists of lists, written out"] });
-    const [slow, next] = [template.render(user, { signal: controller.signal }), new ChatTemplate({ template: "ok" }).render(user)];
-    setTimeout(() => controller.abort(reason), 50);
-    await expect(slow).rejects.toBe(reason);
-    expect(await next).toBe("ok");
-    await expect(template.render(user, { signal: controller.signal })).rejects.toBe(reason);
+    await expect(new ChatTemplate({ template: "x" }).render(user, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 });
 
@@ -109,6 +156,17 @@ describe("encoding", () => {
       const ids = await encode([{ role: "user", content }]);
       expect({ content, structure: structure(ids) }).toEqual({ content, structure: ["<|im_start|>", "<|im_end|>", "<|im_start|>"] });
       expect(tokenizer.decode(ids)).toBe(`<|im_start|>user\n${content.replaceAll("\uFDD0", "")}<|im_end|>\n<|im_start|>assistant\n`);
+    }
+  });
+
+  it("also where a template quotes, prints or takes apart what is said", async () => {
+    const content = "a <|im_end|> b";
+    for (const [source, expected] of [
+      ["{{ messages[0].content | tojson }}", '"a <|im_end|> b"'], ["{{ messages[0].content | tojson(ensure_ascii=true) }}", '"a <|im_end|> b"'], ["{{ [messages[0].content] }}", "['a <|im_end|> b']"],
+      ["{{ messages[0].content.split(' ') | join('_') }}", "a_<|im_end|>_b"], ["{{ messages[0].content.strip('a b') }}", "<|im_end|>"], ["{{ messages[0].content.replace('a', 'c') | upper | lower }}", "c <|im_end|> b"],
+    ]) {
+      const ids = [...(await new ChatTemplate({ template: source }).encode([{ role: "user", content }], tokenizer))];
+      expect({ source, structure: structure(ids), text: tokenizer.decode(ids) }).toEqual({ source, structure: [], text: expected });
     }
   });
 
@@ -167,12 +225,32 @@ describe("is found", () => {
 
   it("or what stands in its place is named", async () => {
     await rm(join(folder, "chat_template.jinja"));
-    const refused: [string, RegExp][] = [["{", /tokenizer_config.json: this is not JSON/], ['{"chat_template": 3}', /tokenizer_config.json, "chat_template"/], ['{"chat_template": [{"name": "x", "template": ""}]}', /none is called "default"/]];
+    const refused: [string, RegExp][] = [["{", /tokenizer_config.json: this is not JSON/], ['{"chat_template": 3}', /tokenizer_config.json, "chat_template"/]];
     for (const [text, said] of refused) {
       await writeFile(join(folder, "tokenizer_config.json"), text);
       await expect(ChatTemplate.fromFolder(folder)).rejects.toThrow(said);
       await expect(ChatTemplate.fromFolder(folder)).rejects.toBeInstanceOf(DataError);
     }
+  });
+
+  it("where none of several is the default, one is chosen only for tools", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "hornbook-templates-"));
+    const config = (templates: unknown) => writeFile(join(folder, "tokenizer_config.json"), JSON.stringify({ chat_template: templates }));
+    const user = [{ role: "user", content: "u" }];
+    await config([{ name: "rag", template: "r" }, { name: "tool_use", template: "t" }]);
+    const several = await ChatTemplate.fromFolder(folder);
+    expect(await several?.render(user, { tools: [] })).toBe("t");
+    await expect((async () => several?.render(user))()).rejects.toMatchObject({ code: "no-default-template", message: expect.stringMatching(/rag, tool_use.*none is called "default"/) as string });
+    await config([]);
+    expect(await ChatTemplate.fromFolder(folder)).toBeUndefined();
+    // Files of their own count over the configuration, as in transformers, also where they lack a default.
+    await config("c");
+    await mkdir(join(folder, "additional_chat_templates"), { recursive: true });
+    await writeFile(join(folder, "additional_chat_templates", "tool_use.jinja"), "f");
+    expect(await (await ChatTemplate.fromFolder(folder))?.render(user, { tools: [] })).toBe("f");
+    const alone = await ChatTemplate.fromFolder(folder);
+    await expect((async () => alone?.render(user))()).rejects.toMatchObject({ code: "no-default-template" });
+    await rm(folder, { recursive: true });
   });
 
   it("in the metadata of a GGUF", async () => {

@@ -1,6 +1,7 @@
 /**
  * @file Chat templates: how a conversation becomes the text that a model was taught to read, as the Jinja program which the model brings along.
- * The text is what transformers' `apply_chat_template` makes. A template is foreign code, and runs within bounds (`chat-template-renderer.ts`).
+ * The text is what transformers' `apply_chat_template` makes, or there is an error (`src/jinja/`). A template is foreign code, and runs within
+ * bounds of time and memory.
  *
  * Text must not become structure: a message that says `<|im_end|>` must not end its turn. So before rendering, each control token within
  * the messages is cut by a character that no text has (U+FDD0, which Unicode keeps for such use), and after that the tokenizer finds no
@@ -11,8 +12,8 @@ import { open, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { DataError, systemErrorCode, type FilePlace } from "../errors.js";
+import { markCharacter as barrier, Template, TemplateFailure, type Limits, type Problem } from "../jinja/index.js";
 import type { Tokenizer } from "../tokenizer/index.js";
-import { templateRenderer, type RenderLimits } from "./chat-template-renderer.js";
 
 /** One message; templates read further fields too (`tool_calls`, `reasoning_content`). */
 export interface ChatMessage {
@@ -45,40 +46,56 @@ export interface ChatTemplateOptions {
   readonly specialTokens?: Readonly<Record<string, string>>;
   /** Where it comes from, for errors. */
   readonly place?: FilePlace;
-  readonly limits?: Partial<RenderLimits>;
+  /** What one rendering may spend. */
+  readonly limits?: Partial<Limits>;
 }
-
-/** A text has none of it: a "noncharacter" that is no character and never will be one. */
-const barrier = "\uFDD0";
 
 const maxTemplateCharacters = 2 ** 20;
 const maxJsonBytes = 2 ** 26;
+
+const said: Readonly<Record<Problem, string>> = {
+  syntax: "the chat template is no Jinja",
+  refused: "the chat template refuses this conversation",
+  exceeded: "the chat template was stopped",
+  failed: "the chat template fails",
+};
+const codes: Readonly<Record<Problem, string>> = { syntax: "bad-template", refused: "template-refused", exceeded: "template-exceeded", failed: "bad-template" };
+
+function shortened(message: string): string {
+  return message.length > 500 ? `${message.slice(0, 500)}...` : message;
+}
 
 export class ChatTemplate {
   readonly #templates: ReadonlyMap<string, string>;
   readonly #specialTokens: Readonly<Record<string, string>>;
   readonly #place: FilePlace;
-  readonly #limits: Partial<RenderLimits>;
+  readonly #limits: Partial<Limits>;
+  readonly #compiled = new Map<string, Template>();
   #control: { readonly of: ChatTokenizer; readonly all: ControlTokens; readonly special: ControlTokens } | undefined;
 
-  /** Throws DataError `bad-template` where there is none by the name `default`, or one is larger than a template can sensibly be. */
+  /** Throws DataError `bad-template` where one is larger than a template can sensibly be. */
   constructor({ template, specialTokens = {}, place = {}, limits = {} }: ChatTemplateOptions) {
     this.#templates = new Map(Object.entries(typeof template === "string" ? { default: template } : template));
     this.#specialTokens = specialTokens;
     this.#place = place;
     this.#limits = limits;
-    if (!this.#templates.has("default")) {
-      throw new DataError(place, `there are chat templates (${[...this.#templates.keys()].join(", ")}), and none is called "default".`, { code: "bad-template" });
-    }
     for (const source of this.#templates.values()) {
       if (source.length <= maxTemplateCharacters) continue;
       throw new DataError(place, `a chat template of ${source.length} characters is more than the ${maxTemplateCharacters} that are allowed.`, { code: "bad-template" });
     }
   }
 
-  /** The template itself; the one for tools where it has such and they are wanted. */
+  /**
+   * The template itself; the one for tools where it has such and they are wanted. Throws DataError `no-default-template` where there are several and
+   * none of them is to be taken unasked, as transformers does.
+   */
   source({ tools = false }: { readonly tools?: boolean } = {}): string {
-    return (tools ? this.#templates.get("tool_use") : undefined) ?? this.#templates.get("default")!;
+    const source = (tools ? this.#templates.get("tool_use") : undefined) ?? this.#templates.get("default");
+    if (source !== undefined) return source;
+    throw new DataError(this.#place, `there are chat templates (${[...this.#templates.keys()].join(", ")}), and none is called "default", so none can be chosen.`, {
+      code: "no-default-template",
+      hint: "Put the one to use beside the model as chat_template.jinja.",
+    });
   }
 
   /** All of them, by name. */
@@ -92,21 +109,27 @@ export class ChatTemplate {
    * @throws DataError `bad-template` (no Jinja, or it fails), `template-refused` (it raised an exception of its own, such as on roles that do
    * not alternate), `template-exceeded` (it ran into a limit); the signal's reason.
    */
-  render(messages: readonly ChatMessage[], { addGenerationPrompt = false, tools, documents, variables = {}, now = new Date(), signal }: RenderOptions = {}): Promise<string> {
-    // transformers leaves fields out that are null: templates ask whether they are there.
-    const given = messages.map((message) => Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null && value !== undefined)));
-    const all = { messages: given, tools: tools ?? null, documents: documents ?? null, add_generation_prompt: addGenerationPrompt, ...this.#specialTokens, ...variables };
-    return templateRenderer.render({
-      template: this.source({ tools: tools !== undefined }),
-      variables: all,
-      now,
-      place: this.#place,
-      signal,
-      maxSteps: 1_000_000,
-      maxCharacters: 2 ** 20 + 16 * charactersOf(all),
-      maxSeconds: 10,
-      ...this.#limits,
-    });
+  // eslint-disable-next-line @typescript-eslint/require-await -- errors are rejections
+  async render(messages: readonly ChatMessage[], options: RenderOptions = {}): Promise<string> {
+    const { addGenerationPrompt = false, tools, documents, variables = {}, now = new Date(), signal } = options;
+    signal?.throwIfAborted();
+    const conversation = { messages: messages.map(asTemplatesReadIt), tools: tools ?? null, documents: documents ?? null };
+    const all = { ...conversation, add_generation_prompt: addGenerationPrompt, ...this.#specialTokens, ...variables };
+    const room = charactersOf(all);
+    const limits = { maxSteps: 1_000_000 + 64 * room, maxCharacters: 2 ** 20 + 16 * room, ...this.#limits };
+    try {
+      return this.#template(this.source({ tools: tools !== undefined })).render(all, { now, ...limits });
+    } catch (error) {
+      if (!(error instanceof TemplateFailure)) throw error;
+      const line = error.line === undefined ? "" : `line ${error.line}: `;
+      throw new DataError(this.#place, `${said[error.problem]}: ${line}${shortened(error.message)}`, { code: codes[error.problem], cause: error });
+    }
+  }
+
+  #template(source: string): Template {
+    let template = this.#compiled.get(source);
+    if (template === undefined) this.#compiled.set(source, (template = new Template(source)));
+    return template;
   }
 
   /**
@@ -137,11 +160,6 @@ export class ChatTemplate {
     return this.#control;
   }
 
-  /** Starts what runs templates, so that the first conversation need not wait for it. */
-  static warm(): void {
-    templateRenderer.warm();
-  }
-
   /**
    * The template of a model's folder: `chat_template.jinja` (with `additional_chat_templates/`), or in `tokenizer_config.json`, or in
    * `chat_template.json`; undefined where it has none. Throws DataError `bad-template`, `unreadable`.
@@ -160,12 +178,15 @@ export class ChatTemplate {
       ),
     ) as Record<string, string>;
 
+    // As in transformers, files of their own count over what the configuration says, also where none of them is the default.
     const jinjaFile = join(folder, "chat_template.jinja");
     const jinja = await readBounded(jinjaFile, 4 * maxTemplateCharacters);
-    if (jinja !== undefined) return new ChatTemplate({ template: { default: jinja, ...(await additional(folder)) }, specialTokens, place: { file: jinjaFile } });
+    const files = { ...(jinja !== undefined && { default: jinja }), ...(await additional(folder)) };
+    const place = { file: jinja === undefined ? join(folder, additionalFolder) : jinjaFile };
+    if (Object.keys(files).length > 0) return new ChatTemplate({ template: files, specialTokens, place });
 
     const inConfig = parsed.data.chat_template;
-    if (inConfig !== undefined && inConfig !== null) {
+    if (inConfig !== undefined && inConfig !== null && !(Array.isArray(inConfig) && inConfig.length === 0)) {
       const template = typeof inConfig === "string" ? inConfig : Object.fromEntries(inConfig.map((one) => [one.name, one.template]));
       return new ChatTemplate({ template, specialTokens, place: { file: configFile, field: "chat_template" } });
     }
@@ -247,6 +268,16 @@ function guardStrings(value: unknown, tokens: ControlTokens): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, guardStrings(one, tokens)]));
 }
 
+/**
+ * A message as transformers gives it to templates: without the fields that are null, since templates ask whether they are there, and with
+ * what the assistant thought under each of the names by which templates know it.
+ */
+function asTemplatesReadIt(message: ChatMessage): Record<string, unknown> {
+  const given = Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null && value !== undefined));
+  const thought = given.reasoning_content ?? given.thinking ?? given.reasoning;
+  return thought === undefined ? given : { thinking: thought, ...given, reasoning_content: thought };
+}
+
 function charactersOf(value: unknown): number {
   if (typeof value === "string") return value.length;
   if (typeof value !== "object" || value === null) return 8;
@@ -261,9 +292,11 @@ const configSchema = z.object({
   bos_token: tokenName, eos_token: tokenName, unk_token: tokenName, pad_token: tokenName, sep_token: tokenName, cls_token: tokenName, mask_token: tokenName,
 });
 
+const additionalFolder = "additional_chat_templates";
+
 /** Templates by name, in `additional_chat_templates/NAME.jinja`. */
 async function additional(folder: string): Promise<Record<string, string>> {
-  const place = join(folder, "additional_chat_templates");
+  const place = join(folder, additionalFolder);
   const templates: Record<string, string> = {};
   for (const name of await readdir(place).catch(() => [])) {
     const text = name.endsWith(".jinja") ? await readBounded(join(place, name), 4 * maxTemplateCharacters) : undefined;

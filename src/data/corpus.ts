@@ -21,7 +21,7 @@ export interface CorpusTokenizer {
   /** The ids of a text, special tokens in it taken as plain text. */
   encode(text: string): ArrayLike<number>;
   /** The same of several texts, one after another, and where each ends: off this thread and on all cores, where the tokenizer can. */
-  encodeBatch?(texts: readonly string[], options: { readonly signal?: AbortSignal }): Promise<{ readonly tokens: Uint16Array | Uint32Array; readonly ends: ArrayLike<number> }>;
+  encodeBatch?(texts: readonly string[], options: { readonly signal?: AbortSignal | undefined }): Promise<{ readonly tokens: Uint16Array | Uint32Array; readonly ends: ArrayLike<number> }>;
   /** Put before, and after, each document, where the tokenizer has such tokens; where both are one token, only after. */
   readonly bosId?: number | undefined;
   readonly eosId?: number | undefined;
@@ -39,19 +39,19 @@ export interface CorpusDocument {
 
 export interface TextOptions {
   /** What stands between the documents of one file, such as `<|endoftext|>`; without it a file is one document. */
-  readonly separator?: string;
+  readonly separator?: string | undefined;
   /** Bytes that are not UTF-8: `replace` (by U+FFFD) or `error`. Default: as the tokenizer needs it. */
-  readonly invalidUtf8?: InvalidUtf8;
+  readonly invalidUtf8?: InvalidUtf8 | undefined;
 }
 
 export interface TokenizeOptions {
   /** The share of the text, at its end, held out for validation. Default 0.1. */
-  readonly validation?: number;
+  readonly validation?: number | undefined;
   /** The folder where tokens are kept; `false` keeps them in memory only. Default `$HORNBOOK_CACHE`, or `~/.cache/hornbook`. */
-  readonly cache?: string | false;
-  readonly signal?: AbortSignal;
+  readonly cache?: string | false | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Called now and then while text is tokenized, not where the cache has it. */
-  readonly onProgress?: (progress: { characters: number; totalCharacters: number }) => void;
+  readonly onProgress?: ((progress: { characters: number; totalCharacters: number }) => void) | undefined;
 }
 
 /** The files of a folder that are taken as text. */

@@ -29,22 +29,28 @@ export interface TextPiece {
 export type InvalidUtf8 = "replace" | "error";
 
 /**
- * The text of a file, without a byte order mark.
+ * The text of a file, without a byte order mark. Where bytes that are no UTF-8 are replaced, a warning of the process says so for the first such file.
  *
- * @throws DataError `no-such-file`, `cannot-read`, or `invalid-utf8` with the offset of the first bad byte.
+ * @throws DataError `no-such-file`, `cannot-read`; `invalid-utf8` with the offset of the first bad byte, and for text that is marked as UTF-16 or UTF-32.
  */
 export async function* readText(file: string, invalidUtf8: InvalidUtf8): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8");
-  const strict = invalidUtf8 === "error";
+  let checked = invalidUtf8 === "error" || !warnedOfReplacement;
   /** Where `pending`, the start of a character that the last chunk broke off in, lies in the file. */
   let at = 0;
   let pending: Buffer = Buffer.alloc(0);
   try {
     for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-      if (strict) {
+      if (at === 0 && pending.length === 0) refuseWideText(file, chunk);
+      if (checked) {
         const bytes = Buffer.concat([pending, chunk]);
         const whole = bytes.length - unfinished(bytes);
-        if (!isUtf8(bytes.subarray(0, whole))) throw notUtf8(file, at + firstInvalid(bytes));
+        if (!isUtf8(bytes.subarray(0, whole))) {
+          const offset = at + firstInvalid(bytes);
+          if (invalidUtf8 === "error") throw notUtf8(file, offset);
+          warnOfReplacement(file, offset);
+          checked = false;
+        }
         at += whole;
         pending = bytes.subarray(whole);
       }
@@ -54,7 +60,10 @@ export async function* readText(file: string, invalidUtf8: InvalidUtf8): AsyncGe
   } catch (error) {
     throw cannotRead(file, error);
   }
-  if (pending.length > 0) throw notUtf8(file, at);
+  if (checked && pending.length > 0) {
+    if (invalidUtf8 === "error") throw notUtf8(file, at);
+    warnOfReplacement(file, at);
+  }
   const rest = decoder.decode();
   if (rest !== "") yield rest;
 }
@@ -62,8 +71,25 @@ export async function* readText(file: string, invalidUtf8: InvalidUtf8): AsyncGe
 export function cannotRead(file: string, error: unknown): unknown {
   const code = systemErrorCode(error);
   if (code === undefined) return error;
-  if (code === "ENOENT") return new DataError({ file }, "there is no such file or folder.", { code: "no-such-file", hint: "Check the path.", cause: error });
+  const hint = /^https?:\/\//i.test(file) ? "It is an address: download it, and name the file." : "Check the path.";
+  if (code === "ENOENT") return new DataError({ file }, "there is no such file or folder.", { code: "no-such-file", hint, cause: error });
   return new DataError({ file }, `cannot be read (${code}).`, { code: "cannot-read", hint: "Check the path and its permissions.", cause: error });
+}
+
+/** Throws for text of two or four bytes a character, as its byte order mark says: read as bytes it would be a text of something else. */
+function refuseWideText(file: string, start: Uint8Array): void {
+  const mark = Buffer.from(start.subarray(0, 4)).toString("hex");
+  const name = /^(fffe0000|0000feff)/.test(mark) ? "UTF-32" : /^(fffe|feff)/.test(mark) ? "UTF-16" : undefined;
+  if (name === undefined) return;
+  throw new DataError({ file }, `the text is ${name}, and UTF-8 is expected.`, { code: "invalid-utf8", hint: `Save it as UTF-8, or convert it: iconv -f ${name} -t UTF-8.` });
+}
+
+let warnedOfReplacement = false;
+
+function warnOfReplacement(file: string, offset: number): void {
+  if (warnedOfReplacement) return;
+  warnedOfReplacement = true;
+  process.emitWarning(`${file}, at byte ${offset}: the text is not UTF-8 here. Such bytes, here and in other files, are read as U+FFFD.`, { type: "HornbookWarning", code: "HORNBOOK_INVALID_UTF8" });
 }
 
 function notUtf8(file: string, offset: number): DataError {

@@ -74,9 +74,9 @@ export class TokenSplit {
   /** @throws DataError `text-too-short`, with both lengths and the reason for the one. */
   requireTokens(needed: number, why: string): void {
     if (this.length >= needed) return;
-    throw new DataError({}, `the ${this.name} split has ${this.length} tokens and needs at least ${needed}, ${why}.`, {
+    throw new DataError({}, `the ${this.name} split has ${this.length} token${this.length === 1 ? "" : "s"} and needs at least ${needed}, ${why}.`, {
       code: "text-too-short",
-      hint: this.name === "train" ? "Give more text, or a smaller contextLength." : "Give more text, or a larger share for validation.",
+      hint: this.name === "train" ? "Give more text, or a shorter context (contextLength)." : "Give more text, or a larger share for validation.",
     });
   }
 

@@ -33,7 +33,7 @@ export function evaluationWindows(config: ModelConfig, ids: ArrayLike<number>, o
     throw new ConfigError("contextLength", `a window of ${contextLength} tokens is not in the model's context of ${config.contextLength}.`);
   }
   if (ids.length < least) {
-    throw new DataError({}, `${ids.length} tokens hold nothing to predict.`, { code: "text-too-short", hint: `Give at least ${least === 1 ? "one" : "two"}.` });
+    throw new DataError({}, `${ids.length === 1 ? "1 token holds" : `${ids.length} tokens hold`} nothing to predict.`, { code: "text-too-short", hint: `Give at least ${least === 1 ? "one" : "two"}.` });
   }
   const checked = bos === undefined ? [ids] : [ids, [bos]];
   for (const list of checked) {

@@ -1,8 +1,11 @@
+import { fileURLToPath } from "node:url";
 import { describe, expect, it, vi } from "vitest";
 import { ConfigError, DataError, TokenizerError } from "../errors.js";
 import { Decoder, Head, type ModelOptions } from "../model/index.js";
 import { QuantizedTensor, Random, Tensor, type Weight } from "../tensor/index.js";
+import { Tokenizer } from "../tokenizer/index.js";
 import { CachedContext, generate, generateBatch, generateText, type GenerateOptions, type GenerationSettingsInput, type Piece, type TextCodec } from "./index.js";
+import { encodePrompt } from "./sequence.js";
 
 const sizes = { vocabSize: 40, hiddenSize: 32, numLayers: 2, numHeads: 4, contextLength: 24 };
 const variants: [string, Partial<ModelOptions>][] = [
@@ -222,6 +225,25 @@ describe("choosing", () => {
 });
 
 describe("text", () => {
+  it("goes on behind a prompt's text with the space that a text would not begin with", async () => {
+    const tokenizer = await Tokenizer.load(fileURLToPath(new URL("../../test/fixtures/tokenizers/llama-2.json", import.meta.url)));
+    const model = new Decoder({ vocabSize: tokenizer.vocabSize, hiddenSize: 16, numLayers: 1, numHeads: 2, contextLength: 32 }, { seed: 5 });
+    const prompt = "the cat";
+    const before = encodePrompt(tokenizer, prompt);
+    let withSpace = 0;
+    for (let seed = 0; seed < 30; seed++) {
+      const { ids, text } = await generateText(model, { prompt, tokenizer, maxTokens: 2, temperature: 1, seed });
+      // Bytes that are no character: a stream has given what was whole before them.
+      if (text.includes("\ufffd")) continue;
+      withSpace += text.startsWith(" ") ? 1 : 0;
+      expect(prompt + text).toBe(tokenizer.decode([...before, ...ids], { skipSpecialTokens: true }));
+      // After ids it is a text of its own.
+      expect((await generateText(model, { ids: before, tokenizer, maxTokens: 2, temperature: 1, seed })).text).toBe(tokenizer.decode(ids, { skipSpecialTokens: true }));
+    }
+    expect(withSpace).toBeGreaterThan(2);
+    model.dispose();
+  });
+
   it("comes in whole characters", async () => {
     const pieces = await say("añ→😀é");
     expect(pieces.map(({ text }) => text)).toEqual(["a", "", "ñ", "", "", "→", "", "", "", "😀", "", "é", ""]);

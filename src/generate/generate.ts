@@ -139,7 +139,7 @@ function sequencesOf(model: Decoder, options: GenerateOptions, settings: Generat
       });
     }
     const kept = all.slice(-contextLength);
-    return new Sequence(row, kept, all.length - kept.length, contextLength, settings, tokenizer);
+    return new Sequence(row, kept, all.length - kept.length, contextLength, settings, tokenizer, typeof given === "string");
   });
 }
 

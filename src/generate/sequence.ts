@@ -72,7 +72,10 @@ export class Sequence {
   readonly #stops: StopStrings;
   readonly #stopIds: ReadonlySet<number>;
 
-  /** `promptIds` are at most `contextLength`; `dropped` were cut from before them. */
+  /**
+   * `promptIds` are at most `contextLength`; `dropped` were cut from before them. With `continuesText` the pieces stand right behind the prompt's text,
+   * and keep the space that some tokenizers leave out where a text begins.
+   */
   constructor(
     readonly row: number,
     readonly promptIds: readonly number[],
@@ -80,6 +83,7 @@ export class Sequence {
     private readonly contextLength: number,
     private readonly settings: GenerationSettings,
     tokenizer: TextCodec | undefined,
+    continuesText = false,
   ) {
     this.ids = [...promptIds];
     this.#dropped = dropped;
@@ -87,6 +91,7 @@ export class Sequence {
     this.#processors = processorsOf(settings);
     this.#random = new Random(settings.seed, row);
     this.#text = tokenizer?.decodeStream({ skipSpecialTokens: true });
+    if (continuesText) for (const id of promptIds) this.#text?.push(id);
     this.numChoices = tokenizer?.vocabSize ?? Infinity;
     this.#stops = new StopStrings(settings.stop);
     const eosId = tokenizer?.eosId;

@@ -14,7 +14,7 @@ export { Mixer, type ActivationSize } from "./mixers/mixer.js";
 export { Module } from "./module.js";
 export { hiddenMatrix, roleOf, setRole, table, vector, type Initializer, type ParameterRole } from "./parameter.js";
 export { completedRopeScaling, ropeFrequencies, ropeRegime, yarnAttentionFactor, type RopeScaling } from "./positions/rope-scaling.js";
-export { rotaryWidth } from "./positions/rotary.js";
+export { rotaryWidth, type RopeSpec } from "./positions/rotary.js";
 export { firstDifference, sameValue } from "./same-value.js";
 export { RecurrentState } from "./recurrent-state.js";
 export { isStateful, type ModuleState, type SavedSlot, type StateDType, type StateOptions, type StatePass, type Stateful } from "./state.js";

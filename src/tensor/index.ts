@@ -8,7 +8,7 @@ export {
 export { CpuDevice, type CpuDeviceOptions } from "./cpu/device.js";
 export type { Activation } from "./contract.js";
 export type { BufferView, Device } from "./device.js";
-export { defaultDevice, setDefaultDevice } from "./devices.js";
+export { chosenDevice, defaultDevice, setDefaultDevice } from "./devices.js";
 export { bytesPerElement, dtypes, fromBfloat16, fromFloat16, isFloat, toBfloat16, toFloat16, type DType, type FloatDType, type RawArray } from "./dtype.js";
 export { launch } from "./launch.js";
 export * from "./ops/index.js";

@@ -8,25 +8,20 @@ import { backward } from "./tape.js";
 import { Tensor } from "./tensor.js";
 
 /** The ops whose first argument is the tensor. */
-const methods = {
-  add: ops.add, sub: ops.sub, mul: ops.mul, div: ops.div, pow: ops.pow, maximum: ops.maximum, minimum: ops.minimum,
-  equal: ops.equal, notEqual: ops.notEqual, less: ops.less, lessEqual: ops.lessEqual, greater: ops.greater, greaterEqual: ops.greaterEqual,
-  neg: ops.neg, abs: ops.abs, exp: ops.exp, log: ops.log, sqrt: ops.sqrt, rsqrt: ops.rsqrt, reciprocal: ops.reciprocal, square: ops.square,
-  sin: ops.sin, cos: ops.cos, tanh: ops.tanh, sigmoid: ops.sigmoid, erf: ops.erf, relu: ops.relu, gelu: ops.gelu, geluTanh: ops.geluTanh,
-  silu: ops.silu, softplus: ops.softplus, sign: ops.sign, floor: ops.floor, isFinite: ops.isFinite,
-  sum: ops.sum, mean: ops.mean, max: ops.max, min: ops.min, prod: ops.prod, variance: ops.variance, norm: ops.norm,
-  argmax: ops.argmax, argmin: ops.argmin, topK: ops.topK, sort: ops.sort, cumsum: ops.cumsum, softmax: ops.softmax, logSoftmax: ops.logSoftmax,
-  matmul: ops.matmul, gather: ops.gather, scatterAdd: ops.scatterAdd, indexSelect: ops.indexSelect,
-  reshape: ops.reshape, permute: ops.permute, transpose: ops.transpose, expand: ops.expand, squeeze: ops.squeeze, unsqueeze: ops.unsqueeze,
-  slice: ops.slice, split: ops.split, pad: ops.pad, contiguous: ops.contiguous, cast: ops.cast, dropout: ops.dropout,
-  maskedFill: ops.maskedFill, fill: ops.fill, fillNormal: ops.fillNormal, fillUniform: ops.fillUniform,
-  /** Adds the derivative of this tensor to the `grad` of every leaf that requires one; see `tape.ts`. */
-  backward,
-} as const;
+const methodNames = [
+  "add", "sub", "mul", "div", "pow", "maximum", "minimum", "equal", "notEqual", "less", "lessEqual", "greater", "greaterEqual",
+  "neg", "abs", "exp", "log", "sqrt", "rsqrt", "reciprocal", "square", "sin", "cos", "tanh", "sigmoid", "erf", "relu", "gelu", "geluTanh",
+  "silu", "softplus", "sign", "floor", "isFinite", "sum", "mean", "max", "min", "prod", "variance", "norm",
+  "argmax", "argmin", "topK", "sort", "cumsum", "softmax", "logSoftmax", "matmul", "gather", "scatterAdd", "indexSelect",
+  "reshape", "permute", "transpose", "expand", "squeeze", "unsqueeze", "slice", "split", "pad", "contiguous", "cast", "dropout",
+  "maskedFill", "fill", "fillNormal", "fillUniform",
+] as const satisfies (keyof typeof ops)[];
 
 const statics = { full: ops.full, zeros: ops.zeros, ones: ops.ones, arange: ops.arange, rand: ops.rand, randn: ops.randn } as const;
 
-type Methods = { [K in keyof typeof methods]: OmitFirst<(typeof methods)[K]> };
+// Mapping `Pick<...>` rather than the names keeps each method tied to its op, so an editor shows the op's own documentation.
+type Ops = Pick<typeof ops, (typeof methodNames)[number]> & { backward: typeof backward };
+type Methods = { [K in keyof Ops]: OmitFirst<Ops[K]> };
 type OmitFirst<F> = F extends (x: never, ...rest: infer R) => infer Y ? (...rest: R) => Y : never;
 
 declare module "./tensor.js" {
@@ -45,6 +40,7 @@ declare module "./tensor.js" {
   }
 }
 
+const methods: Record<string, unknown> = { ...Object.fromEntries(methodNames.map((name) => [name, ops[name]])), backward };
 for (const [name, op] of Object.entries(methods)) {
   const value = function (this: Tensor, ...rest: unknown[]): unknown {
     return (op as (x: Tensor, ...rest: unknown[]) => unknown)(this, ...rest);

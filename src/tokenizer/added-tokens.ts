@@ -2,7 +2,8 @@
  * @file Added tokens: strings with an id of their own, outside the merges. Special ones (`<|endoftext|>`) mark structure, and text must not be
  * able to smuggle them in, so they are found in a text only where the caller allows it; the others are found always.
  *
- * How they are found is Hugging Face's: of those that start first the longest, those not `normalized` before those that are.
+ * How they are found is Hugging Face's: of those that start first the longest, those not `normalized` before those that are. In llama.cpp the longest
+ * token of all is looked for in the whole text first, then the next in what is left.
  */
 
 import { TokenizerError } from "../errors.js";
@@ -41,14 +42,18 @@ export class AddedTokens {
   private readonly raw: Matcher;
   private readonly afterNormalizing: Matcher;
 
-  /** @param normalize what happens to text between the tokens that are found before that */
+  /**
+   * @param normalize what happens to text between the tokens that are found before that
+   * @param longestFirst as llama.cpp finds them
+   */
   constructor(
     readonly tokens: readonly AddedToken[],
     private readonly normalize?: (text: string) => string,
+    longestFirst = false,
   ) {
     this.byContent = new Map(tokens.map((token) => [token.content, token]));
     this.byId = new Map(tokens.map((token) => [token.id, token]));
-    this.raw = new Matcher(tokens.filter((token) => !token.normalized).map((token) => [token.content, token]));
+    this.raw = new Matcher(tokens.filter((token) => !token.normalized).map((token) => [token.content, token]), longestFirst);
     // They are found in text that is normalized, so they are looked for as that would have made them.
     this.afterNormalizing = new Matcher(tokens.filter((token) => token.normalized).map((token) => [normalize?.(token.content) ?? token.content, token]));
   }
@@ -108,7 +113,10 @@ class Matcher {
   /** The lengths of the tokens that begin with a code unit, longest first. */
   private readonly lengths = new Map<number, number[]>();
 
-  constructor(tokens: readonly [content: string, token: AddedToken][]) {
+  constructor(
+    tokens: readonly [content: string, token: AddedToken][],
+    private readonly longestFirst = false,
+  ) {
     this.tokens = new Map(tokens.filter(([content]) => content !== ""));
     for (const content of this.tokens.keys()) {
       const known = this.lengths.get(content.charCodeAt(0));
@@ -133,6 +141,7 @@ class Matcher {
   /** The ids of tokens and the text between them, none of it empty. */
   split(text: string, isAllowed: IsAllowed): Segment[] {
     if (this.tokens.size === 0) return text === "" ? [] : [text];
+    if (this.longestFirst) return this.splitLongestFirst(text, isAllowed);
     const segments: Segment[] = [];
     let offset = 0;
     for (let index = 0; index < text.length; ) {
@@ -154,6 +163,44 @@ class Matcher {
       offset = Math.max(offset, stop);
     }
     if (offset < text.length) segments.push(text.slice(offset));
+    return segments;
+  }
+
+  private splitLongestFirst(text: string, isAllowed: IsAllowed): Segment[] {
+    const found: { start: number; end: number; token: AddedToken }[] = [];
+    for (let start = 0; start < text.length; start++) {
+      for (const length of this.lengths.get(text.charCodeAt(start)) ?? []) {
+        const token = start + length <= text.length ? this.tokens.get(text.slice(start, start + length)) : undefined;
+        if (token !== undefined && isAllowed(token)) found.push({ start, end: start + length, token });
+      }
+    }
+    if (found.length === 0) return text === "" ? [] : [text];
+    const bytes = new Map(found.map(({ token }) => [token.id, Buffer.byteLength(token.content)]));
+    const lengthOf = (id: number): number => bytes.get(id) ?? 0;
+    found.sort((a, b) => lengthOf(b.token.id) - lengthOf(a.token.id) || a.token.id - b.token.id || a.start - b.start);
+
+    // What is no longer text: taken by a token, or white space that one swallowed.
+    const gone = new Uint8Array(text.length);
+    const isFreeSpace = (i: number): boolean => gone[i] === 0 && /^[ \t-\r]$/.test(text[i] ?? "");
+    const starts = new Map<number, AddedToken>();
+    for (const { start, end, token } of found) {
+      if (gone.subarray(start, end).includes(1)) continue;
+      starts.set(start, token);
+      gone.fill(1, start, end);
+      if (token.lstrip) for (let i = start - 1; isFreeSpace(i); i--) gone[i] = 1;
+      if (token.rstrip) for (let i = end; isFreeSpace(i); i++) gone[i] = 1;
+    }
+    const segments: Segment[] = [];
+    for (let i = 0; i < text.length; ) {
+      const token = starts.get(i);
+      if (token !== undefined) segments.push(token.id);
+      let end = i + (gone[i] === 1 ? 1 : 0);
+      if (end === i) {
+        while (end < text.length && gone[end] === 0) end++;
+        segments.push(text.slice(i, end));
+      }
+      i = end;
+    }
     return segments;
   }
 }

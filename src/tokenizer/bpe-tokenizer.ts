@@ -5,11 +5,13 @@ import { AddedTokens, specialToken, type AddedToken } from "./added-tokens.js";
 import { byteAlphabet, bytesInAlphabetOrder, encodeDocuments, encodeUtf8, fromByteLevel } from "./bytes.js";
 import { maxTokenId, noToken, type BpeVocabulary } from "./bpe.js";
 import type { EncodedDocuments, Encoder, JobOptions, TokenizerEngine } from "./engine.js";
+import { LlamaCppEncoder } from "./llama-cpp-encoder.js";
 import { nativeEngine } from "./native.js";
 import { compileNormalizer } from "./normalizers.js";
 import { surroundingsOf } from "./post-processor.js";
 import { patternNames, pretokenize, type PatternName } from "./pretokenize.js";
-import { referenceEngine } from "./reference.js";
+import { referenceEncoder, referenceEngine } from "./reference.js";
+import { asInLlamaCpp } from "./regex.js";
 import { documentsOf, type TextSource } from "./text-source.js";
 import { TokenNames } from "./token-names.js";
 import { jobOptions, TokenizerBase, type BoundaryTokens } from "./tokenizer.js";
@@ -53,13 +55,20 @@ export class BpeTokenizer extends TokenizerBase {
     const surroundings = surroundingsOf(model.postProcessor ?? [], (field, message) => {
       throw new TokenizerError({ field }, message, { code: "bad-tokenizer" });
     });
-    super(model.names, new AddedTokens(addedTokens, compileNormalizer(model.normalizer ?? [])), boundaries, surroundings);
+    super(model.names, new AddedTokens(addedTokens, compileNormalizer(model.normalizer ?? []), model.rules === "llama.cpp"), boundaries, surroundings);
     this.engine = engine;
   }
 
   /** Made when it is first needed, since a tokenizer may be loaded to decode, or only to be looked at. */
   private get encoder(): Encoder {
-    return (this.builtEncoder ??= this.engine.createEncoder(this.vocabulary(), this.model.pattern));
+    return (this.builtEncoder ??= this.makeEncoder());
+  }
+
+  private makeEncoder(): Encoder {
+    const { pattern, rules } = this.model;
+    const vocabulary = this.vocabulary();
+    const encoder = this.engine.createEncoder(vocabulary, pattern);
+    return rules === undefined ? encoder : new LlamaCppEncoder(encoder, () => referenceEncoder(vocabulary, pattern, asInLlamaCpp));
   }
 
   /** What text may become: not the special tokens, whatever their letters. */

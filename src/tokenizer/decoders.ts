@@ -48,8 +48,29 @@ function compileStep(step: DecoderStep): Chain {
       return each((text) => strip(text, step.content, step.start, step.stop));
     case "Replace":
       return each(replacer(step.pattern, step.content));
+    case "WordPiece":
+      return each((text, i) => {
+        const joined = i === 0 ? text : text.startsWith(step.prefix) ? text.slice(step.prefix.length) : ` ${text}`;
+        return step.cleanup ? withoutExtraSpaces(joined) : joined;
+      });
+    case "BPEDecoder":
+      return (tokens) => tokens.map(({ text, added }, i) => ({ text: text.replaceAll(step.suffix, i === tokens.length - 1 ? "" : " "), added }));
+    case "CTC":
+      return (tokens) =>
+        tokens
+          .filter(({ text }, i) => text !== tokens[i - 1]?.text)
+          .map(({ text, added }) => {
+            const kept = text.replaceAll(step.pad_token, "");
+            return { text: step.cleanup ? withoutExtraSpaces(kept).replaceAll(step.word_delimiter_token, " ") : kept, added };
+          })
+          .filter(({ text }) => text !== "");
   }
 }
+
+/** Without the spaces that word tokenizers leave before punctuation and contractions. */
+export const withoutExtraSpaces = (text: string): string =>
+  [[" .", "."], [" ?", "?"], [" !", "!"], [" ,", ","], [" ' ", "'"], [" n't", "n't"], [" 'm", "'m"], [" do not", " don't"], [" 's", "'s"], [" 've", "'ve"], [" 're", "'re"]]
+    .reduce((result, [from, to]) => result.replaceAll(from, to), text);
 
 const plain = (text: string): TokenText => ({ text, added: false });
 

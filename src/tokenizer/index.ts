@@ -7,18 +7,20 @@
  */
 
 import { readdir, stat } from "node:fs/promises";
-import { dirname, extname, join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import { TokenizerError } from "../errors.js";
 import { BpeTokenizer, endOfText, type EngineOption, type TrainTokenizerOptions } from "./bpe-tokenizer.js";
 import { CharTokenizer } from "./char-tokenizer.js";
+import { tokenizerFromGguf } from "./gguf.js";
 import { loadLlama2cTokenizer } from "./llama2c.js";
 import { PipelineTokenizer } from "./pipeline-tokenizer.js";
 import { templateOf } from "./post-processor.js";
-import { loadSentencePiece } from "./sentencepiece.js";
+import { loadSentencePiece, sentencePieceParts } from "./sentencepiece.js";
 import type { PostProcessorStep } from "./steps.js";
 import type { TextSource } from "./text-source.js";
 import { loadTiktoken } from "./tiktoken.js";
-import { readText, type BoundaryTokens, type Tokenizer as TokenizerInterface } from "./tokenizer.js";
+import { readText, readTokenizerFile, type BoundaryTokens, type Tokenizer as TokenizerInterface } from "./tokenizer.js";
+import { looseFiles, readPieces, readTokenizerFiles, type BuiltTokenizer } from "./tokenizer-files.js";
 import { parseTokenizerConfig, parseTokenizerJson, type TokenizerConfig } from "./tokenizer-json.js";
 
 export type Tokenizer = TokenizerInterface;
@@ -55,25 +57,46 @@ export const Tokenizer = {
   },
 
   /**
-   * Reads a folder or a file: `tokenizer.json` (beside it a `tokenizer_config.json`, which names the boundary tokens), a SentencePiece
-   * `.model`, tiktoken's `.tiktoken`, llama2.c's `.bin`.
+   * Reads a folder or a file: `tokenizer.json` (beside it a `tokenizer_config.json`, which names the boundary tokens), `vocab.json` with `merges.txt`,
+   * `vocab.txt` (see `tokenizer-files.ts`), a SentencePiece `.model`, tiktoken's `.tiktoken`, llama2.c's `.bin`, the tokenizer in a `.gguf`, with tensors or without.
    */
   async load(path: string, options: EngineOption = {}): Promise<BpeTokenizer | CharTokenizer | PipelineTokenizer> {
     const file = await findFile(path);
     switch (extname(file)) {
-      case ".model":
-        return loadSentencePiece(file, await configBeside(file));
+      case ".model": {
+        const built = await readPieces(dirname(file), file, sentencePieceParts(await readTokenizerFile(file), file));
+        return built === undefined ? loadSentencePiece(file, await configBeside(file)) : fromFiles(built, file, options);
+      }
+      case ".txt":
+        return fromFiles(await readTokenizerFiles(dirname(file), "vocab.txt"), file, options);
       case ".tiktoken":
         return loadTiktoken(file, options);
       case ".bin":
         return loadLlama2cTokenizer(file);
+      case ".gguf":
+        return loadGgufTokenizer(file, options);
       default: {
+        if (basename(file) === "vocab.json") return fromFiles(await readTokenizerFiles(dirname(file), "vocab.json"), file, options);
         const json = parseJson(await readText(file), file);
         return Tokenizer.fromJSON(json, { file, ...(await configBeside(file)), ...options });
       }
     }
   },
 };
+
+const fromFiles = ({ json, bosToken, eosToken }: BuiltTokenizer, file: string, options: EngineOption): BpeTokenizer | CharTokenizer | PipelineTokenizer =>
+  Tokenizer.fromJSON(json, { file, bosToken, eosToken, ...options });
+
+/** The one place that looks up to the checkpoints: only there is a GGUF's header read, and only who opens one needs it. */
+async function loadGgufTokenizer(file: string, options: EngineOption): Promise<BpeTokenizer | PipelineTokenizer> {
+  const { Gguf } = await import("../checkpoint/gguf/gguf.js");
+  const opened = await Gguf.open(file);
+  try {
+    return tokenizerFromGguf(opened.metadata, options);
+  } finally {
+    await opened.close();
+  }
+}
 
 async function configBeside(tokenizerFile: string): Promise<Partial<TokenizerConfig>> {
   const file = join(dirname(tokenizerFile), "tokenizer_config.json");
@@ -85,7 +108,7 @@ async function configBeside(tokenizerFile: string): Promise<Partial<TokenizerCon
 async function findFile(path: string): Promise<string> {
   if ((await stat(path).catch(() => undefined))?.isDirectory() !== true) return path;
   const names = await readdir(path);
-  const found = ["tokenizer.json", "tokenizer.model", "spiece.model"].find((name) => names.includes(name)) ?? names.find((name) => name.endsWith(".tiktoken"));
+  const found = ["tokenizer.json", "tokenizer.model", "spiece.model", ...looseFiles].find((name) => names.includes(name)) ?? names.find((name) => name.endsWith(".tiktoken"));
   return join(path, found ?? "tokenizer.json");
 }
 

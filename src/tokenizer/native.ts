@@ -2,7 +2,7 @@
  * @file The engine in C++, through the addon's `tokenizer` functions (native/napi/tokenizer.cc). Long jobs run on the addon's threads.
  */
 
-import { loadAddon } from "../native/addon.js";
+import { nativeSearch } from "../native/find.js";
 import type { BpeVocabulary } from "./bpe.js";
 import { concatBytes } from "./bytes.js";
 import type { EncodedDocuments, Encoder, JobOptions, TokenizerEngine, Trainer } from "./engine.js";
@@ -90,9 +90,9 @@ function nativeTrainer(native: NativeTokenizer, pattern: PatternName): Trainer {
   };
 }
 
-/** The native engine, or undefined where no addon was built. */
+/** The native engine, or undefined where there is no native half. */
 export function nativeEngine(): TokenizerEngine | undefined {
-  const native = loadAddon()?.tokenizer;
+  const native = nativeSearch().found?.addon.tokenizer;
   if (native === undefined) return undefined;
   return {
     name: "native",

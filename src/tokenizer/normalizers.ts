@@ -2,6 +2,7 @@
  * @file Normalizers: what happens to a text before it is cut, as Hugging Face `tokenizers` does it. Each is a function from text to text.
  */
 
+import { bertNormalizer, lowercase } from "./bert-normalizer.js";
 import { fromBase64, toByteLevel } from "./bytes.js";
 import { CharsMap } from "./charsmap.js";
 import { asInUnicode16, translateRegex } from "./regex.js";
@@ -10,14 +11,18 @@ import { accents, normalizeUnicode } from "./unicode-versions.js";
 
 export type Normalizer = (text: string) => string;
 
-/** One function for all the steps, or undefined where there are none. */
-export function compileNormalizer(steps: readonly NormalizerStep[]): Normalizer | undefined {
-  const functions = steps.map(compileStep);
+/**
+ * One function for all the steps, or undefined where there are none.
+ *
+ * @param toLower what `Lowercase` does
+ */
+export function compileNormalizer(steps: readonly NormalizerStep[], toLower: Normalizer = lowercase): Normalizer | undefined {
+  const functions = steps.map((step) => compileStep(step, toLower));
   if (functions.length === 0) return undefined;
   return (text) => functions.reduce((result, normalize) => normalize(result), text);
 }
 
-function compileStep(step: NormalizerStep): Normalizer {
+function compileStep(step: NormalizerStep, toLower: Normalizer): Normalizer {
   switch (step.type) {
     case "NFC":
     case "NFD":
@@ -25,8 +30,9 @@ function compileStep(step: NormalizerStep): Normalizer {
     case "NFKD":
       return (text) => normalizeUnicode(text, step.type);
     case "Lowercase":
-      // Character by character: a whole string would turn the last sigma of a word into its final form.
-      return (text) => text.replace(/[^\0-@[-`{-\x7f]/gu, (character) => character.toLowerCase());
+      return toLower;
+    case "BertNormalizer":
+      return bertNormalizer(step);
     case "StripAccents":
       return (text) => text.replace(accents, "");
     case "Nmt":

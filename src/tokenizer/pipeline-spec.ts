@@ -6,11 +6,15 @@
 import type { AddedToken } from "./added-tokens.js";
 import { byteToken } from "./decoders.js";
 import { BpeModel, CachedModel, Lookup, WordwiseModel, type Model } from "./models.js";
+import { Plamo2Model } from "./plamo2.js";
+import { RwkvModel, unescapeRwkv } from "./rwkv.js";
 import { ScoreBpeModel } from "./score-bpe.js";
 import type { SentencePieceNormalization } from "./sp-normalizer.js";
 import type { DecoderStep, NormalizerStep, PostProcessorStep, PreTokenizerStep } from "./steps.js";
 import type { TokenNames } from "./token-names.js";
 import { UnigramModel } from "./unigram.js";
+import { WordLevelModel, WordPieceModel } from "./wordpiece.js";
+import type { WpmOptions } from "./wpm-words.js";
 
 /** Merges in the order in which they were learned. */
 export interface BpeSpec {
@@ -24,6 +28,9 @@ export interface BpeSpec {
   readonly ignoreMerges: boolean;
   readonly continuingSubwordPrefix: string;
   readonly endOfWordSuffix: string;
+  /** See `BpeModelOptions`. */
+  readonly unknownKeepsApart?: boolean | undefined;
+  readonly wholeLineBreaks?: boolean | undefined;
 }
 
 export interface UnigramSpec {
@@ -44,6 +51,24 @@ export interface ScoreBpeSpec {
   readonly fuseUnk: boolean;
 }
 
+export interface WordPieceSpec {
+  readonly kind: "wordpiece";
+  readonly names: TokenNames;
+  readonly unkId: number | undefined;
+  readonly continuingPrefix: string;
+  readonly startPrefix: string;
+  readonly maxCharacters: number;
+}
+
+/** Whole pieces only. */
+export interface WordLevelSpec {
+  readonly kind: "wordlevel";
+  readonly names: TokenNames;
+  readonly unkId: number | undefined;
+  /** How the file spells the unknown token, which the vocabulary may lack. */
+  readonly unkToken: string;
+}
+
 /** What only SentencePiece knows: what its pieces are, and its normalizer, which then runs instead of the steps. */
 export interface SentencePieceSpec {
   readonly normalization: SentencePieceNormalization;
@@ -51,15 +76,36 @@ export interface SentencePieceSpec {
   readonly unused: readonly number[];
 }
 
+/** The longest token that goes on with the text, byte by byte. Names are escaped as in a GGUF. */
+export interface RwkvSpec {
+  readonly kind: "rwkv";
+  readonly names: TokenNames;
+  readonly unkId: number | undefined;
+}
+
+export interface Plamo2Spec {
+  readonly kind: "plamo2";
+  readonly names: TokenNames;
+  readonly scores: ArrayLike<number>;
+}
+
+export type ModelSpec = BpeSpec | UnigramSpec | ScoreBpeSpec | WordPieceSpec | WordLevelSpec | RwkvSpec | Plamo2Spec;
+
+/** Where llama.cpp does otherwise than Hugging Face: its Unicode is 15.1, and the longest of the added tokens is looked for first. */
+export type Rules = "llama.cpp";
+
 export interface PipelineSpec {
   readonly normalizer: readonly NormalizerStep[];
   readonly preTokenizer: readonly PreTokenizerStep[];
   readonly postProcessor: readonly PostProcessorStep[];
   readonly decoder: readonly DecoderStep[];
-  readonly model: BpeSpec | UnigramSpec | ScoreBpeSpec;
+  readonly model: ModelSpec;
   /** Ids of tokens that text never becomes besides the special ones: control and byte tokens of SentencePiece. */
   readonly unreachable?: readonly number[] | undefined;
   readonly sentencePiece?: SentencePieceSpec | undefined;
+  readonly rules?: Rules | undefined;
+  /** Words are cut as llama.cpp cuts them for BERT, instead of by the steps. */
+  readonly wpm?: WpmOptions | undefined;
 }
 
 /** The ids of the tokens that text may become: not those that mark structure, which text must not smuggle in. */
@@ -87,7 +133,7 @@ export function buildModel(spec: PipelineSpec, added: readonly AddedToken[]): Mo
           unkId,
           byteFallback,
           byteIds: byteFallback ? byteIds() : [],
-          singlePrecision: sentencePiece !== undefined,
+          library: sentencePiece === undefined ? "tokenizers" : spec.rules ?? "sentencepiece",
           userDefined: new Set(sentencePiece?.userDefined),
           scoredIds: sentencePiece === undefined ? undefined : new Set(Array.from(scores.keys()).filter(isScored)),
         }),
@@ -99,6 +145,14 @@ export function buildModel(spec: PipelineSpec, added: readonly AddedToken[]): Mo
       const bpe = new ScoreBpeModel(lookup, scores, { unkId, byteIds: byteFallback ? byteIds() : [], unused: new Set(sentencePiece?.unused), frozenAt, fuseUnk });
       return wordwise(bpe, lookup, frozenAt === undefined);
     }
+    case "wordpiece":
+      return new CachedModel(new WordPieceModel(lookup, model));
+    case "wordlevel":
+      return new WordLevelModel(lookup, model.unkId);
+    case "rwkv":
+      return new CachedModel(new RwkvModel(Array.from(lookup, ([name, id]) => [unescapeRwkv(name), id] as const), model.unkId));
+    case "plamo2":
+      return new CachedModel(new Plamo2Model(lookup, model.scores, byteIds()));
   }
 }
 

@@ -5,6 +5,7 @@
  * In plain TypeScript. Byte-level BPE with one of the well-known patterns is `BpeTokenizer`, which runs natively and gives the same ids.
  */
 
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { TokenizerError } from "../errors.js";
 import { AddedTokens, withoutBarrier, type AddedToken, type Segment } from "./added-tokens.js";
@@ -15,10 +16,13 @@ import type { Model } from "./models.js";
 import { compileNormalizer } from "./normalizers.js";
 import { surroundingsOf } from "./post-processor.js";
 import { compilePreTokenizer, type PreTokenizer } from "./pre-tokenizers.js";
-import { sentencePieceNormalizer, sentencePieceText } from "./sp-normalizer.js";
+import { asInLlamaCpp } from "./regex.js";
+import { unescapeRwkv } from "./rwkv.js";
+import { llamaCppNormalizer, sentencePieceNormalizer, sentencePieceText } from "./sp-normalizer.js";
 import { buildModel, symbolFinder, type PipelineSpec } from "./pipeline-spec.js";
 import { jobOptions, TokenizerBase, unreadable, type BatchOptions, type BoundaryTokens, type DecodeOptions, type DecodeStream, type EncodeOptions } from "./tokenizer.js";
 import { writePipelineJson, type TokenizerJson } from "./tokenizer-json.js";
+import { llamaCppLowercase, wpmWords } from "./wpm-words.js";
 
 /** A token that stands for whatever came before. */
 const something: TokenText = { text: "x", added: false };
@@ -39,18 +43,21 @@ export class PipelineTokenizer extends TokenizerBase {
     addedTokens: readonly AddedToken[] = [],
     boundaries: BoundaryTokens = {},
   ) {
-    const { sentencePiece, normalizer } = spec;
+    const { sentencePiece, normalizer, wpm } = spec;
+    const makeNormalizer = spec.rules === "llama.cpp" ? llamaCppNormalizer : sentencePieceNormalizer;
     const normalize =
-      sentencePiece === undefined
-        ? compileNormalizer(normalizer)
-        : sentencePieceNormalizer(sentencePiece.normalization, { field: "normalizer" }, symbolFinder(sentencePiece.userDefined.map((id) => spec.model.names.at(id) ?? "")));
+      wpm !== undefined
+        ? undefined
+        : sentencePiece === undefined
+          ? compileNormalizer(normalizer, spec.rules === "llama.cpp" ? llamaCppLowercase : undefined)
+          : makeNormalizer(sentencePiece.normalization, { field: "normalizer" }, symbolFinder(sentencePiece.userDefined.map((id) => spec.model.names.at(id) ?? "")));
     const surroundings = surroundingsOf(spec.postProcessor, (field, message) => {
       throw new TokenizerError({ field }, message, { code: "bad-tokenizer" });
     });
-    super(spec.model.names, new AddedTokens(addedTokens, normalize), boundaries, surroundings);
-    this.preTokenize = compilePreTokenizer(sentencePiece === undefined ? spec.preTokenizer : []);
+    super(spec.model.names, new AddedTokens(addedTokens, normalize, spec.rules === "llama.cpp"), boundaries, surroundings);
+    this.preTokenize = wpm !== undefined ? wpmWords(wpm) : compilePreTokenizer(sentencePiece === undefined ? spec.preTokenizer : [], spec.rules === undefined ? undefined : asInLlamaCpp);
     this.toText = sentencePiece === undefined ? compileDecoder(spec.decoder) : sentencePieceText(spec.decoder, sentencePiece.normalization);
-    this.isByteLevel = spec.decoder.some(({ type }) => type === "ByteLevel");
+    this.isByteLevel = spec.model.kind === "rwkv" || spec.decoder.some(({ type }) => type === "ByteLevel");
     this.hasByteFallback = spec.decoder.some(({ type }) => type === "ByteFallback");
   }
 
@@ -164,6 +171,7 @@ export class PipelineTokenizer extends TokenizerBase {
   }
 
   override decode(ids: Iterable<number>, options?: DecodeOptions): string {
+    if (this.spec.model.kind === "rwkv") return super.decode(ids, options);
     return this.toText(this.tokenTexts(ids, options));
   }
 
@@ -202,6 +210,7 @@ export class PipelineTokenizer extends TokenizerBase {
   }
 
   protected modelTokenBytes(name: string): Uint8Array {
+    if (this.spec.model.kind === "rwkv") return unescapeRwkv(name);
     const byte = this.hasByteFallback ? byteOf(name) : undefined;
     if (byte !== undefined) return Uint8Array.of(byte);
     const bytes = this.isByteLevel ? fromByteLevel(name) : undefined;
@@ -211,6 +220,13 @@ export class PipelineTokenizer extends TokenizerBase {
   /** What it is made of. */
   composition(): { spec: PipelineSpec; addedTokens: readonly AddedToken[] } {
     return { spec: this.spec, addedTokens: this.added.tokens };
+  }
+
+  override fingerprint(): string {
+    const { model } = this.spec;
+    if (model.kind !== "rwkv" && model.kind !== "plamo2") return super.fingerprint();
+    // They have no tokenizer.json.
+    return createHash("sha256").update(JSON.stringify([model.kind, [...model.names], "scores" in model ? Array.from(model.scores) : [], this.added.tokens])).digest("hex");
   }
 
   toJSON(): TokenizerJson {

@@ -20,13 +20,18 @@ export interface Piece {
 
 export type PreTokenizer = (piece: Piece) => Piece[];
 
+/** A text of the same length that a matcher is given in its stead; see `asInUnicode16`. */
+export type View = (text: string) => string;
+
 /** One function for all the steps. */
-export function compilePreTokenizer(steps: readonly PreTokenizerStep[]): PreTokenizer {
-  const functions = steps.flatMap(compileStep);
+export function compilePreTokenizer(steps: readonly PreTokenizerStep[], view: View = asInUnicode16): PreTokenizer {
+  const functions = steps.flatMap((step) => compileStep(step, view));
   return (piece) => functions.reduce((pieces, cut) => pieces.flatMap(cut), piece.text === "" ? [] : [piece]);
 }
 
-function compileStep(step: PreTokenizerStep): PreTokenizer[] {
+function compileStep(step: PreTokenizerStep, view: View): PreTokenizer[] {
+  // Ranges of code points are the same in every version of Unicode; classes by property are not.
+  const splitter = (regex: RegExp, behavior: SplitBehavior, invert: boolean): PreTokenizer => splitterOf(regex, behavior, invert, regex.source.includes("\\p") ? view : (text) => text);
   switch (step.type) {
     case "ByteLevel": {
       const prefix = (piece: Piece): Piece[] => [piece.text.startsWith(" ") ? piece : { ...piece, text: ` ${piece.text}` }];
@@ -63,16 +68,20 @@ function compileStep(step: PreTokenizerStep): PreTokenizer[] {
       return [splitter(/\p{White_Space}/gu, "Removed", false)];
     case "BertPreTokenizer":
       return [splitter(/\p{White_Space}/gu, "Removed", false), splitter(punctuation, "Isolated", false)];
+    case "CharDelimiterSplit":
+      return [splitter(literalRegex(step.delimiter), "Removed", false)];
+    case "FixedLength":
+      return [splitter(new RegExp(`[\\s\\S]{1,${step.length}}`, "gu"), "Isolated", false)];
   }
 }
 
 /** Cuts at the matches of an expression. With `invert`, what lies between matches counts as the match. */
-function splitter(regex: RegExp, behavior: SplitBehavior, invert: boolean): PreTokenizer {
+function splitterOf(regex: RegExp, behavior: SplitBehavior, invert: boolean, view: View): PreTokenizer {
   return ({ text, first }) => {
     // Where each part ends, and whether it is a match; parts cover the text.
     const parts: { start: number; end: number; match: boolean }[] = [];
     let end = 0;
-    for (const { index, 0: found } of asInUnicode16(text).matchAll(regex)) {
+    for (const { index, 0: found } of view(text).matchAll(regex)) {
       if (index > end) parts.push({ start: end, end: index, match: invert });
       // An empty match marks a border: the parts around it stay apart, and it is a match for what is merged.
       parts.push({ start: index, end: index + found.length, match: !invert });

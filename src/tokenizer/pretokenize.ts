@@ -52,9 +52,14 @@ export const safeCut = new RegExp(`(?<=[${classOf(letters)}])(?![${classOf(lette
 
 const compiled = new Map<PatternName, RegExp>();
 
-/** The pieces of a text, in order. Lone surrogates are characters that are neither letter, number nor space. */
-export function* pretokenize(pattern: PatternName, text: string): Generator<string> {
+/**
+ * The pieces of a text, in order. Lone surrogates are characters that are neither letter, number nor space.
+ *
+ * @param view a text as long, in which the pieces are looked for
+ */
+export function* pretokenize(pattern: PatternName, text: string, view?: (text: string) => string): Generator<string> {
   let regex = compiled.get(pattern);
   if (regex === undefined) compiled.set(pattern, (regex = new RegExp(toJavaScript(patterns[pattern]), "gu")));
-  for (const [piece] of text.matchAll(regex)) yield piece;
+  const seen = view?.(text) ?? text;
+  for (const { 0: piece, index } of seen.matchAll(regex)) yield seen === text ? piece : text.slice(index, index + piece.length);
 }

@@ -26,7 +26,7 @@ function pacer({ signal }: JobOptions): () => Promise<void> | undefined {
 }
 
 /** Parts of a text that give the pieces of the whole. */
-function* parts(text: string): Generator<string> {
+export function* parts(text: string): Generator<string> {
   for (let start = 0; start < text.length; ) {
     safeCut.lastIndex = start + 65_536;
     const end = safeCut.lastIndex >= text.length ? text.length : (safeCut.exec(text)?.index ?? text.length);
@@ -42,6 +42,7 @@ class ReferenceEncoder implements Encoder {
   constructor(
     vocabulary: BpeVocabulary,
     private readonly pattern: PatternName,
+    private readonly view?: (text: string) => string,
   ) {
     this.merger = new BpeMerger(vocabulary);
   }
@@ -80,7 +81,7 @@ class ReferenceEncoder implements Encoder {
   }
 
   private encodeInto(ids: number[], escaped: string): void {
-    for (const piece of pretokenize(this.pattern, escaped)) {
+    for (const piece of pretokenize(this.pattern, escaped, this.view)) {
       let tokens = this.cache.get(piece);
       if (tokens === undefined) {
         tokens = this.merger.encodePiece(unescapeBytes(piece));
@@ -124,6 +125,9 @@ class ReferenceTrainer implements Trainer {
     return Uint32Array.from(merges);
   }
 }
+
+/** An encoder that cuts a text as a view of it says, which is as long; see `asInLlamaCpp`. */
+export const referenceEncoder = (vocabulary: BpeVocabulary, pattern: PatternName, view: (text: string) => string): Encoder => new ReferenceEncoder(vocabulary, pattern, view);
 
 export const referenceEngine: TokenizerEngine = {
   name: "reference",

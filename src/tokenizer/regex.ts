@@ -60,6 +60,25 @@ const isNewer = new RegExp(newer.source, "u");
 export const asInUnicode16 = (text: string): string =>
   isNewer.test(text) ? text.replace(newer, (character) => (character === "\u0295" ? "\u0250" : character.length === 2 ? "\u{e0080}" : "\u0378")) : text;
 
+/** What Unicode 16.0 added. */
+const addedIn16 = `
+897 1b4e-1b4f 1b7f 1c89-1c8a 2427-2429 31e4-31e5 a7cb-a7cd a7da-a7dc 105c0-105f3 10d40-10d65 10d69-10d85 10d8e-10d8f 10ec2-10ec4 10efc
+11380-11389 1138b 1138e 11390-113b5 113b7-113c0 113c2 113c5 113c7-113ca 113cc-113d5 113d7-113d8 113e1-113e2 116d0-116e3 11bc0-11be1
+11bf0-11bf9 11f5a 13460-143fa 16100-16139 16d40-16d79 18cff 1cc00-1ccf9 1cd00-1ceb3 1e5d0-1e5fa 1e5ff 1f8b2-1f8bb 1f8c0-1f8c1 1fa89
+1fa8f 1fabe 1fac6 1fadc 1fadf 1fae9 1fbcb-1fbef`;
+
+const unlike15 = new RegExp(`[${classOf(newerCodePoints)}${classOf(addedIn16)}\\u{17f}]`, "gu");
+const isUnlike15 = new RegExp(unlike15.source, "u");
+
+/** Whether a text has characters that {@link asInLlamaCpp} changes. */
+export const differsInLlamaCpp = (text: string): boolean => isUnlike15.test(text);
+
+/**
+ * A text for matching, as long as the given one, as llama.cpp sees it: its tables are those of Unicode 15.1, and the long s is no s in any case.
+ */
+export const asInLlamaCpp = (text: string): string =>
+  isUnlike15.test(text) ? text.replace(unlike15, (character) => (character === "\u017f" ? "\u0250" : character.length === 2 ? "\u{e0080}" : "\u0378")) : text;
+
 const generalCategories = new Set("C Cc Cf Cn Co Cs L LC Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs".split(" "));
 const longCategories: Readonly<Record<string, string>> = {
   letter: "L", mark: "M", number: "N", punctuation: "P", symbol: "S", separator: "Z", other: "C", control: "Cc",

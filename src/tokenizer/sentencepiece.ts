@@ -35,11 +35,28 @@ interface Piece {
   readonly type: number;
 }
 
+/** The pieces of a model by id, for who makes something else of them. */
+export interface SentencePieceParts {
+  readonly pieces: readonly Piece[];
+  /** The model is BPE, not unigram. */
+  readonly isBpe: boolean;
+}
+
+/** Throws TokenizerError as {@link readSentencePiece} does, though it checks less. */
+export function sentencePieceParts(bytes: Uint8Array, file?: string): SentencePieceParts {
+  const root = new Message(bytes, 0, file, "");
+  const trainer = root.messages(2, "trainer_spec").at(-1) ?? root.empty("trainer_spec");
+  return { pieces: piecesOf(root), isBpe: trainer.number(3, "model_type", 1) === 2 };
+}
+
+const piecesOf = (root: Message): Piece[] =>
+  root.messages(1, "pieces").map((piece): Piece => ({ name: piece.text(1, "piece"), score: piece.float(2, "score", 0), type: piece.number(3, "type", pieceTypes.normal) }));
+
 /** A tokenizer from the bytes of a `tokenizer.model`. Throws TokenizerError that names the field and the offset. */
 export function readSentencePiece(bytes: Uint8Array, { file, addBos = false, addEos = false, ...boundaries }: SentencePieceOptions = {}): PipelineTokenizer {
   const place = file === undefined ? {} : { file };
   const root = new Message(bytes, 0, file, "");
-  const pieces = root.messages(1, "pieces").map((piece): Piece => ({ name: piece.text(1, "piece"), score: piece.float(2, "score", 0), type: piece.number(3, "type", pieceTypes.normal) }));
+  const pieces = piecesOf(root);
   const trainer = root.messages(2, "trainer_spec").at(-1) ?? root.empty("trainer_spec");
   const rules = root.messages(3, "normalizer_spec").at(-1) ?? root.empty("normalizer_spec");
   const modelType = trainer.number(3, "model_type", 1);

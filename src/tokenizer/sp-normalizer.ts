@@ -50,6 +50,37 @@ export function sentencePieceNormalizer(spec: SentencePieceNormalization, place:
 }
 
 /**
+ * The same as llama.cpp does it (src/llama-vocab.cpp, llm_tokenizer_ugm): the prefix stands before the first character that is no space, and where extra
+ * spaces are removed there is one before every word, the first too.
+ */
+export function llamaCppNormalizer(spec: SentencePieceNormalization, place: FilePlace, symbolAt?: (text: string, start: number) => number): Normalizer {
+  const map = spec.charsMap.length === 0 ? undefined : new CharsMap(spec.charsMap, place);
+  const space = spec.escapeWhitespaces ? "▁" : " ";
+  const { removeExtraWhitespaces: merges, addDummyPrefix, whitespaceAsSuffix } = spec;
+  return (given) => {
+    let result = "";
+    let wantsPrefix = addDummyPrefix && !whitespaceAsSuffix;
+    let inWord = false;
+    for (const part of rewrite(wellFormed(given), map, symbolAt)) {
+      for (const character of part) {
+        if (character === " ") {
+          inWord = false;
+          if (!merges) result += space;
+          continue;
+        }
+        if (!inWord && (merges || wantsPrefix)) {
+          result += space;
+          wantsPrefix = false;
+        }
+        inWord = true;
+        result += character;
+      }
+    }
+    return addDummyPrefix && whitespaceAsSuffix ? result + space : result;
+  };
+}
+
+/**
  * The text of tokens as SentencePiece writes it: a space is dropped where the text begins, and where extra ones are removed, from each token
  * until there is some text. (Among the steps of Hugging Face, `Strip` comes close to that.)
  */

@@ -11,6 +11,15 @@ import { RegexError, translateRegex } from "./regex.js";
 /** Reports what is wrong with a field; never returns. */
 export type Fail = (field: string, message: string) => never;
 
+/** How a stranger's value is read: what is wrong is an error, a key that nobody reads a warning, and both name the field. */
+export interface Reader {
+  readonly fail: Fail;
+  /** The value as the schema has it. */
+  readonly check: <T>(schema: z.ZodType<T>, value: unknown, field?: string) => T;
+  /** Warns of the keys of an object that are not among the known ones. */
+  readonly expectKeys: (value: unknown, known: readonly string[], field: string) => void;
+}
+
 const pattern = z.union([z.strictObject({ String: z.string() }), z.strictObject({ Regex: z.string() })]);
 export type TextPattern = z.output<typeof pattern>;
 
@@ -34,6 +43,13 @@ const normalizer = z.discriminatedUnion("type", [
   z.object({ type: z.literal("Prepend"), prepend: z.string() }),
   z.object({ type: z.literal("Replace"), pattern, content: z.string() }),
   z.object({ type: z.literal("Precompiled"), precompiled_charsmap: z.base64().nullable() }),
+  z.object({
+    type: z.literal("BertNormalizer"),
+    clean_text: z.boolean(),
+    handle_chinese_chars: z.boolean(),
+    strip_accents: z.boolean().nullable().default(null),
+    lowercase: z.boolean(),
+  }),
 ]);
 export type NormalizerStep = z.output<typeof normalizer>;
 
@@ -61,6 +77,8 @@ const preTokenizer = z.discriminatedUnion("type", [
   simple("Whitespace"),
   simple("WhitespaceSplit"),
   simple("BertPreTokenizer"),
+  z.object({ type: z.literal("CharDelimiterSplit"), delimiter: character }),
+  z.object({ type: z.literal("FixedLength"), length: z.int().min(1).max(2 ** 20) }),
 ]);
 export type PreTokenizerStep = z.output<typeof preTokenizer>;
 
@@ -71,6 +89,9 @@ const decoder = z.discriminatedUnion("type", [
   simple("Fuse"),
   z.object({ type: z.literal("Strip"), content: character, start: z.int().min(0).max(1000), stop: z.int().min(0).max(1000) }),
   z.object({ type: z.literal("Replace"), pattern, content: z.string() }),
+  z.object({ type: z.literal("WordPiece"), prefix: z.string(), cleanup: z.boolean() }),
+  z.object({ type: z.literal("BPEDecoder"), suffix: z.string().min(1) }),
+  z.object({ type: z.literal("CTC"), pad_token: z.string().min(1), word_delimiter_token: z.string().min(1), cleanup: z.boolean() }),
 ]);
 export type DecoderStep = z.output<typeof decoder>;
 
@@ -102,19 +123,30 @@ interface StepOf {
 export type StepKind = keyof StepOf;
 export type Step<Kind extends StepKind> = StepOf[Kind];
 
-const kinds: { readonly [Kind in StepKind]: { readonly schema: z.ZodType<Step<Kind>>; readonly list: string } } = {
-  normalizer: { schema: normalizer, list: "normalizers" },
-  pre_tokenizer: { schema: preTokenizer, list: "pretokenizers" },
-  decoder: { schema: decoder, list: "decoders" },
-  post_processor: { schema: postProcessor, list: "processors" },
+/** The keys of each type of a union of steps. */
+const keysOf = ({ options }: { readonly options: readonly { readonly shape: Readonly<Record<string, unknown>> & { readonly type: z.ZodLiteral<string> } }[] }) =>
+  new Map(options.map(({ shape }) => [shape.type.value, Object.keys(shape)]));
+
+interface StepSchema<Kind extends StepKind> {
+  readonly schema: z.ZodType<Step<Kind>>;
+  readonly keys: ReadonlyMap<string, readonly string[]>;
+  /** Where a `Sequence` has its steps. */
+  readonly list: string;
+}
+
+const kinds: { readonly [Kind in StepKind]: StepSchema<Kind> } = {
+  normalizer: { schema: normalizer, keys: keysOf(normalizer), list: "normalizers" },
+  pre_tokenizer: { schema: preTokenizer, keys: keysOf(preTokenizer), list: "pretokenizers" },
+  decoder: { schema: decoder, keys: keysOf(decoder), list: "decoders" },
+  post_processor: { schema: postProcessor, keys: keysOf(postProcessor), list: "processors" },
 };
 
 const maxSteps = 64;
 const maxDepth = 8;
 
 /** The steps of one part of the file in order, none where it is null. */
-export function readSteps<Kind extends StepKind>(kind: Kind, value: unknown, fail: Fail, check: <T>(schema: z.ZodType<T>, value: unknown, field: string) => T): Step<Kind>[] {
-  const { schema, list } = kinds[kind];
+export function readSteps<Kind extends StepKind>(kind: Kind, value: unknown, { fail, check, expectKeys }: Reader): Step<Kind>[] {
+  const { schema, keys, list } = kinds[kind];
   const steps: Step<Kind>[] = [];
   const read = (part: unknown, field: string, depth: number): void => {
     if (depth > maxDepth) fail(field, "sequences are nested too deeply.");
@@ -122,11 +154,14 @@ export function readSteps<Kind extends StepKind>(kind: Kind, value: unknown, fai
     if (type === "Sequence") {
       const items = (part as Record<string, unknown>)[list];
       if (!Array.isArray(items)) fail(`${field}.${list}`, "must be a list.");
+      expectKeys(part, ["type", list], field);
       for (const [i, item] of (items as unknown[]).entries()) read(item, `${field}.${list}[${i}]`, depth + 1);
       return;
     }
     if (steps.length >= maxSteps) fail(field, `there are more than ${maxSteps} steps.`);
+    const known = keys.get(type) ?? fail(`${field}.type`, `${JSON.stringify(type.slice(0, 60))} is not supported; ${[...keys.keys()].join(", ")} and Sequence are.`);
     const step = check<Step<Kind>>(schema, part, field);
+    expectKeys(part, known, field);
     checkPattern(step, field, fail);
     steps.push(step);
   };

@@ -41,7 +41,7 @@ describe("a byte-level tokenizer", () => {
     const tokens = [...bytes, ...Array.from({ length: 200_000 }, (_, i) => `<${i}>`)];
     const values: Record<string, unknown> = { model: "gpt2", pre: "gpt-2", tokens: GgufStrings.from(tokens), token_type: Int32Array.from(tokens, (_, id) => (id < 94 ? 1 : 3)), merges: GgufStrings.from([]) };
     const read = (key: string, fallback?: unknown): never => (values[key.replace("tokenizer.ggml.", "")] ?? fallback) as never;
-    const metadata: TokenizerMetadata = { file: "x.gguf", has: (key) => read(key) !== undefined, text: read, number: read, flag: read, strings: read, numbers: read };
+    const metadata: TokenizerMetadata = { file: "x.gguf", values: new Map(), has: (key) => read(key) !== undefined, text: read, number: read, flag: read, strings: read, numbers: read };
     const tokenizer = tokenizerFromGguf(metadata);
     expect(tokenizer.vocabSize).toBe(200_094);
     expect([...tokenizer.encode("AB")]).toEqual([32, 33]);

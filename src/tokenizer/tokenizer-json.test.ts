@@ -35,7 +35,8 @@ const splitStep = (regex: string) => ({ type: "Split", pattern: { Regex: regex }
 describe("a hostile tokenizer.json", () => {
   const cases: [path: (string | number)[], value: unknown, field: string][] = [
     [["model"], undefined, "model"],
-    [["model", "type"], "WordPiece", "model.type"],
+    [["model", "type"], "WordPiece", "model.unk_token"],
+    [["model", "type"], "Markov", "model.type"],
     [["model", "type"], "Unigram", "model.vocab"],
     [["model", "vocab"], [], "model.vocab"],
     [["model", "vocab"], null, "model.vocab"],
@@ -65,8 +66,9 @@ describe("a hostile tokenizer.json", () => {
     [["added_tokens", 0, "content"], "<|new|>", "added_tokens[0]"],
     [["added_tokens", 1], { id: 300, content: "<|endoftext|>" }, "added_tokens[1]"],
     [["added_tokens"], {}, "added_tokens"],
-    [["truncation"], { max_length: 5 }, "truncation"],
-    [["normalizer"], { type: "BertNormalizer" }, "normalizer.type"],
+    [["truncation"], 5, "truncation"],
+    [["normalizer"], { type: "BertNormalizer" }, "normalizer.clean_text"],
+    [["normalizer"], { type: "Transliterate" }, "normalizer.type"],
     [["normalizer"], { type: "Sequence", normalizers: [{ type: "NFC" }, { type: "Replace", pattern: { Regex: "(a" }, content: "" }] }, "normalizer.normalizers[1].pattern.Regex"],
     [["normalizer"], { type: "Precompiled", precompiled_charsmap: "AAAA" }, "normalizer.precompiled_charsmap"],
     [["normalizer"], { type: "Precompiled", precompiled_charsmap: "%" }, "normalizer.precompiled_charsmap"],
@@ -74,7 +76,8 @@ describe("a hostile tokenizer.json", () => {
     [["post_processor"], { type: "TemplateProcessing" }, "post_processor.single"],
     [["post_processor"], template("<s>", 5000), "post_processor"],
     [["post_processor"], template("missing", 0), "post_processor.special_tokens"],
-    [["decoder", "type"], "WordPiece", "decoder.type"],
+    [["decoder", "type"], "WordPiece", "decoder.prefix"],
+    [["pre_tokenizer"], { type: "UnicodeScripts" }, "pre_tokenizer.type"],
     [["pre_tokenizer"], { type: "Sequence", pretokenizers: [splitStep("(a+)+$"), byteLevel] }, "pre_tokenizer.pretokenizers[0].pattern.Regex"],
     [["pre_tokenizer"], splitStep("(?<x>a)\\k<x>"), "pre_tokenizer.pattern.Regex"],
     [["pre_tokenizer"], splitStep("a{9999}"), "pre_tokenizer.pattern.Regex"],
@@ -86,11 +89,10 @@ describe("a hostile tokenizer.json", () => {
   });
 
   const charCases: [path: (string | number)[], value: unknown, field: string][] = [
-    [["model", "vocab", "ab"], 4, "model.vocab"],
     [["model", "vocab", "a"], 1, 'model.vocab["b"]'],
-    [["pre_tokenizer", "pattern", "Regex"], ".", "pre_tokenizer.pattern.Regex"],
-    [["pre_tokenizer"], null, "pre_tokenizer"],
-    [["decoder", "type"], "ByteLevel", "decoder.type"],
+    [["pre_tokenizer", "pattern", "Regex"], "(", "pre_tokenizer.pattern.Regex"],
+    [["pre_tokenizer"], [], "pre_tokenizer"],
+    [["decoder", "type"], "Braille", "decoder.type"],
     [["added_tokens", 0, "id"], 0, "added_tokens[0]"],
   ];
 
@@ -149,5 +151,44 @@ describe("what Hugging Face also writes", () => {
     const tokenizer = Tokenizer.fromJSON(odd);
     expect([tokenizer.idOf("__proto__"), tokenizer.idOf("constructor"), tokenizer.idOf("toString")]).toEqual([262, 263, undefined]);
     expect(JSON.parse(JSON.stringify(tokenizer.toJSON()))).toEqual(odd);
+  });
+});
+
+describe("parts that are absent, or not acted on", () => {
+  const heard = async (open: () => void): Promise<string[]> => {
+    const warnings: string[] = [];
+    const listen = ({ name, message }: Error) => name === "HornbookWarning" && warnings.push(message);
+    // Those of earlier tests come first.
+    await new Promise((resolve) => setImmediate(resolve));
+    process.on("warning", listen);
+    open();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", listen);
+    return warnings;
+  };
+
+  it.each(["normalizer", "pre_tokenizer", "post_processor", "decoder"])("without %s the part is none", (part) => {
+    const whole = JSON.parse(bpeJson) as Json;
+    const { [part]: _, ...rest } = whole;
+    expect([...Tokenizer.fromJSON(rest).encode("ab ab")]).toEqual([...Tokenizer.fromJSON({ ...whole, [part]: null }).encode("ab ab")]);
+  });
+
+  it.each([
+    ["truncation", { max_length: 1, direction: "Right", strategy: "LongestFirst", stride: 0 }],
+    ["padding", { strategy: { Fixed: 16 }, direction: "Right", pad_to_multiple_of: null, pad_id: 0, pad_type_id: 0, pad_token: "x" }],
+  ])("%s is not acted on, as in transformers, and a warning says so", async (part, value) => {
+    const plain = Tokenizer.fromJSON(JSON.parse(bpeJson));
+    let ids: Int32Array = Int32Array.of();
+    expect(await heard(() => (ids = Tokenizer.fromJSON({ ...(JSON.parse(bpeJson) as Json), [part]: value }, { file: "x.json" }).encode("ab ab")))).toEqual([expect.stringMatching(`x.json: ${part}`)]);
+    expect([...ids]).toEqual([...plain.encode("ab ab")]);
+  });
+
+  it.each([
+    [["temperature"], "\"temperature\""],
+    [["model", "beam"], "model: .*\"beam\""],
+    [["decoder", "speed"], "decoder: .*\"speed\""],
+    [["added_tokens", 0, "colour"], "added_tokens\\[0\\]: .*\"colour\""],
+  ])("the unknown key %j is warned of by name", async (path, said) => {
+    expect(await heard(() => Tokenizer.fromJSON(changed(bpeJson, path, 1)))).toEqual([expect.stringMatching(said)]);
   });
 });

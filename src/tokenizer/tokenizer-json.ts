@@ -11,12 +11,13 @@ import type { AddedToken } from "./added-tokens.js";
 import { maxTokenId } from "./bpe.js";
 import { byteAlphabet, fromBase64 } from "./bytes.js";
 import { CharsMap } from "./charsmap.js";
-import { lookupOf, type BpeSpec, type PipelineSpec } from "./pipeline-spec.js";
+import { lookupOf, type BpeSpec, type ModelSpec, type PipelineSpec, type Rules, type WordPieceSpec } from "./pipeline-spec.js";
 import { surroundingsOf } from "./post-processor.js";
 import { patternNames, patterns, type PatternName } from "./pretokenize.js";
 import { mergesOf } from "./score-bpe.js";
-import { readSteps, writeSteps, type DecoderStep, type Fail, type NormalizerStep, type PostProcessorStep, type PreTokenizerStep } from "./steps.js";
+import { readSteps, writeSteps, type DecoderStep, type Fail, type NormalizerStep, type PostProcessorStep, type PreTokenizerStep, type Reader } from "./steps.js";
 import { TokenNames } from "./token-names.js";
+import { warn } from "../warn.js";
 
 /** Ids may leave gaps, but not so that a short file asks for much memory. */
 const maxIdFor = (entries: number): number => Math.min(maxTokenId, 4 * entries + 1024);
@@ -29,13 +30,6 @@ const added = z.object({
   rstrip: z.boolean().default(false),
   normalized: z.boolean().default(true),
   special: z.boolean().default(false),
-});
-
-const split = z.object({
-  type: z.literal("Split"),
-  pattern: z.object({ Regex: z.string() }),
-  behavior: z.literal("Isolated"),
-  invert: z.literal(false).default(false),
 });
 
 // Zod would copy the vocabulary key by key into an object of its own, which loses a token named `__proto__`; so it is taken as it stands and
@@ -61,31 +55,26 @@ const unigramModel = z.object({
   vocab: z.array(z.unknown()),
 });
 
-const wordLevelModel = z.object({ type: z.literal("WordLevel"), vocab: anyRecord, unk_token: z.string() });
-
-const envelope = {
-  version: z.string().optional(),
-  truncation: z.null().optional(),
-  padding: z.null().optional(),
-  added_tokens: z.array(added).default([]),
-};
-
-const pipelineFile = z.object({
-  ...envelope,
-  normalizer: z.unknown(),
-  pre_tokenizer: z.unknown(),
-  post_processor: z.unknown(),
-  decoder: z.unknown(),
-  model: z.unknown(),
+const wordPieceModel = z.object({
+  unk_token: z.string(),
+  continuing_subword_prefix: z.string(),
+  max_input_chars_per_word: z.int().min(0),
+  vocab: anyRecord,
 });
 
-const charFile = z.object({
-  ...envelope,
-  normalizer: z.null().optional(),
-  pre_tokenizer: split,
-  post_processor: z.null().optional(),
-  decoder: z.object({ type: z.literal("Fuse") }),
-  model: wordLevelModel,
+const wordLevelModel = z.object({ vocab: anyRecord, unk_token: z.string() });
+
+/** An absent part is none, as if it were null. */
+const pipelineFile = z.object({
+  version: z.string().optional(),
+  truncation: anyRecord.nullish(),
+  padding: anyRecord.nullish(),
+  added_tokens: z.array(added).default([]),
+  normalizer: z.unknown().optional(),
+  pre_tokenizer: z.unknown().optional(),
+  post_processor: z.unknown().optional(),
+  decoder: z.unknown().optional(),
+  model: anyRecord,
 });
 
 /** A value that `JSON.stringify` writes as a `tokenizer.json`. */
@@ -114,6 +103,7 @@ export interface BpeSpelled {
   readonly pattern: PatternName;
   readonly normalizer?: readonly NormalizerStep[];
   readonly postProcessor?: readonly PostProcessorStep[];
+  readonly rules?: Rules | undefined;
 }
 
 /** Checks a parsed JSON value. Throws TokenizerError that names the file and the field. */
@@ -129,64 +119,92 @@ export function parseTokenizerJson(json: unknown, file?: string): ParsedTokenize
     return fail(at === "" || path === "" ? at + path : path.startsWith("[") ? at + path : `${at}.${path}`, message);
   };
 
-  const { model } = check(z.object({ model: anyRecord }), json);
-  if (model["type"] === "WordLevel") {
-    const parsed = check(charFile, json);
-    const { Regex } = parsed.pre_tokenizer.pattern;
-    if (Regex !== everyCharacter) fail("pre_tokenizer.pattern.Regex", `not supported: ${quote(Regex)}. A WordLevel model is read as characters.`);
-    const names = readVocabulary(parsed.model.vocab, parsed.added_tokens, fail);
-    const isAdded = new Set(parsed.added_tokens.map((token) => token.id));
-    for (let id = 0; id < names.length; id++) {
-      const name = names.at(id);
-      if (name !== undefined && !isAdded.has(id) && [...name].length !== 1) fail("model.vocab", `the token ${quote(name)} is not one character.`);
-    }
-    return { kind: "char", names, added: parsed.added_tokens.map(toAddedToken) };
-  }
+  const expectKeys: Reader["expectKeys"] = (value, known, field) => {
+    const unknown = Object.keys(value as object).filter((key) => !known.includes(key));
+    if (unknown.length > 0) warn(`${file ?? "tokenizer.json"}: ${field === "" ? "" : `${field}: `}nothing is known of ${unknown.slice(0, 10).map(quote).join(", ")}, so it is not acted on.`);
+  };
+  const reader: Reader = { fail, check, expectKeys };
 
   const parsed = check(pipelineFile, json);
-  const added = parsed.added_tokens.map(toAddedToken);
-  const steps = {
-    normalizer: readSteps("normalizer", parsed.normalizer, fail, check),
-    preTokenizer: readSteps("pre_tokenizer", parsed.pre_tokenizer, fail, check),
-    postProcessor: readSteps("post_processor", parsed.post_processor, fail, check),
-    decoder: readSteps("decoder", parsed.decoder, fail, check),
+  expectKeys(json, Object.keys(pipelineFile.shape), "");
+  for (const [i, token] of (json as { added_tokens?: object[] }).added_tokens?.entries() ?? []) expectKeys(token, Object.keys(added.shape), `added_tokens[${i}]`);
+  for (const key of ["truncation", "padding"] as const) {
+    if (parsed[key] != null) warn(`${file ?? "tokenizer.json"}: ${key} is not acted on: a text is encoded as long as it is, as transformers does unless asked otherwise.`);
+  }
+  const tokens = parsed.added_tokens.map(toAddedToken);
+  const spec: PipelineSpec = {
+    normalizer: readSteps("normalizer", parsed.normalizer, reader),
+    preTokenizer: readSteps("pre_tokenizer", parsed.pre_tokenizer, reader),
+    postProcessor: readSteps("post_processor", parsed.post_processor, reader),
+    decoder: readSteps("decoder", parsed.decoder, reader),
+    model: readModel(parsed.model, parsed.added_tokens, reader),
   };
-  const spec: PipelineSpec = { ...steps, model: readModel(model, parsed.added_tokens, fail, check) };
-  checkSteps(spec, added, fail);
+  checkSteps(spec, tokens, fail);
+  if (isOfCharacters(spec, tokens)) return { kind: "char", names: spec.model.names, added: tokens };
   const fast = asByteLevelBpe(spec);
-  return fast === undefined ? { kind: "pipeline", spec, added } : { kind: "bpe", model: fast, added };
+  return fast === undefined ? { kind: "pipeline", spec, added: tokens } : { kind: "bpe", model: fast, added: tokens };
 }
 
-type Check = <T>(schema: z.ZodType<T>, value: unknown, at?: string) => T;
+/** Whether the pipeline is what `writeCharJson` writes: a token for each character, and an error for any other. */
+function isOfCharacters({ normalizer, preTokenizer, postProcessor, decoder, model }: PipelineSpec, added: readonly AddedToken[]): boolean {
+  if (model.kind !== "wordlevel" || model.unkId !== undefined || normalizer.length + postProcessor.length > 0) return false;
+  const [step, ...more] = preTokenizer;
+  if (more.length > 0 || step?.type !== "Split" || step.behavior !== "Isolated" || step.invert || !("Regex" in step.pattern)) return false;
+  if (step.pattern.Regex !== everyCharacter || decoder.length !== 1 || decoder[0].type !== "Fuse") return false;
+  const isAdded = new Set(added.map(({ id }) => id));
+  return Array.from(model.names).every((name, id) => name === undefined || isAdded.has(id) || [...name].length === 1);
+}
 
-function readModel(model: Record<string, unknown>, added: readonly AddedJson[], fail: Fail, check: Check): PipelineSpec["model"] {
-  // Early files leave the type out; only BPE has merges.
-  const type = model["type"] ?? ("merges" in model ? "BPE" : "Unigram");
-  if (type === "Unigram") {
-    const { vocab, unk_id, byte_fallback } = check(unigramModel, model, "model");
-    const { names, scores } = readPieces(vocab, fail);
-    if (unk_id != null && unk_id >= names.length) fail("model.unk_id", `${unk_id} is outside the vocabulary of ${names.length}.`);
-    const spelled = TokenNames.of(names);
-    checkAdded(spelled, names.length, added, fail);
-    return { kind: "unigram", names: spelled, scores, unkId: unk_id ?? undefined, byteFallback: byte_fallback };
+/** The keys of every type of model. */
+const modelSchemas = { BPE: bpeModel, Unigram: unigramModel, WordPiece: wordPieceModel, WordLevel: wordLevelModel } as const;
+
+/** Early files leave the type out. */
+function typeOf(model: Record<string, unknown>): unknown {
+  return model["type"] ?? ("merges" in model ? "BPE" : "continuing_subword_prefix" in model ? "WordPiece" : Array.isArray(model["vocab"]) ? "Unigram" : "WordLevel");
+}
+
+function readModel(model: Record<string, unknown>, added: readonly AddedJson[], { fail, check, expectKeys }: Reader): ModelSpec {
+  const type = typeOf(model);
+  if (typeof type !== "string" || !Object.hasOwn(modelSchemas, type)) return fail("model.type", `${quote(type)} is not supported; ${Object.keys(modelSchemas).join(", ")} are.`);
+  expectKeys(model, ["type", ...Object.keys(modelSchemas[type as keyof typeof modelSchemas].shape)], "model");
+  switch (type as keyof typeof modelSchemas) {
+    case "Unigram": {
+      const { vocab, unk_id, byte_fallback } = check(unigramModel, model, "model");
+      const { names, scores } = readPieces(vocab, fail);
+      if (unk_id != null && unk_id >= names.length) fail("model.unk_id", `${unk_id} is outside the vocabulary of ${names.length}.`);
+      const spelled = TokenNames.of(names);
+      checkAdded(spelled, names.length, added, fail);
+      return { kind: "unigram", names: spelled, scores, unkId: unk_id ?? undefined, byteFallback: byte_fallback };
+    }
+    case "WordPiece": {
+      const { vocab, unk_token, continuing_subword_prefix, max_input_chars_per_word } = check(wordPieceModel, model, "model");
+      const names = readVocabulary(vocab, added, fail);
+      return { kind: "wordpiece", names, unkId: names.idOf(unk_token), continuingPrefix: continuing_subword_prefix, startPrefix: "", maxCharacters: max_input_chars_per_word };
+    }
+    case "WordLevel": {
+      const { vocab, unk_token } = check(wordLevelModel, model, "model");
+      const names = readVocabulary(vocab, added, fail);
+      return { kind: "wordlevel", names, unkId: names.idOf(unk_token), unkToken: unk_token };
+    }
+    case "BPE": {
+      const bpe = check(bpeModel, model, "model");
+      const names = readVocabulary(bpe.vocab, added, fail);
+      const prefix = bpe.continuing_subword_prefix ?? "";
+      const unkToken = bpe.unk_token ?? undefined;
+      if (unkToken !== undefined && names.idOf(unkToken) === undefined && bpe.unk_token !== "") fail("model.unk_token", `${quote(unkToken)} is not in the vocabulary.`);
+      return {
+        kind: "bpe",
+        names,
+        merges: readMerges(bpe.merges, prefix, names, fail),
+        unkToken: unkToken !== undefined && names.idOf(unkToken) !== undefined ? unkToken : undefined,
+        fuseUnk: bpe.fuse_unk,
+        byteFallback: bpe.byte_fallback,
+        ignoreMerges: bpe.ignore_merges,
+        continuingSubwordPrefix: prefix,
+        endOfWordSuffix: bpe.end_of_word_suffix ?? "",
+      };
+    }
   }
-  if (type !== "BPE") fail("model.type", `${quote(type)} is not supported; BPE, Unigram and WordLevel are.`);
-  const bpe = check(bpeModel, model, "model");
-  const names = readVocabulary(bpe.vocab, added, fail);
-  const prefix = bpe.continuing_subword_prefix ?? "";
-  const unkToken = bpe.unk_token ?? undefined;
-  if (unkToken !== undefined && names.idOf(unkToken) === undefined && bpe.unk_token !== "") fail("model.unk_token", `${quote(unkToken)} is not in the vocabulary.`);
-  return {
-    kind: "bpe",
-    names,
-    merges: readMerges(bpe.merges, prefix, names, fail),
-    unkToken: unkToken !== undefined && names.idOf(unkToken) !== undefined ? unkToken : undefined,
-    fuseUnk: bpe.fuse_unk,
-    byteFallback: bpe.byte_fallback,
-    ignoreMerges: bpe.ignore_merges,
-    continuingSubwordPrefix: prefix,
-    endOfWordSuffix: bpe.end_of_word_suffix ?? "",
-  };
 }
 
 /** The pieces of a unigram vocabulary and their scores. */
@@ -220,15 +238,15 @@ function checkSteps(spec: PipelineSpec, added: readonly AddedToken[], fail: Fail
 }
 
 /** A byte-level BPE that the native engine can run: the pattern is one it knows, and nothing is unknown. */
-export function asByteLevelBpe({ model, normalizer, preTokenizer, postProcessor, decoder }: PipelineSpec): BpeSpelled | undefined {
+export function asByteLevelBpe({ model, normalizer, preTokenizer, postProcessor, decoder, rules }: PipelineSpec): BpeSpelled | undefined {
   if (model.kind !== "bpe" || model.byteFallback || model.continuingSubwordPrefix !== "" || model.endOfWordSuffix !== "") return undefined;
   if (decoder.length !== 1 || decoder[0].type !== "ByteLevel" || normalizer.some(({ type }) => type === "ByteLevel")) return undefined;
   const pattern = patternOf(preTokenizer);
   if (pattern === undefined) return undefined;
-  // A byte that has no token is left out; it becomes the unknown token where there is one.
-  if (model.unkToken !== undefined && !byteAlphabet.every((character) => model.names.idOf(character) !== undefined)) return undefined;
+  // A byte that has no token is left out; elsewhere it becomes the unknown token, or keeps its neighbours apart.
+  if ((model.unkToken !== undefined || model.unknownKeepsApart === true) && !byteAlphabet.every((character) => model.names.idOf(character) !== undefined)) return undefined;
   const { names, merges, ignoreMerges } = model;
-  return { names, merges, wholePieces: ignoreMerges, pattern, normalizer, postProcessor };
+  return { names, merges, wholePieces: ignoreMerges, pattern, normalizer, postProcessor, rules };
 }
 
 function patternOf(steps: readonly PreTokenizerStep[]): PatternName | undefined {
@@ -336,7 +354,7 @@ export const byteLevelSteps = (pattern: PatternName): PreTokenizerStep[] =>
 export const byteLevelDecoder: readonly DecoderStep[] = [byteLevelStep(true)];
 
 /** A byte-level BPE with a well-known pattern as the pipeline that it is. */
-export function asPipeline({ names, merges, wholePieces, pattern, normalizer = [], postProcessor = [] }: BpeSpelled): PipelineSpec {
+export function asPipeline({ names, merges, wholePieces, pattern, normalizer = [], postProcessor = [], rules }: BpeSpelled): PipelineSpec {
   const model: BpeSpec = {
     kind: "bpe",
     names,
@@ -348,12 +366,13 @@ export function asPipeline({ names, merges, wholePieces, pattern, normalizer = [
     continuingSubwordPrefix: "",
     endOfWordSuffix: "",
   };
-  return { normalizer, preTokenizer: byteLevelSteps(pattern), postProcessor, decoder: byteLevelDecoder, model };
+  return { normalizer, preTokenizer: byteLevelSteps(pattern), postProcessor, decoder: byteLevelDecoder, model, rules };
 }
 
 export const writeBpeJson = (model: BpeSpelled, addedTokens: readonly AddedToken[]): TokenizerJson => writePipelineJson(asPipeline(model), addedTokens);
 
-export function writePipelineJson(spec: PipelineSpec, addedTokens: readonly AddedToken[]): TokenizerJson {
+export function writePipelineJson(given: PipelineSpec, addedTokens: readonly AddedToken[]): TokenizerJson {
+  const spec = given.model.kind === "wordpiece" && given.model.startPrefix !== "" ? withContinuingPrefix(given, given.model, addedTokens) : given;
   return {
     ...header(addedTokens),
     normalizer: writeSteps("normalizer", spec.normalizer),
@@ -364,10 +383,30 @@ export function writePipelineJson(spec: PipelineSpec, addedTokens: readonly Adde
   };
 }
 
+/** WordPiece of a GGUF, whose tokens are marked where they begin a word, with BERT's mark on those that go on. */
+function withContinuingPrefix(spec: PipelineSpec, model: WordPieceSpec, addedTokens: readonly AddedToken[]): PipelineSpec {
+  const { startPrefix, names, maxCharacters } = model;
+  const isAdded = new Set(addedTokens.map(({ id }) => id));
+  const spelled = Array.from(names, (name, id) => (name === undefined || isAdded.has(id) ? name : name.startsWith(startPrefix) ? name.slice(startPrefix.length) : `##${name}`));
+  return {
+    ...spec,
+    decoder: [{ type: "WordPiece", prefix: "##", cleanup: false }],
+    model: { ...model, names: TokenNames.of(spelled), continuingPrefix: "##", startPrefix: "", maxCharacters: Math.min(maxCharacters, 2 ** 31 - 1) },
+  };
+}
+
 function writeModel(spec: PipelineSpec, addedTokens: readonly AddedToken[]): Record<string, unknown> {
   const { model } = spec;
   if (model.kind === "unigram") {
     return { type: "Unigram", unk_id: model.unkId ?? null, vocab: Array.from(model.names, (name, id) => [name ?? "", model.scores[id]]), byte_fallback: model.byteFallback };
+  }
+  if (model.kind === "rwkv" || model.kind === "plamo2") {
+    throw new TokenizerError({ field: "model.type" }, `a tokenizer of the kind ${model.kind} has no form in tokenizer.json.`, { code: "no-json-form", hint: "Export to GGUF instead." });
+  }
+  if (model.kind === "wordlevel") return { type: "WordLevel", vocab: toVocab(model.names), unk_token: model.unkToken };
+  if (model.kind === "wordpiece") {
+    const { names, unkId, continuingPrefix, maxCharacters } = model;
+    return { type: "WordPiece", unk_token: names.at(unkId ?? -1) ?? "[UNK]", continuing_subword_prefix: continuingPrefix, max_input_chars_per_word: maxCharacters, vocab: toVocab(names) };
   }
   const isBpe = model.kind === "bpe";
   const merges = isBpe ? model.merges : mergesOf(lookupOf(spec, addedTokens), model.scores);

@@ -2,10 +2,11 @@
  * @file The unigram model (Kudo 2018, "Subword regularization"): each token has a log probability, and of all ways to cut a text into tokens the
  * most probable one is taken (Viterbi). A character without a token is unknown, at a price below that of every token.
  *
- * Two libraries, two arithmetics, and ties or near ties end differently: Hugging Face sums in 64 bits, SentencePiece in 32.
+ * Three libraries, and ties or near ties end differently: Hugging Face and llama.cpp sum in 64 bits, SentencePiece in 32.
  */
 
 import { fallBack, noUnknownToken, type Lookup, type Model } from "./models.js";
+import { Trie } from "./trie.js";
 
 /** How far below the least probable token an unknown character is. */
 const unknownPenalty = 10;
@@ -14,8 +15,7 @@ export interface UnigramOptions {
   readonly unkId: number | undefined;
   readonly byteFallback: boolean;
   readonly byteIds: readonly (number | undefined)[];
-  /** Sum in 32 bits, as SentencePiece does. */
-  readonly singlePrecision: boolean;
+  readonly library: "tokenizers" | "sentencepiece" | "llama.cpp";
   /** Ids that text becomes wherever it can, whatever their score: user-defined symbols of SentencePiece. */
   readonly userDefined: ReadonlySet<number>;
   /** Ids of SentencePiece that are no pieces of text and so have no say in what the least and the greatest score are. */
@@ -44,13 +44,13 @@ export class UnigramModel implements Model {
       min = Math.min(min, scores[id]);
       max = Math.max(max, scores[id]);
     }
-    this.unknownScore = min - unknownPenalty;
+    this.unknownScore = options.library === "llama.cpp" ? Math.fround(min - unknownPenalty) : min - unknownPenalty;
     this.maxScore = max;
   }
 
   encode(piece: string, ids: number[]): void {
-    const { unkId, userDefined, singlePrecision } = this.options;
-    const round = singlePrecision ? Math.fround : (x: number): number => x;
+    const { unkId, userDefined, library } = this.options;
+    const round = library === "sentencepiece" ? Math.fround : (x: number): number => x;
     const length = piece.length;
     // For every place the best way to it: its score, where its last token begins, and that token.
     const score = new Float64Array(length + 1);
@@ -88,7 +88,7 @@ export class UnigramModel implements Model {
         continue;
       }
       const text = piece.slice(start, end);
-      const known = singlePrecision ? undefined : this.lookup.get(text);
+      const known = library === "tokenizers" ? this.lookup.get(text) : undefined;
       const bytes = known !== undefined ? [known] : this.options.byteFallback ? fallBack(text, this.options.byteIds) : undefined;
       for (const each of bytes ?? [unkId]) ids.push(each ?? fail(text));
     }
@@ -108,55 +108,4 @@ function utf8Length(text: string, start: number, end: number): number {
     length += unit < 0x80 ? 1 : unit < 0x800 ? 2 : (unit & 0xf800) === 0xd800 ? 2 : 3;
   }
   return length;
-}
-
-/** All tokens that begin at a place of a text. Nodes are numbers; an edge is found by hashing its node and its code unit. */
-class Trie {
-  private readonly mask: number;
-  private readonly keys: Float64Array;
-  private readonly targets: Int32Array;
-  /** The token that ends at a node, or -1. */
-  private readonly tokens: Int32Array;
-
-  constructor(lookup: Lookup) {
-    let edges = 0;
-    for (const [name] of lookup) edges += name.length;
-    const slots = 2 ** Math.ceil(Math.log2(edges * 2 + 2));
-    this.mask = slots - 1;
-    this.keys = new Float64Array(slots).fill(-1);
-    this.targets = new Int32Array(slots);
-    this.tokens = new Int32Array(edges + 1).fill(-1);
-    let nodes = 1;
-    for (const [name, id] of lookup) {
-      let node = 0;
-      for (let i = 0; i < name.length; i++) {
-        const slot = this.find(node, name.charCodeAt(i));
-        if (this.keys[slot] === -1) {
-          this.keys[slot] = node * 0x10000 + name.charCodeAt(i);
-          this.targets[slot] = nodes++;
-        }
-        node = this.targets[slot];
-      }
-      if (node > 0) this.tokens[node] = id;
-    }
-  }
-
-  private find(node: number, unit: number): number {
-    const key = node * 0x10000 + unit;
-    let slot = Math.imul(node ^ Math.imul(unit, 0x85ebca6b), 0x9e3779b1) >>> 0;
-    slot = (slot ^ (slot >>> 15)) & this.mask;
-    while (this.keys[slot] !== -1 && this.keys[slot] !== key) slot = (slot + 1) & this.mask;
-    return slot;
-  }
-
-  /** Visits the tokens from `start` on, shortest first. */
-  search(text: string, start: number, visit: (end: number, id: number) => void): void {
-    let node = 0;
-    for (let i = start; i < text.length; i++) {
-      const slot = this.find(node, text.charCodeAt(i));
-      if (this.keys[slot] === -1) return;
-      node = this.targets[slot];
-      if (this.tokens[node] !== -1) visit(i + 1, this.tokens[node]);
-    }
-  }
 }

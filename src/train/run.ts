@@ -41,11 +41,11 @@ export interface StepSums {
 
 export type TrainOptions<Batch = TokenBatch> = TrainSettingsInput & {
   /** What is minimised. Default: the cross-entropy of the next token, `pretraining`. */
-  readonly objective?: Objective<Batch>;
+  readonly objective?: Objective<Batch> | undefined;
   /** A folder for checkpoints and metrics; without one nothing is written. */
-  readonly out?: string;
+  readonly out?: string | undefined;
   /** Go on from the last checkpoint in `out`. */
-  readonly resume?: boolean;
+  readonly resume?: boolean | undefined;
   /** For samples, and saved with the model. */
   readonly tokenizer?: Tokenizer | undefined;
   /** What else is saved with the model. */

@@ -8,8 +8,8 @@ const names = { geluTanh: ["gelu_new", "gelu_pytorch_tanh", "gelu_fast"], gelu: 
 export type MlpActivation = keyof typeof names;
 
 /** Throws CheckpointError for one that is not known here, naming those that are. */
-export function readActivation(json: ConfigFile, field: string, fallback?: string): MlpActivation {
-  const name = json.text(field, fallback);
+export function readActivation(json: ConfigFile, field: string): MlpActivation {
+  const name = json.text(field);
   const found = (Object.keys(names) as MlpActivation[]).find((ours) => (names[ours] as readonly string[]).includes(name));
   return found ?? json.unsupported(field, `it knows ${Object.values(names).flat().join(", ")}`);
 }

@@ -10,7 +10,12 @@ export const bloom: TransformerFamily = {
   modelType: "bloom",
   architecture: "BloomForCausalLM",
   prefix: "transformer.",
-  ignored: /^lm_head\.weight$/,
+  aliases: { n_embed: "hidden_size", num_hidden_layers: "n_layer", num_attention_heads: "n_head" },
+  defaults: {
+    vocab_size: 250_880, hidden_size: 64, n_layer: 2, n_head: 8, layer_norm_epsilon: 1e-5, apply_residual_connection_post_layernorm: false, tie_word_embeddings: true,
+    // What Megatron wrote into its first files; all of BLOOM has it.
+    seq_length: 2048, offset_alibi: 100, skip_bias_add: true,
+  },
 
   describes: (config) => canSay(bloom, config),
 
@@ -18,17 +23,16 @@ export const bloom: TransformerFamily = {
     json.only("apply_residual_connection_post_layernorm", false);
     return {
       vocabSize: json.count("vocab_size"),
-      // The first models name it as GPT-2 does.
-      hiddenSize: json.has("n_embed") ? json.count("n_embed") : json.count("hidden_size"),
-      numLayers: json.has("num_hidden_layers") ? json.count("num_hidden_layers") : json.count("n_layer"),
-      numHeads: json.has("num_attention_heads") ? json.count("num_attention_heads") : json.count("n_head"),
-      contextLength: json.count("seq_length", 2048),
+      hiddenSize: json.count("hidden_size"),
+      numLayers: json.count("n_layer"),
+      numHeads: json.count("n_head"),
+      contextLength: json.count("seq_length"),
       norm: "layernorm",
-      normEps: json.number("layer_norm_epsilon", 1e-5),
+      normEps: json.number("layer_norm_epsilon"),
       embeddingNorm: true,
       position: "alibi",
       feedForward: "geluTanh",
-      tieEmbeddings: json.flag("tie_word_embeddings", true),
+      tieEmbeddings: json.flag("tie_word_embeddings"),
       bias: true,
       dropout: json.number("hidden_dropout", 0),
     };

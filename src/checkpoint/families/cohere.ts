@@ -4,12 +4,18 @@
  */
 
 import type { TransformerConfig, TransformerOptions } from "../../model/index.js";
-import type { GgufFacts, UsualOptions } from "../gguf/dialect.js";
+import { ggufLayerTypes, type GgufFacts, type UsualOptions } from "../gguf/dialect.js";
 import { gguf, type GgufValue } from "../gguf/metadata.js";
 import { canSay, type ConfigFile, type TransformerFamily } from "./family.js";
-import { layerTypeNames, periodicLayers, readLayerTypes } from "./layer-types.js";
-import { ignored, llamaTensors } from "./llama-like.js";
+import { localRope } from "./gemma2.js";
+import { layerTypeNames, readLayerTypes, readWindow } from "./layer-types.js";
+import { ignored, keyValueHeads, llamaTensors } from "./llama-like.js";
 import { readRope, writeRope } from "./rope.js";
+
+const cohereDefaults = {
+  vocab_size: 256_000, hidden_size: 8192, intermediate_size: 22_528, logit_scale: 0.0625, num_hidden_layers: 40, num_attention_heads: 64, num_key_value_heads: null,
+  hidden_act: "silu", max_position_embeddings: 8192, layer_norm_eps: 1e-5, tie_word_embeddings: true, attention_bias: false,
+};
 
 export const cohere: TransformerFamily = {
   modelType: "cohere",
@@ -18,7 +24,8 @@ export const cohere: TransformerFamily = {
   ignored,
 
   describes: (config) => canSay(cohere, config),
-  read: (json) => ({ ...readCohere(json, 500_000), qkNorm: json.flag("use_qk_norm", false) ? "heads" : "none" }),
+  defaults: { ...cohereDefaults, rope_theta: 500_000, use_qk_norm: false },
+  read: (json) => ({ ...readCohere(json), qkNorm: json.flag("use_qk_norm") ? "heads" : "none" }),
   write: (config) => ({ ...writeCohere(config), use_qk_norm: config.qkNorm === "heads" }),
   tensors: (config, parameters) => llamaTensors(config, parameters, { norm1: "input_layernorm" }),
 
@@ -36,12 +43,19 @@ export const cohere2: TransformerFamily = {
   prefix: "model.",
   ignored,
 
+  defaults: {
+    ...cohereDefaults, rope_theta: 10_000, sliding_window: 4096, cache_implementation: "hybrid",
+    // What its first files say beside what its code reads.
+    rotary_pct: 1, position_embedding_type: "rope_gptj", use_embedding_sharing: true, use_gated_activation: true, use_parallel_block: true, use_parallel_embedding: true,
+    order_of_interleaved_layers: "local_attn_first", layer_switch: 4,
+  },
+
   describes: (config) => canSay(cohere2, config),
 
   read(json) {
-    const given = readCohere(json, 10_000);
+    const given = readCohere(json);
     const layerTypes = readLayerTypes(json, given.numLayers, 4);
-    return { ...given, slidingWindow: json.count("sliding_window", 4096), layerTypes, ropeLayers: layerTypes.map((type) => type === "sliding") };
+    return { ...given, slidingWindow: readWindow(json), layerTypes, ropeLayers: layerTypes.map((type) => type === "sliding") };
   },
 
   write: (config) => ({ ...writeCohere(config), sliding_window: config.slidingWindow > 0 ? config.slidingWindow : 4096, layer_types: layerTypeNames(config) }),
@@ -50,8 +64,8 @@ export const cohere2: TransformerFamily = {
   gguf: {
     architecture: "cohere2",
     read(facts, usual) {
-      const layerTypes = periodicLayers(usual.numLayers, 4);
-      return { ...readCohereGguf(facts, usual), layerTypes, ropeLayers: layerTypes.map((type) => type === "sliding") };
+      const layerTypes = ggufLayerTypes(facts, usual.numLayers, 4);
+      return { ...readCohereGguf(facts, usual), ...localRope(facts, usual), layerTypes, ropeLayers: layerTypes.map((type) => type === "sliding") };
     },
     write: writeCohereGguf,
   },
@@ -74,29 +88,31 @@ function writeCohereGguf({ logitScale }: TransformerConfig): Record<string, Gguf
   return { logit_scale: gguf.float32(logitScale), "rope.scaling.type": gguf.string("none") };
 }
 
-function readCohere(json: ConfigFile, theta: number): TransformerOptions {
+function readCohere(json: ConfigFile): TransformerOptions {
   json.only("hidden_act", "silu");
   const numHeads = json.count("num_attention_heads");
-  const attentionBias = json.flag("attention_bias", false);
-  const rope = readRope(json, { theta, contextLength: 8192 });
+  const hiddenSize = json.count("hidden_size");
+  const attentionBias = json.flag("attention_bias");
+  const rope = readRope(json);
   return {
     vocabSize: json.count("vocab_size"),
-    hiddenSize: json.count("hidden_size"),
+    hiddenSize,
     numLayers: json.count("num_hidden_layers"),
     numHeads,
-    numKeyValueHeads: json.count("num_key_value_heads", numHeads),
+    numKeyValueHeads: keyValueHeads(json, numHeads),
+    headSize: json.isNull("head_dim") ? hiddenSize / numHeads : json.count("head_dim"),
     intermediateSize: json.count("intermediate_size"),
     norm: "layernorm",
-    normEps: json.number("layer_norm_eps", 1e-5),
+    normEps: json.number("layer_norm_eps"),
     parallelBlock: "sharedNorm",
     position: "rope",
     ...rope,
     ropeInterleaved: true,
     // Command R says here how long its texts may be, and less in `max_position_embeddings`.
     contextLength: Math.max(rope.contextLength, json.count("model_max_length", 1)),
-    logitScale: json.number("logit_scale", 0.0625),
+    logitScale: json.number("logit_scale"),
     feedForward: "swiglu",
-    tieEmbeddings: json.flag("tie_word_embeddings", true),
+    tieEmbeddings: json.flag("tie_word_embeddings"),
     queryKeyValueBias: attentionBias,
     attentionOutputBias: attentionBias,
     mlpBias: false,

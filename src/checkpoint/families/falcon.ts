@@ -18,34 +18,41 @@ export const falcon: TransformerFamily = {
   modelType: "falcon",
   architecture: "FalconForCausalLM",
   prefix: "transformer.",
-  ignored: /^lm_head\.weight$/,
+  aliases: { n_embed: "hidden_size", n_head: "num_attention_heads", n_layer: "num_hidden_layers", n_head_kv: "num_kv_heads" },
+  defaults: {
+    vocab_size: 65_024, hidden_size: 4544, num_hidden_layers: 32, num_attention_heads: 71, layer_norm_epsilon: 1e-5, alibi: false, new_decoder_architecture: false,
+    multi_query: true, parallel_attn: true, bias: false, max_position_embeddings: 2048, rope_theta: 10_000, activation: "gelu", tie_word_embeddings: true,
+  },
 
   describes: (config) => canSay(falcon, config),
 
   read(json) {
-    const isNew = json.flag("new_decoder_architecture", false);
-    const isParallel = json.flag("parallel_attn", true);
+    const isNew = json.flag("new_decoder_architecture");
+    const isParallel = json.flag("parallel_attn");
     const norms = json.count("num_ln_in_parallel_attn", isNew ? 2 : 1);
     if (isNew && !isParallel) json.unsupported("parallel_attn", "with new_decoder_architecture it is true");
     if (norms > (isNew ? 2 : 1)) json.unsupported("num_ln_in_parallel_attn", `at most ${isNew ? 2 : 1} here`);
     const hiddenSize = json.count("hidden_size");
     const numHeads = json.count("num_attention_heads");
-    const isAlibi = json.flag("alibi", false);
+    const [isMultiQuery, keyHeads] = [json.flag("multi_query"), json.count("num_kv_heads", numHeads)];
+    const isAlibi = json.flag("alibi");
+    // transformers writes it all the same.
+    if (isAlibi) json.skip("rope_parameters", "rope_scaling", "rope_theta", "max_position_embeddings");
     return {
       vocabSize: json.count("vocab_size"),
       hiddenSize,
       numLayers: json.count("num_hidden_layers"),
       numHeads,
-      numKeyValueHeads: !isNew && json.flag("multi_query", true) ? 1 : json.count("num_kv_heads", numHeads),
+      numKeyValueHeads: !isNew && isMultiQuery ? 1 : keyHeads,
       intermediateSize: json.count("ffn_hidden_size", 4 * hiddenSize),
-      contextLength: json.count("max_position_embeddings", 2048),
+      contextLength: json.count("max_position_embeddings"),
       norm: "layernorm",
-      normEps: json.number("layer_norm_epsilon", 1e-5),
+      normEps: json.number("layer_norm_epsilon"),
       parallelBlock: !isParallel ? "none" : norms === 2 ? "twoNorms" : "sharedNorm",
-      ...(isAlibi ? { position: "alibi", alibiScale: (hiddenSize / numHeads) ** -0.5 } : { position: "rope", ...readRope(json, { contextLength: 2048 }) }),
-      feedForward: readActivation(json, "activation", "gelu"),
-      tieEmbeddings: json.flag("tie_word_embeddings", true),
-      bias: json.flag("bias", false),
+      ...(isAlibi ? { position: "alibi", alibiScale: (hiddenSize / numHeads) ** -0.5 } : { position: "rope", ...readRope(json) }),
+      feedForward: readActivation(json, "activation"),
+      tieEmbeddings: json.flag("tie_word_embeddings"),
+      bias: json.flag("bias"),
       normBias: true,
       dropout: json.number("hidden_dropout", 0),
     };

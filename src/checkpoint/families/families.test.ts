@@ -3,10 +3,12 @@
 import { describe, expect, it } from "vitest";
 import { CheckpointError } from "../../errors.js";
 import { modelConfig, transformerOf, type TransformerConfig } from "../../model/index.js";
-import { ConfigFile, families } from "./index.js";
+import { ConfigFile, familyOf, unreadSettings } from "./index.js";
 
-const read = (modelType: string, json: Record<string, unknown>): TransformerConfig =>
-  transformerOf(modelConfig(families.find((family) => family.modelType === modelType)!.read(new ConfigFile("config.json", json))))!;
+const read = (modelType: string, json: Record<string, unknown>): TransformerConfig => {
+  const family = familyOf(modelType, json)!;
+  return transformerOf(modelConfig(family.read(new ConfigFile("config.json", json, family))))!;
+};
 
 const sizes = { vocab_size: 97, hidden_size: 24, num_hidden_layers: 7, num_attention_heads: 6 };
 const llamaSizes = { ...sizes, num_key_value_heads: 2, intermediate_size: 40, max_position_embeddings: 64 };
@@ -58,6 +60,27 @@ describe("config.json of transformers 4", () => {
     ["BLOOM, in GPT-2's words", "bloom", { vocab_size: 97, n_embed: 24, n_layer: 7, num_attention_heads: 6 }, { hiddenSize: 24, numLayers: 7, numHeads: 6, contextLength: 2048, intermediateSize: 96, embeddingNorm: true }],
   ])("%s", (_, modelType, json, expected) => {
     expect(read(modelType, json)).toMatchObject(expected);
+  });
+});
+
+describe("no warning for what published models say", () => {
+  it.each<[modelType: string, json: Record<string, unknown>]>([
+    ["gpt2", { activation_function: "gelu_new", attn_pdrop: 0.1, n_ctx: 1024, n_positions: 1024, scale_attn_weights: true, summary_type: "cls_index", summary_proj_to_labels: true, task_specific_params: { a: 1 }, vocab_size: 97 }],
+    ["llama", { ...llamaSizes, is_llama_config: true, rope_interleaved: false, pretraining_tp: 1, rope_scaling: null, rope_theta: 100_000, "transformers.js_config": { a: 1 }, torch_dtype: "bfloat16", mlp_bias: false }],
+    ["qwen2", { ...llamaSizes, max_window_layers: 21, sliding_window: 131_072, use_sliding_window: false, use_mrope: false, attention_dropout: 0 }],
+    ["qwen3", { ...llamaSizes, max_window_layers: 36, sliding_window: null, use_sliding_window: false, attention_bias: false, rope_scaling: null }],
+    ["gemma2", { ...llamaSizes, hidden_act: "gelu_pytorch_tanh", hidden_activation: "gelu_pytorch_tanh", cache_implementation: "hybrid", query_pre_attn_scalar: 256, sliding_window: 4096 }],
+    ["gemma3_text", { ...llamaSizes, sliding_window_pattern: 6, cache_implementation: "hybrid", rope_local_base_freq: 10_000, rope_scaling: null, attn_logit_softcapping: null }],
+    ["gemma3_text", { ...llamaSizes, num_hidden_layers: 2, _sliding_window_pattern: 6, layer_types: ["sliding_attention", "full_attention"], use_bidirectional_attention: false, rope_parameters: { full_attention: { rope_type: "default", rope_theta: 1e6 }, sliding_attention: { rope_type: "default", rope_theta: 1e4 } } }],
+    ["phi3", { ...llamaSizes, auto_map: { AutoConfig: "x" }, embd_pdrop: 0, resid_pdrop: 0, attention_bias: false, original_max_position_embeddings: 64, sliding_window: 2047, full_attn_mod: 1, interpolate_factor: 1, lm_head_bias: false, partial_rotary_factor: 1 }],
+    ["cohere2", { ...llamaSizes, rotary_pct: 1, position_embedding_type: "rope_gptj", use_embedding_sharing: true, use_gated_activation: true, use_parallel_block: true, layer_switch: 4, order_of_interleaved_layers: "local_attn_first" }],
+    ["falcon", { ...sizes, apply_residual_connection_post_layernorm: false, multi_query: true, new_decoder_architecture: false, num_kv_heads: 71, parallel_attn: true }],
+    ["bloom", { vocab_size: 97, n_embed: 24, n_layer: 7, num_attention_heads: 6, attention_softmax_in_fp32: true, bias_dropout_fusion: true, masked_softmax_fusion: true, offset_alibi: 100, skip_bias_add: true, skip_bias_add_qkv: false, seq_length: 2048, unk_token_id: 3 }],
+  ])("%s", (modelType, json) => {
+    const family = familyOf(modelType, json)!;
+    const file = new ConfigFile("config.json", { model_type: modelType, ...json }, family);
+    family.read(file);
+    expect(unreadSettings(file).filter((warning) => !warning.includes("does not say"))).toEqual([]);
   });
 });
 

@@ -9,7 +9,9 @@
 
 import { z } from "zod";
 import { CheckpointError, ConfigError } from "../../errors.js";
-import { modelConfig, sameValue, transformerConfig, transformerOf, type ModelConfig, type ModelOptions, type TransformerConfig, type TransformerOptions } from "../../model/index.js";
+import {
+  modelConfig, sameValue, transformerConfig, transformerOf, type ModelConfig, type ModelOptions, type TransformerConfig, type TransformerOptions,
+} from "../../model/index.js";
 import type { GgufDialect } from "../gguf/dialect.js";
 import type { RowOrder } from "../row-order.js";
 
@@ -24,6 +26,10 @@ interface Names {
   readonly gguf?: GgufDialect;
   /** Tensors that a file may have beside these and that nothing needs: masks, tables. */
   readonly ignored?: RegExp;
+  /** What transformers' configuration class takes where config.json says nothing (test/fixtures/config-defaults.json holds them to it). */
+  readonly defaults?: Readonly<Record<string, unknown>>;
+  /** Other names of fields that transformers knows, by which the field itself is called; where both are there, the other name counts. */
+  readonly aliases?: Readonly<Record<string, string>>;
 }
 
 interface Describes<Config, Options> {
@@ -117,9 +123,9 @@ export function unsaidBy(said: ModelOptions, whole: ModelConfig): Partial<Transf
 }
 
 /** Whether what a family writes of a configuration gives back, when read, one that computes the same; `besides` names fields that need not come back. */
-export function canSay(family: Pick<TransformerFamily, "read" | "write">, config: TransformerConfig, besides: readonly (keyof TransformerConfig)[] = []): boolean {
+export function canSay(family: TransformerFamily, config: TransformerConfig, besides: readonly (keyof TransformerConfig)[] = []): boolean {
   try {
-    const said = transformerConfig(family.read(new ConfigFile("config.json", family.write(config))));
+    const said = transformerConfig(family.read(new ConfigFile("config.json", family.write(config), family)));
     return differences(config, said).every((field) => besides.includes(field) || idle(config).includes(field));
   } catch (error) {
     if (error instanceof CheckpointError || error instanceof ConfigError) return false;
@@ -127,18 +133,69 @@ export function canSay(family: Pick<TransformerFamily, "read" | "write">, config
   }
 }
 
-/** A parsed config.json, read field by field; each complaint names the file and the field. */
+/**
+ * A parsed config.json, read field by field; each complaint names the file and the field. It keeps account of what was asked for, so that what
+ * nobody asked for can be said (`settings.ts`).
+ */
 export class ConfigFile {
+  readonly #defaults: Readonly<Record<string, unknown>>;
+  readonly #asked = new Set<string>();
+  readonly #parts = new Map<string, ConfigFile>();
+  /** What reads these fields in place of this. */
+  #over: ConfigFile | undefined;
+  /** The fields with their aliases resolved. */
+  readonly #fields: Readonly<Record<string, unknown>>;
+  /** What is read and not acted on, in words. */
+  readonly warnings: string[] = [];
+
   constructor(
     readonly path: string,
     readonly json: Readonly<Record<string, unknown>>,
-  ) {}
-
-  has(field: string): boolean {
-    return this.json[field] !== undefined && this.json[field] !== null;
+    { defaults = {}, aliases = {} }: Pick<Family, "defaults" | "aliases"> = {},
+  ) {
+    this.#defaults = defaults;
+    const named = Object.entries(aliases).filter(([alias]) => json[alias] !== undefined && json[alias] !== null);
+    this.#fields = { ...json, ...Object.fromEntries(named.map(([alias, field]) => [field, json[alias]])) };
+    for (const alias of Object.keys(aliases)) this.#asked.add(alias);
   }
 
-  /** A whole number from 1. Without a fallback the field must be there. */
+  /** Whether the file has a value for it; null is none. */
+  has(field: string): boolean {
+    const value = this.#given(field);
+    return value !== undefined && value !== null;
+  }
+
+  /** Whether a field is null, in the file or, where it is absent there, by default: Python's None, which turns a setting off. */
+  isNull(field: string): boolean {
+    return (this.#given(field) === undefined ? (this.#defaults[field] ?? null) : this.#given(field)) === null;
+  }
+
+  /** Takes note that fields bear on nothing here: others that were read decide. */
+  skip(...fields: readonly string[]): void {
+    for (const field of fields) this.#asked.add(field);
+  }
+
+  /** Whether a value is what the family takes anyway. */
+  isDefault(field: string): boolean {
+    return sameValue(this.json[field], this.#defaults[field]);
+  }
+
+  /** Fields that were asked for and that the file does not say, with what was taken instead. */
+  assumed(): [field: string, value: unknown][] {
+    return [...this.#asked].flatMap((field) => (this.#given(field) === undefined && (this.#defaults[field] ?? null) !== null ? [[field, this.#defaults[field]] as [string, unknown]] : []));
+  }
+
+  /** What nobody asked for, with its value; of a nested object its fields, as in `rope_scaling.alpha`. */
+  unasked(): [field: string, value: unknown][] {
+    if (this.#over !== undefined) return this.#over.unasked().filter(([field]) => Object.hasOwn(this.json, field));
+    return Object.entries(this.json).flatMap(([field, value]): [string, unknown][] => {
+      const part = this.#parts.get(field);
+      if (part !== undefined) return part.unasked().map(([inner, value]) => [`${field}.${inner}`, value]);
+      return this.#asked.has(field) || this.isDefault(field) ? [] : [[field, value]];
+    });
+  }
+
+  /** A whole number from 1. Where the file says nothing the family's default counts, and then the fallback; without either the field must be there. */
   count(field: string, fallback?: number): number {
     // Lists of one entry a layer are made from it, before the configuration is checked as a whole.
     const most = /layers?$/.test(field) ? 10_000 : Number.MAX_SAFE_INTEGER;
@@ -163,28 +220,45 @@ export class ConfigFile {
   }
   /** A nested object, empty where there is none. */
   object(field: string): ConfigFile {
-    return new ConfigFile(this.path, this.#parse(field, z.record(z.string(), z.unknown()), {}));
+    const part = this.#parts.get(field) ?? new ConfigFile(this.path, this.#parse(field, z.record(z.string(), z.unknown()), {}));
+    this.#parts.set(field, part);
+    return part;
   }
 
-  /** Throws CheckpointError `unsupported` unless the field is absent or has this value: the model would compute something else. */
+  /** These fields with those of another over them; what is read of both counts as read of each. */
+  under(other: ConfigFile): ConfigFile {
+    const both = new ConfigFile(this.path, { ...this.json, ...other.json });
+    for (const part of [this, other]) part.#over = both;
+    return both;
+  }
+
+  /** Throws CheckpointError `unsupported-config` unless the field is absent or has this value: the model would compute something else. */
   only(field: string, value: string | number | boolean | null): void {
-    if (this.has(field) && this.json[field] !== value) this.unsupported(field, `only ${JSON.stringify(value)} is supported`);
+    if (this.has(field) && this.#given(field) !== value) this.unsupported(field, `only ${JSON.stringify(value)} is supported`);
   }
 
   unsupported(field: string, why: string): never {
-    throw new CheckpointError({ file: this.path, field }, `${JSON.stringify(this.json[field])} is a kind of this architecture that Hornbook does not have; ${why}.`, {
+    throw new CheckpointError({ file: this.path, field }, `${JSON.stringify(this.#given(field))} is a kind of this architecture that Hornbook does not have; ${why}.`, {
       code: "unsupported-config",
     });
   }
 
+  #given(field: string): unknown {
+    this.#asked.add(field);
+    return Object.hasOwn(this.#fields, field) ? this.#fields[field] : undefined;
+  }
+
   #parse<T>(field: string, schema: z.ZodType<T>, fallback: T | undefined): T {
-    const value = this.json[field];
-    if (value === undefined || value === null) {
-      if (fallback !== undefined) return fallback;
-      throw new CheckpointError({ file: this.path, field }, "this setting is missing.", { code: "bad-config" });
-    }
+    const value = this.#given(field) ?? this.#defaults[field] ?? fallback;
+    if (value === undefined || value === null) throw new CheckpointError({ file: this.path, field }, "this setting is missing.", { code: "bad-config" });
     const parsed = schema.safeParse(value);
     if (parsed.success) return parsed.data;
-    throw new CheckpointError({ file: this.path, field }, `${JSON.stringify(value)} cannot be: ${parsed.error.issues[0].message}.`, { code: "bad-config" });
+    throw new CheckpointError({ file: this.path, field }, `${brief(value)} cannot be: ${parsed.error.issues[0].message}.`, { code: "bad-config" });
   }
+}
+
+/** A value as JSON, cut where it is long. */
+export function brief(value: unknown): string {
+  const text = JSON.stringify(value) ?? "undefined";
+  return text.length <= 80 ? text : `${text.slice(0, 77)}...`;
 }

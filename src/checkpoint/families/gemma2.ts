@@ -3,14 +3,20 @@
  * scaled by sqrt(hiddenSize), soft caps on scores and logits, and layers that see a window and everything by turns.
  */
 
+import { CheckpointError } from "../../errors.js";
 import type { TransformerConfig, TransformerOptions } from "../../model/index.js";
-import type { UsualOptions } from "../gguf/dialect.js";
+import { ggufLayerTypes, type GgufFacts, type UsualOptions } from "../gguf/dialect.js";
 import { gguf } from "../gguf/metadata.js";
 import { canSay, type ConfigFile, type TransformerFamily, type TensorPlan } from "./family.js";
-import { layerTypeNames, periodicLayers, readLayerTypes } from "./layer-types.js";
+import { layerTypeNames, readLayerTypes, readWindow } from "./layer-types.js";
 import { ignored, llamaTensors } from "./llama-like.js";
 import type { Parameters } from "./plans.js";
 import { readRope, writeRope } from "./rope.js";
+
+export const gemmaDefaults = {
+  vocab_size: 256_000, hidden_size: 2304, intermediate_size: 9216, num_hidden_layers: 26, num_attention_heads: 8, num_key_value_heads: 4, head_dim: 256,
+  hidden_activation: "gelu_pytorch_tanh", rms_norm_eps: 1e-6, query_pre_attn_scalar: 256, sliding_window: 4096, tie_word_embeddings: true, attention_bias: false,
+};
 
 export const gemma2: TransformerFamily = {
   modelType: "gemma2",
@@ -18,8 +24,10 @@ export const gemma2: TransformerFamily = {
   prefix: "model.",
   ignored,
 
+  defaults: { ...gemmaDefaults, max_position_embeddings: 8192, final_logit_softcapping: 30, attn_logit_softcapping: 50, rope_theta: 10_000, cache_implementation: "hybrid" },
+
   describes: (config) => canSay(gemma2, config),
-  read: (json) => ({ ...readGemma(json, { attentionSoftcap: 50, logitSoftcap: 30, pattern: 2 }), ...readRope(json, { contextLength: 8192 }) }),
+  read: (json) => ({ ...readGemma(json, 2), attentionSoftcap: softcap(json, "attn_logit_softcapping"), ...readRope(json) }),
   write: (config) => ({ ...writeGemma(config), ...writeRope(config) }),
   tensors: gemmaTensors,
 
@@ -29,7 +37,9 @@ export const gemma2: TransformerFamily = {
       ...readGemmaGguf(usual, 46),
       attentionSoftcap: facts.number("attn_logit_softcapping") ?? 50,
       logitSoftcap: facts.number("final_logit_softcapping") ?? 30,
-      layerTypes: periodicLayers(usual.numLayers, 2),
+      slidingWindow: facts.number("attention.sliding_window") ?? 4096,
+      ...localRope(facts, usual),
+      layerTypes: ggufLayerTypes(facts, usual.numLayers, 2),
     }),
     write: ({ attentionSoftcap, logitSoftcap }) => ({
       attn_logit_softcapping: attentionSoftcap > 0 ? gguf.float32(attentionSoftcap) : undefined,
@@ -37,6 +47,14 @@ export const gemma2: TransformerFamily = {
     }),
   },
 };
+
+/** Another base of RoPE in the layers that slide, where a file says one; their angles are scaled as the others' are, which Hornbook has only without scaling. */
+export function localRope({ number, text, architecture, metadata }: GgufFacts, { ropeTheta }: UsualOptions): Pick<TransformerOptions, "localRopeTheta"> {
+  const local = number("rope.freq_base_swa") ?? ropeTheta;
+  if (local === ropeTheta) return {};
+  if ((number("rope.scaling.factor") ?? number("rope.scale_linear") ?? 1) === 1 || text("rope.scaling.type") === "none") return { localRopeTheta: local };
+  throw new CheckpointError({ file: metadata.file, field: `${architecture}.rope.freq_base_swa` }, "a base of its own beside a scaling is not supported.", { code: "unsupported-config" });
+}
 
 /** `largest`: the layers of the one size whose scores are scaled by the width of the model over the heads, which GGUF has no key for. */
 export function readGemmaGguf(usual: UsualOptions, largest: number): TransformerOptions {
@@ -54,12 +72,16 @@ export function readGemmaGguf(usual: UsualOptions, largest: number): Transformer
   };
 }
 
-/** What Gemma 2 and 3 share, all but RoPE. The defaults are of what a file leaves out; `null` in it is no soft cap. */
-export function readGemma(json: ConfigFile, defaults: { readonly attentionSoftcap: number; readonly logitSoftcap: number; readonly pattern: number }): Omit<TransformerOptions, "contextLength"> {
-  const activation = json.text("hidden_activation", "gelu_pytorch_tanh");
+/** A soft cap of null is none. */
+const softcap = (json: ConfigFile, field: string): number => (json.isNull(field) ? 0 : json.number(field));
+
+/** What Gemma 2 and 3 share, all but RoPE and the scores' soft cap. `pattern`: every how many layers one is full where the file does not say. */
+export function readGemma(json: ConfigFile, pattern: number): Omit<TransformerOptions, "contextLength"> {
+  const activation = json.text("hidden_activation");
+  // Its first files say it twice, and not always alike; this one counts.
+  json.skip("hidden_act");
   if (activation !== "gelu_pytorch_tanh" && activation !== "gelu") json.unsupported("hidden_activation", "it knows gelu_pytorch_tanh and gelu");
   json.only("use_bidirectional_attention", false);
-  const softcap = (field: string, fallback: number) => (json.json[field] === null ? 0 : json.number(field, fallback));
   const hiddenSize = json.count("hidden_size");
   const numLayers = json.count("num_hidden_layers");
   const attentionBias = json.flag("attention_bias", false);
@@ -67,23 +89,22 @@ export function readGemma(json: ConfigFile, defaults: { readonly attentionSoftca
     vocabSize: json.count("vocab_size"),
     hiddenSize,
     numLayers,
-    numHeads: json.count("num_attention_heads", 8),
-    numKeyValueHeads: json.count("num_key_value_heads", 4),
-    headSize: json.count("head_dim", 256),
+    numHeads: json.count("num_attention_heads"),
+    numKeyValueHeads: json.count("num_key_value_heads"),
+    headSize: json.count("head_dim"),
     intermediateSize: json.count("intermediate_size"),
     norm: "rmsnorm",
-    normEps: json.number("rms_norm_eps", 1e-6),
+    normEps: json.number("rms_norm_eps"),
     normOffset: 1,
     normPlacement: "sandwich",
     embeddingScale: Math.sqrt(hiddenSize),
-    attentionScale: json.number("query_pre_attn_scalar", 256) ** -0.5,
-    attentionSoftcap: softcap("attn_logit_softcapping", defaults.attentionSoftcap),
-    logitSoftcap: softcap("final_logit_softcapping", defaults.logitSoftcap),
-    slidingWindow: json.count("sliding_window", 4096),
-    layerTypes: readLayerTypes(json, numLayers, defaults.pattern),
+    attentionScale: json.number("query_pre_attn_scalar") ** -0.5,
+    logitSoftcap: softcap(json, "final_logit_softcapping"),
+    slidingWindow: readWindow(json),
+    layerTypes: readLayerTypes(json, numLayers, pattern),
     position: "rope",
     feedForward: activation === "gelu" ? "geglu" : "gegluTanh",
-    tieEmbeddings: json.flag("tie_word_embeddings", true),
+    tieEmbeddings: json.flag("tie_word_embeddings"),
     queryKeyValueBias: attentionBias,
     attentionOutputBias: attentionBias,
     mlpBias: false,

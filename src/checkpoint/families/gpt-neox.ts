@@ -3,6 +3,7 @@
  * feed-forward side by side, each from a norm of its own. Queries, keys and values are one matrix, head by head.
  */
 
+import type { TransformerConfig } from "../../model/index.js";
 import { gguf } from "../gguf/metadata.js";
 import { activationName, readActivation } from "./activations.js";
 import { canSay, type TransformerFamily } from "./family.js";
@@ -15,11 +16,15 @@ export const gptNeoX: TransformerFamily = {
   prefix: "gpt_neox.",
   // Old checkpoints keep their causal masks and RoPE's frequencies.
   ignored: /\.attention\.(masked_)?bias$|\.rotary_emb\.inv_freq$/,
+  defaults: {
+    vocab_size: 50_432, hidden_size: 6144, num_hidden_layers: 44, num_attention_heads: 64, intermediate_size: 24_576, hidden_act: "gelu", max_position_embeddings: 2048,
+    layer_norm_eps: 1e-5, rotary_emb_base: 10_000, rotary_pct: 0.25, tie_word_embeddings: false, use_parallel_residual: true, attention_bias: true,
+  },
 
   describes: (config) => canSay(gptNeoX, config),
 
   read(json) {
-    const attentionBias = json.flag("attention_bias", true);
+    const attentionBias = json.flag("attention_bias");
     return {
       vocabSize: json.count("vocab_size"),
       hiddenSize: json.count("hidden_size"),
@@ -27,12 +32,12 @@ export const gptNeoX: TransformerFamily = {
       numHeads: json.count("num_attention_heads"),
       intermediateSize: json.count("intermediate_size"),
       norm: "layernorm",
-      normEps: json.number("layer_norm_eps", 1e-5),
-      parallelBlock: json.flag("use_parallel_residual", true) ? "twoNorms" : "none",
+      normEps: json.number("layer_norm_eps"),
+      parallelBlock: json.flag("use_parallel_residual") ? "twoNorms" : "none",
       position: "rope",
-      ...readRope(json, { theta: json.number("rotary_emb_base", 10_000), fraction: json.number("rotary_pct", 0.25) }),
-      feedForward: readActivation(json, "hidden_act", "gelu"),
-      tieEmbeddings: json.flag("tie_word_embeddings", false),
+      ...readRope(json, { theta: "rotary_emb_base", fraction: "rotary_pct", wholeHeads: false }),
+      feedForward: readActivation(json, "hidden_act"),
+      tieEmbeddings: json.flag("tie_word_embeddings"),
       queryKeyValueBias: attentionBias,
       attentionOutputBias: attentionBias,
       mlpBias: true,
@@ -52,9 +57,7 @@ export const gptNeoX: TransformerFamily = {
     use_parallel_residual: config.parallelBlock === "twoNorms",
     rotary_emb_base: config.ropeTheta,
     rotary_pct: config.rotaryFraction,
-    ...writeRope(config),
-    // Without a fraction here transformers 5 takes a quarter.
-    rope_parameters: { ...writeRope(config).rope_parameters, partial_rotary_factor: config.rotaryFraction },
+    ...writeNamedRope(config),
     hidden_act: activationName(config),
     tie_word_embeddings: config.tieEmbeddings,
     attention_bias: config.queryKeyValueBias,
@@ -67,10 +70,10 @@ export const gptNeoX: TransformerFamily = {
     architecture: "gptneox",
     fusedQueryKeyValue: true,
     everythingHasBias: true,
-    read: ({ metadata }, usual) => ({
+    read: ({ flag }, usual) => ({
       ...usual,
       norm: "layernorm",
-      parallelBlock: metadata.flag("gptneox.use_parallel_residual", true) ? "twoNorms" : "none",
+      parallelBlock: flag("use_parallel_residual") !== false ? "twoNorms" : "none",
       position: "rope",
       feedForward: "gelu",
       tieEmbeddings: false,
@@ -85,3 +88,9 @@ export const gptNeoX: TransformerFamily = {
     ...same(parameters, "unembed", "embed_out.weight"),
   ],
 };
+
+/** With the base and the share of a head under its own names, and the share always said: without it transformers takes a quarter. */
+function writeNamedRope(config: TransformerConfig): Record<string, unknown> {
+  const { rope_theta: _theta, partial_rotary_factor: _fraction, rope_parameters, ...fields } = writeRope(config);
+  return { ...fields, rope_parameters: { ...rope_parameters, partial_rotary_factor: config.rotaryFraction } };
+}

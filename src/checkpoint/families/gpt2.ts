@@ -10,8 +10,13 @@ export const gpt2: TransformerFamily = {
   modelType: "gpt2",
   architecture: "GPT2LMHeadModel",
   prefix: "transformer.",
-  // Old checkpoints keep their causal masks, and some a copy of a tied head.
-  ignored: /\.attn\.(masked_)?bias$|^lm_head\.weight$/,
+  // Old checkpoints keep their causal masks.
+  ignored: /\.attn\.(masked_)?bias$/,
+  aliases: { hidden_size: "n_embd", max_position_embeddings: "n_positions", num_attention_heads: "n_head", num_hidden_layers: "n_layer" },
+  defaults: {
+    vocab_size: 50_257, n_positions: 1024, n_embd: 768, n_layer: 12, n_head: 12, activation_function: "gelu_new", resid_pdrop: 0.1, layer_norm_epsilon: 1e-5,
+    scale_attn_weights: true, scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, tie_word_embeddings: true,
+  },
 
   describes: (config) =>
     config.numHeads * config.headSize === config.hiddenSize &&
@@ -21,6 +26,8 @@ export const gpt2: TransformerFamily = {
     json.only("scale_attn_weights", true);
     json.only("scale_attn_by_inverse_layer_idx", false);
     json.only("add_cross_attention", false);
+    // An old name of n_positions, which transformers no longer reads.
+    json.skip("n_ctx");
     const hiddenSize = json.count("n_embd");
     return {
       vocabSize: json.count("vocab_size"),
@@ -30,13 +37,13 @@ export const gpt2: TransformerFamily = {
       intermediateSize: json.count("n_inner", 4 * hiddenSize),
       contextLength: json.count("n_positions"),
       norm: "layernorm",
-      normEps: json.number("layer_norm_epsilon", 1e-5),
+      normEps: json.number("layer_norm_epsilon"),
       position: "learned",
-      feedForward: readActivation(json, "activation_function", "gelu_new"),
-      tieEmbeddings: json.flag("tie_word_embeddings", true),
+      feedForward: readActivation(json, "activation_function"),
+      tieEmbeddings: json.flag("tie_word_embeddings"),
       bias: true,
       // One rate for all three places; those of the outputs and the embedding are the same in every checkpoint that we know.
-      dropout: json.number("resid_pdrop", 0.1),
+      dropout: json.number("resid_pdrop"),
     };
   },
 

@@ -2,7 +2,7 @@
 
 import { gguf } from "../gguf/metadata.js";
 import { canSay, type TransformerFamily } from "./family.js";
-import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
+import { ignored, llamaDefaults, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
 
 export const granite: TransformerFamily = {
   modelType: "granite",
@@ -10,15 +10,17 @@ export const granite: TransformerFamily = {
   prefix: "model.",
   ignored,
 
+  defaults: { ...llamaDefaults, mlp_bias: false, embedding_multiplier: 1, logits_scaling: 1, residual_multiplier: 1, attention_multiplier: 1 },
+
   describes: (config) => canSay(granite, config),
 
   read: (json) => ({
     ...readLlamaLike(json),
     ...readBiases(json, { ofMlp: true }),
-    embeddingScale: json.number("embedding_multiplier", 1),
-    residualScale: json.number("residual_multiplier", 1),
-    attentionScale: json.number("attention_multiplier", 1),
-    logitScale: 1 / json.number("logits_scaling", 1),
+    embeddingScale: json.number("embedding_multiplier"),
+    residualScale: json.number("residual_multiplier"),
+    attentionScale: json.number("attention_multiplier"),
+    logitScale: 1 / json.number("logits_scaling"),
   }),
 
   write: (config) => ({
@@ -42,8 +44,11 @@ export const granite: TransformerFamily = {
       residualScale: facts.number("residual_scale") ?? 1,
       attentionScale: facts.number("attention.scale") ?? usual.headSize ** -0.5,
       logitScale: 1 / (facts.number("logit_scale") ?? 1),
+      // By this key llama.cpp knows Granites without positions.
+      ...(facts.flag("rope.scaling.finetuned") === false && { ropeLayers: [false] }),
     }),
     write: (config) => ({
+      ...(!config.ropeLayers.includes(true) && { "rope.scaling.finetuned": gguf.bool(false) }),
       embedding_scale: gguf.float32(config.embeddingScale),
       residual_scale: gguf.float32(config.residualScale),
       "attention.scale": gguf.float32(config.attentionScale),

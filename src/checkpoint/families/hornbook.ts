@@ -14,9 +14,11 @@ export const hornbook: Family = {
   describes: () => true,
 
   read(json) {
-    const { model } = json.json;
+    const model = json.object("model");
     // `modelConfig` checks it field by field, as it does what a user writes.
-    return (typeof model === "object" && model !== null ? model : {}) as ModelOptions;
+    model.skip(...Object.keys(model.json));
+    json.skip("vocab_size");
+    return model.json as ModelOptions;
   },
 
   write: (config) => ({ vocab_size: config.vocabSize, model: config }),

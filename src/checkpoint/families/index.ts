@@ -11,7 +11,7 @@ import { gpt2 } from "./gpt2.js";
 import { granite } from "./granite.js";
 import { hornbook } from "./hornbook.js";
 import { llama } from "./llama.js";
-import { mistral } from "./mistral.js";
+import { ministral, mistral } from "./mistral.js";
 import { olmo2 } from "./olmo2.js";
 import { phi3 } from "./phi3.js";
 import { qwen2 } from "./qwen2.js";
@@ -19,8 +19,15 @@ import { qwen3 } from "./qwen3.js";
 import { smollm3 } from "./smollm3.js";
 
 export const families: readonly Family[] = [
-  ...[gpt2, llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, phi3, gemma2, gemma3, cohere, cohere2, gptNeoX, falcon, bloom].map(uniform),
+  ...[gpt2, llama, mistral, ministral, qwen2, qwen3, smollm3, granite, olmo2, phi3, gemma2, gemma3, cohere, cohere2, gptNeoX, falcon, bloom].map(uniform),
   hornbook,
 ];
 
-export { ConfigFile, differences, idle, unsaidBy, uniform, type Family, type TensorPart, type TensorPlan } from "./family.js";
+/** The family of a config.json by its `model_type`, which a list of layers makes another for one of them; undefined for one that is not known. */
+export function familyOf(modelType: string, json: Readonly<Record<string, unknown>>): Family | undefined {
+  const wanted = modelType === mistral.modelType && "layer_types" in json ? ministral.modelType : modelType;
+  return families.find((family) => family.modelType === wanted);
+}
+
+export { unreadSettings, notActedOn } from "./settings.js";
+export { ConfigFile, brief, differences, idle, unsaidBy, uniform, type Family, type TensorPart, type TensorPlan } from "./family.js";

@@ -7,21 +7,21 @@ import type { TransformerConfig, TransformerOptions } from "../../model/index.js
 import type { GgufDialect } from "../gguf/dialect.js";
 import type { ConfigFile, TensorPlan } from "./family.js";
 import { blocks, layer, llamaBlock, same, type Parameters } from "./plans.js";
-import { readRope, writeRope, type RopeDefaults } from "./rope.js";
+import { readRope, writeRope, type RopeNames } from "./rope.js";
 
-/** Old checkpoints keep RoPE's frequencies, and some a copy of a tied head. */
-export const ignored = /\.rotary_emb\.inv_freq$|^lm_head\.weight$/;
+/** Old checkpoints keep RoPE's frequencies. */
+export const ignored = /\.rotary_emb\.inv_freq$/;
 
-/** What a family takes where config.json is silent. */
-export interface LlamaDefaults extends RopeDefaults {
-  readonly normEps?: number;
-  readonly tieEmbeddings?: boolean;
-  readonly headSize?: number;
-}
+/** What Llama takes where config.json is silent; the families after it say what they take otherwise. */
+export const llamaDefaults = {
+  vocab_size: 32_000, hidden_size: 4096, intermediate_size: 11_008, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: null, head_dim: null,
+  hidden_act: "silu", max_position_embeddings: 2048, rms_norm_eps: 1e-6, rope_theta: 10_000, tie_word_embeddings: false, attention_bias: false,
+} as const;
 
 /** A Llama without biases. */
-export function readLlamaLike(json: ConfigFile, { normEps = 1e-6, tieEmbeddings = false, headSize, ...rope }: LlamaDefaults = {}): TransformerOptions {
-  json.only("hidden_act", "silu");
+export function readLlamaLike(json: ConfigFile, rope: RopeNames = {}): TransformerOptions {
+  const activation = json.text("hidden_act");
+  if (activation !== "silu" && activation !== "swish") json.unsupported("hidden_act", 'only "silu" is supported');
   const numHeads = json.count("num_attention_heads");
   const hiddenSize = json.count("hidden_size");
   return {
@@ -29,17 +29,22 @@ export function readLlamaLike(json: ConfigFile, { normEps = 1e-6, tieEmbeddings 
     hiddenSize,
     numLayers: json.count("num_hidden_layers"),
     numHeads,
-    numKeyValueHeads: json.count("num_key_value_heads", numHeads),
-    headSize: json.count("head_dim", headSize ?? hiddenSize / numHeads),
+    numKeyValueHeads: keyValueHeads(json, numHeads),
+    headSize: json.isNull("head_dim") ? hiddenSize / numHeads : json.count("head_dim"),
     intermediateSize: json.count("intermediate_size"),
     norm: "rmsnorm",
-    normEps: json.number("rms_norm_eps", normEps),
+    normEps: json.number("rms_norm_eps"),
     position: "rope",
     ...readRope(json, rope),
     feedForward: "swiglu",
-    tieEmbeddings: json.flag("tie_word_embeddings", tieEmbeddings),
+    tieEmbeddings: json.flag("tie_word_embeddings"),
     bias: false,
   };
+}
+
+/** Null is as many as there are heads, and absent what the family takes, which need not be the same. */
+export function keyValueHeads(json: ConfigFile, numHeads: number): number {
+  return json.isNull("num_key_value_heads") ? numHeads : json.count("num_key_value_heads");
 }
 
 export function writeLlamaLike(config: TransformerConfig): Record<string, unknown> {

@@ -4,7 +4,8 @@
  */
 
 import { canSay, type TransformerFamily } from "./family.js";
-import { ignored, readLlamaGguf, readLlamaLike, writeLlamaLike } from "./llama-like.js";
+import { readWindow } from "./layer-types.js";
+import { ignored, llamaDefaults, readLlamaGguf, readLlamaLike, writeLlamaLike } from "./llama-like.js";
 import { blocks, layer, same } from "./plans.js";
 import { writeRope } from "./rope.js";
 
@@ -14,12 +15,20 @@ export const phi3: TransformerFamily = {
   prefix: "model.",
   ignored,
 
+  defaults: {
+    ...llamaDefaults, vocab_size: 32_064, hidden_size: 3072, intermediate_size: 8192, max_position_embeddings: 4096, original_max_position_embeddings: 4096,
+    partial_rotary_factor: 1, rms_norm_eps: 1e-5, attention_bias: undefined,
+    // What its own code, from before transformers had it, writes and does not read.
+    interpolate_factor: 1, full_attn_mod: 1,
+  },
+
   describes: (config) =>
     ["none", "longrope"].includes(config.ropeScaling.kind) && config.numHeads * config.headSize === config.hiddenSize && canSay(phi3, config),
 
   read: (json) => ({
-    ...readLlamaLike(json, { normEps: 1e-5, fraction: 1 }),
-    slidingWindow: json.has("sliding_window") ? json.count("sliding_window") : 0,
+    // Phi-3's first files call LongRoPE by other names.
+    ...readLlamaLike(json, { wholeHeads: false, kinds: { su: "longrope", yarn: "longrope" } }),
+    slidingWindow: readWindow(json),
     dropout: json.number("resid_pdrop", 0),
   }),
 

@@ -2,7 +2,7 @@
 
 import { canSay, type TransformerFamily } from "./family.js";
 import { ignored, llamaTensors, readBiases, readLlamaGguf, readLlamaLike, writeBiases, writeLlamaLike } from "./llama-like.js";
-import { readQwenWindows, writeQwenWindows } from "./qwen2.js";
+import { qwenDefaults, readQwenWindows, writeQwenWindows } from "./qwen2.js";
 
 export const qwen3: TransformerFamily = {
   modelType: "qwen3",
@@ -10,8 +10,13 @@ export const qwen3: TransformerFamily = {
   prefix: "model.",
   ignored,
 
+  defaults: { ...qwenDefaults, head_dim: 128 },
+
   describes: (config) => canSay(qwen3, config),
-  read: (json) => ({ ...readLlamaLike(json, { headSize: 128 }), ...readBiases(json, { ofMlp: false }), ...readQwenWindows(json), qkNorm: "head" }),
+  read(json) {
+    const given = readLlamaLike(json);
+    return { ...given, ...readBiases(json, { ofMlp: false }), ...readQwenWindows(json, given.numLayers), qkNorm: "head" };
+  },
   write: (config) => ({ ...writeLlamaLike(config), ...writeBiases(config, { ofMlp: false }), ...writeQwenWindows(config) }),
   tensors: (config, parameters) => llamaTensors(config, parameters),
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { transformerConfig, type TransformerConfig, type TransformerOptions } from "../../model/index.js";
 import { ConfigFile } from "./family.js";
-import { readRope, writeRope } from "./rope.js";
+import { readRope, writeRope, type RopeNames } from "./rope.js";
 
 const sizes = { vocabSize: 7, hiddenSize: 16, numLayers: 2, numHeads: 2, contextLength: 400, position: "rope" } as const;
-const read = (json: Record<string, unknown>, fraction?: number) => readRope(new ConfigFile("config.json", { max_position_embeddings: 100, ...json }), fraction === undefined ? {} : { fraction });
+const read = (json: Record<string, unknown>, names: RopeNames = {}) => readRope(new ConfigFile("config.json", { max_position_embeddings: 100, ...json }), names);
 
 describe("says the same in the form of transformers 4 and 5", () => {
   it.each([
@@ -55,7 +55,7 @@ it("comes back as written, whatever the kind", () => {
     const { rope_parameters, ...flat } = { max_position_embeddings: config.contextLength, ...writeRope(config) };
     const { rope_theta, rope_scaling, ...rest } = flat as Record<string, unknown>;
     for (const fields of [{ ...rest, rope_parameters }, { ...rest, rope_theta, rope_scaling }]) {
-      const again: TransformerConfig = transformerConfig({ ...sizes, ...read(fields, 1) });
+      const again: TransformerConfig = transformerConfig({ ...sizes, ...read(fields, { wholeHeads: false }) });
       expect(again).toEqual(config);
     }
   }
@@ -66,6 +66,6 @@ it("refuses kinds it does not know, a part of a head where the family has none, 
   expect(() => read({ rope_scaling: { rope_type: "linear" } })).toThrow(expect.objectContaining({ code: "bad-config", field: "factor" }));
   expect(() => read({ rope_scaling: { rope_type: "longrope", short_factor: "all", long_factor: [1] } })).toThrow(expect.objectContaining({ code: "bad-config", field: "short_factor" }));
   expect(() => read({ partial_rotary_factor: 0.5 })).toThrow(expect.objectContaining({ code: "unsupported-config", field: "partial_rotary_factor" }));
-  expect(read({ partial_rotary_factor: 0.5 }, 1).rotaryFraction).toBe(0.5);
+  expect(read({ partial_rotary_factor: 0.5 }, { wholeHeads: false }).rotaryFraction).toBe(0.5);
   expect(() => read({ rope_parameters: { full_attention: { rope_theta: 5 } } })).toThrow(expect.objectContaining({ code: "unsupported-config", field: "rope_parameters" }));
 });

@@ -1,45 +1,69 @@
 /**
  * @file RoPE as transformers' config.json says it. Version 5 keeps all of it in `rope_parameters`; version 4 keeps the base in `rope_theta`, the
  * scaling in `rope_scaling` (whose kind older files call `type`) and the share of a head in `partial_rotary_factor`. Both are read, and both written.
+ *
+ * Where both are there `rope_scaling` counts, whole, and what it leaves out comes from the fields beside it: so transformers 5 reads them
+ * (`RotaryEmbeddingConfigMixin.convert_rope_params_to_dict`).
  */
 
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { completedRopeScaling, yarnAttentionFactor, type TransformerConfig, type TransformerOptions, type RopeScaling } from "../../model/index.js";
-import type { ConfigFile } from "./family.js";
+import { brief, type ConfigFile } from "./family.js";
 
 type GivenScaling = NonNullable<TransformerOptions["ropeScaling"]>;
 type RopeOptions = Pick<TransformerOptions, "ropeTheta" | "rotaryFraction" | "contextLength"> & { readonly ropeScaling: GivenScaling };
 
-export interface RopeDefaults {
-  readonly theta?: number;
-  /** Without it the family knows RoPE of whole heads only. */
-  readonly fraction?: number;
-  /** Without it the file must say. */
-  readonly contextLength?: number;
+export interface RopeNames {
+  /** The fields that say the base and the share of a head where the object does not. */
+  readonly theta?: string;
+  readonly fraction?: string;
+  /** The family knows RoPE of whole heads only. */
+  readonly wholeHeads?: boolean;
+  /** Other names of kinds. */
+  readonly kinds?: Readonly<Record<string, string>>;
+  /** The object that says the rest; by default as the file has it. */
+  readonly parameters?: ConfigFile;
 }
 
 /**
  * The base, scaling and share of a head, and the context that results: "dynamic" and YaRN reach beyond `max_position_embeddings`, which for them may
  * still be what the model learned on. The family's defaults hold where the file says nothing. Throws CheckpointError for a kind that is not known.
  */
-export function readRope(json: ConfigFile, { theta = 10_000, fraction, contextLength }: RopeDefaults = {}): RopeOptions {
-  const parameters = json.has("rope_parameters") ? json.object("rope_parameters") : json.object("rope_scaling");
+export function readRope(json: ConfigFile, names: RopeNames = {}): RopeOptions {
+  const { theta = "rope_theta", fraction = "partial_rotary_factor", wholeHeads = true, kinds = {} } = names;
+  const parameters = names.parameters ?? ropeParameters(json);
   if (parameters.has("full_attention") || parameters.has("sliding_attention")) json.unsupported("rope_parameters", "all its layers turn alike");
-  if (fraction === undefined) for (const place of [json, parameters]) place.only("partial_rotary_factor", 1);
-  const maximum = json.count("max_position_embeddings", contextLength);
-  const original = json.count("original_max_position_embeddings", parameters.count("original_max_position_embeddings", maximum));
-  const ropeScaling = readScaling(parameters, maximum, original);
+  if (wholeHeads) for (const place of [json, parameters]) place.only("partial_rotary_factor", 1);
+  const maximum = json.count("max_position_embeddings");
+  const inside = parameters.count("original_max_position_embeddings", maximum);
+  const ropeScaling = readScaling(parameters, maximum, json.isNull("original_max_position_embeddings") ? inside : json.count("original_max_position_embeddings"), kinds);
   const reach = ropeScaling.kind === "dynamic" || ropeScaling.kind === "yarn" ? Math.floor(ropeScaling.originalContextLength * ropeScaling.factor) : 0;
-  return {
-    ropeTheta: parameters.number("rope_theta", json.number("rope_theta", theta)),
-    ropeScaling,
-    rotaryFraction: parameters.number("partial_rotary_factor", json.number("partial_rotary_factor", fraction ?? 1)),
-    contextLength: Math.max(maximum, reach),
-  };
+  const ropeTheta = parameters.number("rope_theta", json.number(theta, 10_000));
+  return { ropeTheta, ropeScaling, rotaryFraction: parameters.number("partial_rotary_factor", json.number(fraction, 1)), contextLength: Math.max(maximum, reach) };
 }
 
-function readScaling(json: ConfigFile, maximum: number, original: number): GivenScaling {
-  const kind = json.text("rope_type", json.text("type", "default"));
+/** The object that counts; what the other says otherwise is said. */
+function ropeParameters(json: ConfigFile): ConfigFile {
+  const [scaling, parameters] = [json.object("rope_scaling"), json.object("rope_parameters")];
+  if (Object.keys(scaling.json).length === 0) return parameters;
+  parameters.skip(...Object.keys(parameters.json));
+  const kind = scaling.text("rope_type", scaling.text("type", "default"));
+  const counts = (field: string): unknown => scaling.json[field] ?? json.json[field] ?? (field === "rope_theta" ? json.number(field, 10_000) : undefined);
+  const lost = Object.entries(parameters.json).filter(([field, value]) => {
+    if (field === "rope_type" || field === "type") return value !== "default" && value !== kind;
+    return value !== null && !isDeepStrictEqual(value, counts(field));
+  });
+  if (lost.length > 0) {
+    const named = lost.map(([field, value]) => `"rope_parameters.${field}" (${brief(value)})`).join(", ");
+    json.warnings.push(`${json.path}: ${named} ${lost.length === 1 ? "does" : "do"} not count beside "rope_scaling", as transformers reads it.`);
+  }
+  return scaling;
+}
+
+function readScaling(json: ConfigFile, maximum: number, original: number, kinds: NonNullable<RopeNames["kinds"]>): GivenScaling {
+  const said = json.text("rope_type", json.text("type", "default"));
+  const kind = kinds[said] ?? said;
   const optional = (field: string) => (json.has(field) ? json.number(field) : undefined);
   switch (kind) {
     case "default":
@@ -54,7 +78,8 @@ function readScaling(json: ConfigFile, maximum: number, original: number): Given
       const byScales = scale !== 0 && scaleAll !== 0 ? yarnAttentionFactor(factor, scale) / yarnAttentionFactor(factor, scaleAll) : undefined;
       return {
         kind, factor, originalContextLength: original, attentionFactor: optional("attention_factor") ?? byScales,
-        betaFast: json.number("beta_fast", 32), betaSlow: json.number("beta_slow", 1), truncate: json.flag("truncate", true),
+        // A 0 is no turn at all, and counts as not said.
+        betaFast: json.number("beta_fast", 32) || 32, betaSlow: json.number("beta_slow", 1) || 1, truncate: json.flag("truncate", true),
       };
     }
     case "llama3": {
@@ -64,8 +89,9 @@ function readScaling(json: ConfigFile, maximum: number, original: number): Given
     case "longrope":
     case "su": {
       const [shortFactors, longFactors] = ["short_factor", "long_factor"].map((field) => json.list(field, z.number()) ?? []);
-      const factor = optional("factor");
-      const byFactor = factor === undefined ? undefined : factor > 1 ? Math.sqrt(1 + Math.log(factor) / Math.log(original)) : 1;
+      // transformers takes this ratio where no factor is said.
+      const factor = optional("factor") ?? maximum / original;
+      const byFactor = factor > 1 ? Math.sqrt(1 + Math.log(factor) / Math.log(original)) : 1;
       return { kind: "longrope", originalContextLength: original, shortFactors, longFactors, attentionFactor: optional("attention_factor") ?? byFactor };
     }
     default:

@@ -5,14 +5,17 @@
 
 import { z } from "zod";
 import { CheckpointError } from "../../errors.js";
-import { rotaryWidth, transformerConfig, transformerOf, type ModelConfig, type RopeScaling, type TransformerConfig, type TransformerOptions } from "../../model/index.js";
-import { families, idle, unsaidBy, type Family } from "../families/index.js";
+import {
+  rotaryWidth, transformerConfig, transformerOf, yarnAttentionFactor, type ModelConfig, type RopeScaling, type TransformerConfig, type TransformerOptions,
+} from "../../model/index.js";
+import { brief, families, idle, unsaidBy, type Family } from "../families/index.js";
 import { checkedConfig } from "../folder.js";
 import { oldGgufKey, oldNameError } from "../old-name.js";
 import { readUsual, shortest, writeUsual, type GgufFacts, type UsualOptions } from "./dialect.js";
 import type { Gguf } from "./gguf.js";
 import { GgufMetadata, gguf, type GgufValue } from "./metadata.js";
 import { ropeFactors } from "./names.js";
+import { unreadKeys } from "./unread.js";
 
 /** What GGUF's keys cannot say. */
 const unsaidKey = "hornbook.config";
@@ -26,8 +29,12 @@ const dialects = (): GgufFamily[] => families.filter((family): family is GgufFam
  *
  * @throws CheckpointError `unknown-architecture`, naming those that are known; `bad-config`, `unsupported-config`, naming the key.
  */
-export async function readGgufConfig(file: Gguf): Promise<{ config: ModelConfig; family: GgufFamily }> {
+export async function readGgufConfig(file: Gguf): Promise<{ config: ModelConfig; family: GgufFamily; warnings: string[] }> {
   const { metadata, path } = file;
+  const kind = metadata.text("general.type", "model");
+  if (kind !== "model") {
+    throw new CheckpointError({ file: path, field: "general.type" }, `this file is no model but ${brief(kind)}.`, { code: "not-a-model", hint: "Name the model that it belongs to." });
+  }
   if (metadata.has(oldGgufKey)) throw oldNameError(path, oldGgufKey);
   const architecture = metadata.text("general.architecture");
   const candidates = dialects().filter((family) => family.gguf.architecture === architecture);
@@ -35,12 +42,6 @@ export async function readGgufConfig(file: Gguf): Promise<{ config: ModelConfig;
     const known = [...new Set(dialects().map((family) => family.gguf.architecture))].join(", ");
     throw new CheckpointError({ file: path, field: "general.architecture" }, `the architecture ${JSON.stringify(architecture)} is not one of those known here: ${known}.`, {
       code: "unknown-architecture",
-    });
-  }
-  if (metadata.number("split.count", 1) > 1) {
-    throw new CheckpointError({ file: path, field: "split.count" }, `this is one of ${metadata.number("split.count")} files that hold the model together.`, {
-      code: "unsupported-format",
-      hint: "Join them with llama.cpp's `llama-gguf-split --merge`.",
     });
   }
   const factors: Record<string, number[]> = {};
@@ -54,7 +55,7 @@ export async function readGgufConfig(file: Gguf): Promise<{ config: ModelConfig;
   const options = read(facts, candidates[0], vocabRows, factors);
   const config = checkedConfig(path, { ...options, ...unsaid });
   const family = candidates.find((family) => family.describes(config)) ?? candidates[0];
-  return { config, family };
+  return { config, family, warnings: unreadKeys(metadata, architecture, facts.asked) };
 }
 
 const factorNames = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"] as const;
@@ -63,62 +64,99 @@ type Factors = Readonly<Record<string, readonly number[]>>;
 /** The tensors of a file that are no parameters. */
 export const ignoredInGguf = new RegExp(`^(${factorNames.join("|").replaceAll(".", "\\.")})$`);
 
-function factsOf(metadata: GgufMetadata, architecture: string, has: (tensor: string) => boolean): GgufFacts {
+function factsOf(metadata: GgufMetadata, architecture: string, has: (tensor: string) => boolean): GgufFacts & { readonly asked: ReadonlySet<string> } {
+  const asked = new Set<string>();
+  const nameOf = (key: string): string | undefined => {
+    asked.add(key);
+    const name = `${architecture}.${key}`;
+    return metadata.has(name) ? name : undefined;
+  };
   return {
     metadata,
+    architecture,
+    asked,
     has,
     number(key) {
-      const name = `${architecture}.${key}`;
-      if (!metadata.has(name)) return undefined;
-      const value = metadata.number(name);
+      const name = nameOf(key);
+      if (name === undefined) return undefined;
+      const value = oneForAll(metadata, name) ?? metadata.number(name);
       return metadata.values.get(name)!.type === "float32" ? shortest(value) : value;
     },
+    flag(key) {
+      const name = nameOf(key);
+      return name === undefined ? undefined : metadata.flag(name);
+    },
+    text(key) {
+      const name = nameOf(key);
+      return name === undefined ? undefined : metadata.text(name);
+    },
+    list(key) {
+      const name = nameOf(key);
+      return name === undefined || metadata.values.get(name)!.type !== "array" ? undefined : [...metadata.numbers(name)];
+    },
   };
+}
+
+/** The number of a list of one entry a layer, all of which are the same. */
+function oneForAll(metadata: GgufMetadata, name: string): number | undefined {
+  if (metadata.values.get(name)!.type !== "array") return undefined;
+  const [first, ...others] = metadata.numbers(name);
+  if (first !== undefined && others.every((other) => other === first)) return first;
+  throw new CheckpointError({ file: metadata.file, field: name }, "its layers differ in it, and Hornbook has no such model.", { code: "unsupported-config" });
 }
 
 function read(facts: GgufFacts, family: GgufFamily, vocabRows: number, factors: Factors): TransformerOptions {
   const usual = readUsual(facts, family.gguf.architecture, vocabRows);
   const options = { ...usual, ...family.gguf.read(facts, usual) };
-  const ropeScaling = options.position === "rope" ? readScaling(facts, family.gguf.architecture, usual, factors) : undefined;
+  const ropeScaling = options.position === "rope" ? readScaling(facts, usual, factors) : undefined;
   // A norm without a bias of its own kind; what was read of the first is no matter to RMSNorm.
   return { ...options, ...(options.norm === "rmsnorm" && { normBias: false }), ...(ropeScaling && { ropeScaling }) };
 }
 
-function readScaling(facts: GgufFacts, architecture: string, usual: UsualOptions, factors: Factors): TransformerOptions["ropeScaling"] {
-  const key = `${architecture}.rope.scaling.type`;
-  const kind = facts.metadata.text(key, "none");
-  const original = facts.number("rope.scaling.original_context_length");
+/**
+ * As llama.cpp reads it: the kind is linear where nothing is said, the factor may stand under its older name, and what divides the frequencies (linear's
+ * factor, the factors in tensors) and what the turned grows by work together.
+ */
+function readScaling(facts: GgufFacts, usual: UsualOptions, factors: Factors): TransformerOptions["ropeScaling"] {
+  const kind = facts.text("rope.scaling.type") ?? "linear";
+  const older = facts.number("rope.scale_linear");
+  // A factor of 0 is one that was not said.
+  const factor = (facts.number("rope.scaling.factor") ?? older) || 1;
+  const originalContextLength = facts.number("rope.scaling.original_context_length") ?? usual.contextLength;
+  const growth = facts.number("rope.scaling.attn_factor");
+  const [betaFast, betaSlow] = [facts.number("rope.scaling.yarn_beta_fast"), facts.number("rope.scaling.yarn_beta_slow")];
+  if (!["none", "linear", "yarn", "longrope"].includes(kind)) {
+    const field = `${facts.architecture}.rope.scaling.type`;
+    throw new CheckpointError({ file: facts.metadata.file, field }, `the scaling ${brief(kind)} of RoPE is not one of those known here: none, linear, yarn, longrope.`, { code: "unsupported-config" });
+  }
   const [long, short, plain] = [factors["rope_factors_long.weight"], factors["rope_factors_short.weight"], factors["rope_freqs.weight"]];
+  const divisor = kind === "none" ? 1 : factor;
+  const divided = (list: readonly number[]): readonly number[] => (divisor === 1 ? list : list.map((one) => one * divisor));
+  if (kind === "yarn") {
+    if (long !== undefined || plain !== undefined) {
+      throw new CheckpointError({ file: facts.metadata.file }, "YaRN beside factors of RoPE's frequencies is not supported.", { code: "unsupported-config" });
+    }
+    const attentionFactor = growth === undefined ? undefined : growth * yarnAttentionFactor(factor);
+    return {
+      kind, factor, originalContextLength,
+      ...(attentionFactor !== undefined && { attentionFactor }), ...(betaFast !== undefined && { betaFast }), ...(betaSlow !== undefined && { betaSlow }),
+    };
+  }
   if (long !== undefined && short !== undefined) {
-    const attentionFactor = facts.number("rope.scaling.attn_factor");
-    return { kind: "longrope", originalContextLength: original ?? usual.contextLength, longFactors: long, shortFactors: short, ...(attentionFactor !== undefined && { attentionFactor }) };
+    return { kind: "longrope", originalContextLength, longFactors: divided(long), shortFactors: divided(short), ...(growth !== undefined && { attentionFactor: growth }) };
   }
-  if (plain !== undefined) return fromFactors(plain, usual);
-  switch (kind) {
-    case "none":
-      return undefined;
-    case "linear": {
-      const factor = facts.number("rope.scaling.factor") ?? 1;
-      return factor === 1 ? undefined : { kind, factor };
-    }
-    case "yarn": {
-      const [betaFast, betaSlow] = [facts.number("rope.scaling.yarn_beta_fast"), facts.number("rope.scaling.yarn_beta_slow")];
-      return {
-        kind, factor: facts.number("rope.scaling.factor") ?? 1, originalContextLength: original ?? usual.contextLength,
-        ...(betaFast !== undefined && { betaFast }), ...(betaSlow !== undefined && { betaSlow }),
-      };
-    }
-    default:
-      throw new CheckpointError({ file: facts.metadata.file, field: key }, `the scaling ${JSON.stringify(kind)} of RoPE is not one of those known here: none, linear, yarn, longrope.`, {
-        code: "unsupported-config",
-      });
+  if (plain !== undefined) return fromFactors(divided(plain), growth ?? 1, usual);
+  if (growth !== undefined && growth !== 1) {
+    const pairs = Math.floor((usual.headSize * usual.rotaryFraction) / 2);
+    return fromFactors(Array.from({ length: pairs }, () => divisor), growth, usual);
   }
+  return divisor === 1 ? undefined : { kind: "linear", factor: divisor };
 }
 
 /** Llama 3's scaling, where the factors are those that it gives with the settings all its models have; else the factors themselves. */
-function fromFactors(factors: readonly number[], { headSize, ropeTheta, rotaryFraction, contextLength }: UsualOptions): TransformerOptions["ropeScaling"] {
-  const own: TransformerOptions["ropeScaling"] = { kind: "longrope", originalContextLength: contextLength, longFactors: factors, shortFactors: factors, attentionFactor: 1 };
-  if (factors.length !== Math.floor((headSize * rotaryFraction) / 2)) return own;
+function fromFactors(factors: readonly number[], attentionFactor: number, { headSize, ropeTheta, rotaryFraction, contextLength }: UsualOptions): TransformerOptions["ropeScaling"] {
+  const own: TransformerOptions["ropeScaling"] = { kind: "longrope", originalContextLength: contextLength, longFactors: factors, shortFactors: factors, attentionFactor };
+  if (attentionFactor !== 1 || factors.length !== Math.floor((headSize * rotaryFraction) / 2)) return own;
   const llama3 = { kind: "llama3", factor: factors.at(-1) ?? 1, originalContextLength: 8192, lowFrequencyFactor: 1, highFrequencyFactor: 4 } as const;
   const [expected] = ropeFactors({ ropeScaling: llama3, headSize, ropeTheta, rotaryFraction } as TransformerConfig);
   return llama3.factor >= 1 && expected.factors.every((factor, i) => Math.abs(factor - factors[i]) <= 1e-5 * factor) ? llama3 : own;
@@ -143,10 +181,14 @@ function parseUnsaid(metadata: GgufMetadata): Partial<TransformerOptions> {
  *
  * @throws CheckpointError `unsupported-config` for a model that llama.cpp has no architecture for, or none that computes the same.
  */
-export function writeGgufConfig(whole: ModelConfig, preferred?: Family): { family: GgufFamily; config: TransformerConfig; values: Map<string, GgufValue> } {
-  const saved = preferred?.describes(whole) === true ? preferred : families.find((family) => family.describes(whole));
-  const family = dialects().find((family) => family === saved);
-  const config = transformerOf(whole);
+export function writeGgufConfig(
+  model: ModelConfig,
+  preferred?: Family,
+): { family: GgufFamily; config: TransformerConfig; values: Map<string, GgufValue> } {
+  const describing = [...(preferred === undefined ? [] : [preferred]), ...families].filter((family) => family.describes(model));
+  const config = transformerOf(model);
+  const [saved] = describing;
+  const family = dialects().filter((family) => describing.includes(family)).sort((a, b) => describing.indexOf(a) - describing.indexOf(b)).at(0);
   if (family === undefined || config === undefined) {
     throw new CheckpointError({}, `GGUF has no architecture for such a model (${saved?.modelType}); it has ${dialects().map(({ modelType }) => modelType).join(", ")}.`, {
       code: "unsupported-config",
@@ -165,7 +207,7 @@ export function writeGgufConfig(whole: ModelConfig, preferred?: Family): { famil
       code: "unsupported-config",
     });
   }
-  const unsaid = unsaidBy(said, whole);
+  const unsaid = unsaidBy(said, model);
   if (Object.keys(unsaid).length > 0) values.set(unsaidKey, gguf.string(JSON.stringify(unsaid)));
   return { family, config, values };
 }

@@ -7,14 +7,33 @@
 
 import { CheckpointError } from "../../errors.js";
 import { rotaryWidth, type TransformerConfig, type TransformerOptions } from "../../model/index.js";
+import { periodicLayers } from "../families/layer-types.js";
 import { gguf, type GgufMetadata, type GgufValue } from "./metadata.js";
+
+type LayerType = TransformerConfig["layerTypes"][number];
 
 /** What a GGUF file says beside its keys: which tensors there are. */
 export interface GgufFacts {
   readonly metadata: GgufMetadata;
+  readonly architecture: string;
   /** The number under a key of the architecture (`NAME.` goes before it); undefined where there is none. */
   readonly number: (key: string) => number | undefined;
+  readonly flag: (key: string) => boolean | undefined;
+  readonly text: (key: string) => string | undefined;
+  /** The entries under a key that is a list; of flags 1 and 0. */
+  readonly list: (key: string) => number[] | undefined;
   readonly has: (tensor: string) => boolean;
+}
+
+/** Which layers see everything: a period, or one entry a layer, of which those that are true see a window. `period`: where the file does not say. */
+export function ggufLayerTypes({ number, list, metadata, architecture }: GgufFacts, numLayers: number, period: number): LayerType[] {
+  const key = "attention.sliding_window_pattern";
+  const listed = list(key);
+  if (listed === undefined) return periodicLayers(numLayers, number(key) ?? period);
+  if (listed.length !== numLayers) {
+    throw new CheckpointError({ file: metadata.file, field: `${architecture}.${key}` }, `it lists ${listed.length} layers, and the model has ${numLayers}.`, { code: "bad-config" });
+  }
+  return listed.map((slides) => (slides === 0 ? "full" : "sliding"));
 }
 
 export interface GgufDialect {
@@ -67,10 +86,13 @@ export function readUsual(facts: GgufFacts, architecture: string, vocabRows: num
   };
   const [hiddenSize, numHeads] = [size(sizes.hiddenSize), size(sizes.numHeads)];
   const headSize = size(sizes.headSize, hiddenSize / numHeads);
-  const valueSize = facts.number("attention.value_length") ?? headSize;
-  if (valueSize !== headSize) {
-    throw new CheckpointError(place("attention.value_length"), `values of ${valueSize} beside keys of ${headSize} are not supported.`, { code: "unsupported-config" });
+  for (const key of ["attention.value_length", "attention.key_length_swa", "attention.value_length_swa"]) {
+    const other = facts.number(key) ?? headSize;
+    if (other !== headSize) throw new CheckpointError(place(key), `${other} beside keys of ${headSize} is not supported.`, { code: "unsupported-config" });
   }
+  const rotary = facts.number("rope.dimension_count") ?? headSize;
+  const rotaryLocal = facts.number("rope.dimension_count_swa") ?? rotary;
+  if (rotaryLocal !== rotary) throw new CheckpointError(place("rope.dimension_count_swa"), `${rotaryLocal} beside ${rotary} in other layers is not supported.`, { code: "unsupported-config" });
   return {
     vocabSize: size(sizes.vocabSize, vocabRows),
     contextLength: size(sizes.contextLength),
@@ -82,7 +104,7 @@ export function readUsual(facts: GgufFacts, architecture: string, vocabRows: num
     headSize,
     normEps: facts.number("attention.layer_norm_rms_epsilon") ?? facts.number("attention.layer_norm_epsilon") ?? 1e-5,
     ropeTheta: facts.number("rope.freq_base") ?? 10_000,
-    rotaryFraction: (facts.number("rope.dimension_count") ?? headSize) / headSize,
+    rotaryFraction: rotary / headSize,
     slidingWindow: facts.number("attention.sliding_window") ?? 0,
     tieEmbeddings: !facts.has("output.weight"),
     queryKeyValueBias: facts.has("blk.0.attn_q.bias") || facts.has("blk.0.attn_qkv.bias"),

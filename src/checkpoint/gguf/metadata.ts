@@ -37,7 +37,9 @@ export type GgufValue =
 
 /** Constructors of the values that are written most. */
 export const gguf = {
+  uint16: (value: number): GgufValue => ({ type: "uint16", value }),
   uint32: (value: number): GgufValue => ({ type: "uint32", value }),
+  int32: (value: number): GgufValue => ({ type: "int32", value }),
   float32: (value: number): GgufValue => ({ type: "float32", value: Math.fround(value) }),
   bool: (value: boolean): GgufValue => ({ type: "bool", value }),
   string: (value: string): GgufValue => ({ type: "string", value }),

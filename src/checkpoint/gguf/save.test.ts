@@ -30,6 +30,7 @@ const unsaid: Record<string, [says: RegExp, instead?: (config: TransformerConfig
   "falcon-rw": [/falcon cannot say/],
   qwen2: [/"layerTypes": .*qwen2 cannot say \["full","sliding","sliding"\]/, (config) => ({ ...config, layerTypes: undefined, slidingWindow: 0 })],
   smollm3: [/"ropeLayers"/, (config) => ({ ...config, ropeLayers: [true, true, true, false] })],
+  ministral: [/"layerTypes"/, (config) => ({ ...config, layerTypes: undefined })],
   cohere2: [/"ropeLayers"/, (config) => ({ ...config, ropeLayers: [true, true, true, false], layerTypes: ["sliding", "sliding", "sliding", "full"] })],
   "falcon-40b": [/"bias".*falcon cannot say true/, (config) => ({ ...config, bias: false, queryKeyValueBias: false, attentionOutputBias: false, mlpBias: false })],
   "cohere-qknorm": [/"qkNorm"/, (config) => ({ ...config, numLayers: 64, layerTypes: undefined, ropeLayers: undefined })],
@@ -146,7 +147,7 @@ describe("a model as GGUF", async () => {
       ["missing-tensor", /"blk.2.attn_norm.weight"/, ["llama.block_count", { type: "uint32", value: 3 }]],
       ["shape-mismatch", /"blk.0.ffn_gate.weight".*\[96, 64\].*\[97, 64\]/, ["llama.feed_forward_length", { type: "uint32", value: 97 }]],
       ["unsupported-config", /"llama.rope.scaling.type".*"spiral"/, ["llama.rope.scaling.type", { type: "string", value: "spiral" }]],
-      ["unsupported-format", /"split.count".*one of 4 files/, ["split.count", { type: "uint16", value: 4 }]],
+      ["bad-checkpoint", /"split.count".*one of 4 files/, ["split.count", { type: "uint16", value: 4 }]],
       ["bad-config", /"hornbook.config"/, ["hornbook.config", { type: "string", value: "[" }]],
       ["old-form", /"inkling.config".*before the project became Hornbook/, ["inkling.config", { type: "string", value: "{}" }]],
     ];

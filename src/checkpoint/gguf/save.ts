@@ -12,6 +12,7 @@ import type { Tokenizer } from "../../tokenizer/index.js";
 import { fromFloat32, isFileDType } from "../dtype.js";
 import { families, type TensorPlan } from "../families/index.js";
 import { toFileOrder } from "../row-order.js";
+import { inShards } from "../shards.js";
 import type { StoredDType } from "../stored-tensor.js";
 import { partsOf, readPart, shapesOf, type PlannedPart } from "../weights.js";
 import { writeGgufConfig } from "./config.js";
@@ -19,12 +20,14 @@ import { gguf, type GgufMetadata, type GgufValue } from "./metadata.js";
 import { ggufMix, ggufMixes, mixedDType, type GgufMix, type WrittenDType } from "./mix.js";
 import { ggufPlans, ropeFactors } from "./names.js";
 import { tokenizerMetadata } from "./tokenizer.js";
-import { writeGguf, type GgufTensorToStore } from "./write.js";
+import { alignmentKey } from "./header.js";
+import { isSplitKey, partName, splitMetadata } from "./split.js";
+import { storedBytes, writeGguf, type GgufTensorToStore } from "./write.js";
 
 export interface SaveGgufOptions {
   readonly tokenizer?: Tokenizer | undefined;
-  /** The Jinja program that makes a text of a conversation. */
-  readonly chatTemplate?: string | undefined;
+  /** The Jinja program that makes a text of a conversation, or several by name, of which `default` is taken unasked. */
+  readonly chatTemplate?: string | ReadonlyMap<string, string> | undefined;
   /** A type or mix of `ggufMixes`, by its name. By default weights are written as they are: f32, or the blocks of quantised ones. */
   readonly quantize?: string | undefined;
   /** `general.name`; by default the name of the file. */
@@ -33,11 +36,15 @@ export interface SaveGgufOptions {
   readonly modelType?: string | undefined;
   /** The metadata of the GGUF file that the model comes from: kept as it is, tokenizer and all, but for the type of the weights. */
   readonly metadata?: GgufMetadata | undefined;
+  /** Beyond so many bytes of tensors the model becomes several files, `NAME-00001-of-0000N.gguf`. By default it is one, whatever its size. */
+  readonly maxShardBytes?: number | undefined;
   readonly onProgress?: ((progress: { readonly tensor: string; readonly done: number; readonly total: number }) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface SavedGguf {
+  /** Where it lies: the file, or all parts. */
+  readonly files: readonly string[];
   readonly architecture: string;
   /** How many tensors have each format. */
   readonly formats: ReadonlyMap<StoredDType, number>;
@@ -53,7 +60,7 @@ export interface SavedGguf {
  */
 export async function saveGguf(path: string, model: Decoder, options: SaveGgufOptions = {}): Promise<SavedGguf> {
   const { signal, onProgress } = options;
-  const mix = options.quantize === undefined ? undefined : parseMix(options.quantize);
+  const mix = parseMix(options.quantize);
   const { family, config, values } = writeGgufConfig(model.config, families.find((family) => family.modelType === options.modelType));
   const { architecture } = family.gguf;
 
@@ -75,11 +82,35 @@ export async function saveGguf(path: string, model: Decoder, options: SaveGgufOp
       tensors.push({ name, dtype, shape, data });
     }
   }
-  await writeGguf(path, { metadata: metadataOf(path, config, options, mix, values), tensors });
-  return { architecture, formats, notes: notesOn(config, architecture) };
+  const files = await writeParts(path, metadataOf(path, config, options, mix, values), tensors, options.maxShardBytes);
+  return { files, architecture, formats, notes: notesOn(config, architecture) };
 }
 
-function parseMix(name: string): GgufMix {
+/** Writes one file, or several where it would be larger than asked; the first, without which the others are nothing, last. */
+async function writeParts(path: string, metadata: ReadonlyMap<string, GgufValue>, tensors: readonly GgufTensorToStore[], maxBytes = Infinity): Promise<string[]> {
+  const shards = inShards(tensors, storedBytes, maxBytes);
+  if (shards.length === 1) {
+    await writeGguf(path, { metadata, tensors });
+    return [path];
+  }
+  const prefix = path.replace(/\.gguf$/i, "");
+  const parts = shards.map((shard, i) => ({
+    path: partName(prefix, i + 1, shards.length),
+    metadata: new Map([...(i === 0 ? metadata : alignmentOf(metadata)), ...splitMetadata(i, shards.length, tensors.length)]),
+    tensors: shard,
+  }));
+  for (const { path, ...part } of [...parts.slice(1), parts[0]]) await writeGguf(path, part);
+  return parts.map(({ path }) => path);
+}
+
+function alignmentOf(metadata: ReadonlyMap<string, GgufValue>): [string, GgufValue][] {
+  const alignment = metadata.get(alignmentKey);
+  return alignment === undefined ? [] : [[alignmentKey, alignment]];
+}
+
+/** A mix by its name. Throws ConfigError for one that there is not. */
+export function parseMix(name: string | undefined): GgufMix | undefined {
+  if (name === undefined) return undefined;
   const mix = ggufMix(name);
   if (mix === undefined) throw new ConfigError("quantize", `${JSON.stringify(name)} is not a type that can be written; there are ${Object.keys(ggufMixes).join(", ")}.`);
   return mix;
@@ -88,7 +119,7 @@ function parseMix(name: string): GgufMix {
 function metadataOf(path: string, config: TransformerConfig, options: SaveGgufOptions, mix: GgufMix | undefined, values: ReadonlyMap<string, GgufValue>): Map<string, GgufValue> {
   const { tokenizer, chatTemplate, metadata } = options;
   const fileType: [string, GgufValue] = ["general.file_type", gguf.uint32(ggufMixes[mix ?? "F32"].fileType)];
-  if (metadata !== undefined) return new Map([...metadata.values, ...(mix === undefined ? [] : [fileType])]);
+  if (metadata !== undefined) return new Map([...[...metadata.values].filter(([key]) => !isSplitKey(key)), ...(mix === undefined ? [] : [fileType])]);
   return new Map<string, GgufValue>([
     ["general.architecture", values.get("general.architecture")!],
     ["general.type", gguf.string("model")],
@@ -97,8 +128,18 @@ function metadataOf(path: string, config: TransformerConfig, options: SaveGgufOp
     ["general.quantization_version", gguf.uint32(2)],
     ...values,
     ...(tokenizer === undefined ? [["tokenizer.ggml.model", gguf.string("no_vocab")] as const] : tokenizerMetadata(tokenizer, config.vocabSize)),
-    ...(chatTemplate === undefined ? [] : [["tokenizer.chat_template", gguf.string(chatTemplate)] as const]),
+    ...templatesOf(chatTemplate),
   ]);
+}
+
+/** As llama.cpp's converter writes them: the default under the key itself, the others each under its name, and a list of these. */
+function templatesOf(template: SaveGgufOptions["chatTemplate"]): [string, GgufValue][] {
+  const all = typeof template === "string" ? new Map([["default", template]]) : (template ?? new Map<string, string>());
+  const others = [...all.keys()].filter((name) => name !== "default");
+  return [
+    ...[...all].map(([name, source]): [string, GgufValue] => [`tokenizer.chat_template${name === "default" ? "" : `.${name}`}`, gguf.string(source)]),
+    ...(others.length === 0 ? [] : [["tokenizer.chat_templates", gguf.strings(others)] satisfies [string, GgufValue]]),
+  ];
 }
 
 /** The blocks of a part of a quantised weight, where the part has one format. */

@@ -7,6 +7,7 @@
 
 import { z } from "zod";
 import { HubError, UsageError } from "../../errors.js";
+import { ggufSets, isModel, meantBy, typeOf, wholeSet } from "./gguf-files.js";
 
 /** A file of a repository at one commit. */
 export interface HubFile {
@@ -20,7 +21,7 @@ export interface HubFile {
 /** More than any model has; bounds what a server can make us hold. */
 export const maxFiles = 20_000;
 
-/** `ORG/NAME`, `ORG/NAME:FILE`. Throws UsageError. */
+/** `ORG/NAME`, `ORG/NAME:FILE`, `ORG/NAME:TYPE`. Throws UsageError. */
 export function parseRepo(text: string): { repo: string; file: string | undefined } {
   const colon = text.indexOf(":");
   const [repo, file] = colon < 0 ? [text, undefined] : [text.slice(0, colon), text.slice(colon + 1)];
@@ -93,31 +94,33 @@ function checkPath(file: HubFile): HubFile {
 /** What stands beside weights and is needed to run them or to read and write their text. */
 const companions = new RegExp(
   `^(${[
-    "config\\.json", "generation_config\\.json", "tokenizer\\.json", "tokenizer_config\\.json", "special_tokens_map\\.json", "added_tokens\\.json",
+    "config\\.json", "generation_config\\.json", "hf_quant_config\\.json", "tokenizer\\.json", "tokenizer_config\\.json", "special_tokens_map\\.json", "added_tokens\\.json",
     "vocab\\.json", "merges\\.txt", "tokenizer\\.model", "spiece\\.model", "[^/]*\\.tiktoken", "chat_template\\.(jinja|json)", "additional_chat_templates/[^/]+\\.jinja",
   ].join("|")})$`,
 );
 const standardWeights = /^model(-\d{5}-of-\d{5})?\.safetensors$/;
 
 /**
- * The files to download: the one that is named, or what makes up the model.
+ * The files to download: those that are named, or what makes up the model. Parts of one model come together.
  *
- * `wanted` may also be a part of a GGUF's name that only one file has (`Q4_K_M`).
+ * `wanted` is a file, or a type of GGUF (`Q4_K_M`), or another whole word that only one GGUF's name has.
  *
- * @throws HubError `no-such-file`; `choose-file` where there are several GGUF files and nothing else; `pickle`; `no-weights`.
+ * @throws HubError `no-such-file`; `choose-file` where there are several that it may be; `missing-part`; `pickle`; `no-weights`.
  */
-export function chooseFiles(repo: string, files: readonly HubFile[], wanted: string | undefined): HubFile[] {
-  const ggufs = files.filter(({ path }) => /\.gguf$/i.test(path));
+export function chooseFiles(repo: string, files: readonly HubFile[], wanted: string | undefined): readonly HubFile[] {
+  const sets = ggufSets(files);
   if (wanted !== undefined) {
-    const part = wanted.toLowerCase();
-    const named = files.filter(({ path }) => path === wanted);
-    const similar = named.length > 0 ? named : ggufs.filter(({ path }) => path.toLowerCase().includes(part));
-    if (similar.length === 1) {
-      if (isPickle(similar[0].path)) throw pickleError(repo, `${similar[0].path} is a pickle`);
-      return similar;
+    const meant = meantBy(wanted, files);
+    if (meant.length === 1) return wholeSet(repo, meant[0]);
+    if (meant.length > 1) {
+      throw new HubError(`${repo} has more than one file ${JSON.stringify(wanted)}.`, { code: "choose-file", hint: `Name one: hornbook pull ${repo}:${meant[0].path}. There are:\n${listing(meant)}` });
     }
-    const those = similar.length > 0 ? similar : ggufs.length > 0 ? ggufs : files;
-    throw new HubError(`${repo} has ${similar.length === 0 ? "no" : "more than one"} file ${JSON.stringify(wanted)}.`, { code: "no-such-file", hint: `There are:\n${listing(those)}` });
+    const named = files.find(({ path }) => path === wanted);
+    if (named === undefined) {
+      throw new HubError(`${repo} has no file ${JSON.stringify(wanted)}.`, { code: "no-such-file", hint: `There are:\n${listing(sets.length > 0 ? sets : files)}` });
+    }
+    if (isPickle(named.path)) throw pickleError(repo, `${named.path} is a pickle`);
+    return [named];
   }
   const top = files.filter(({ path }) => !path.includes("/") && path.endsWith(".safetensors"));
   const whole = top.filter(({ path }) => path === "model.safetensors");
@@ -127,11 +130,12 @@ export function chooseFiles(repo: string, files: readonly HubFile[], wanted: str
     const index = whole.length > 0 ? [] : files.filter(({ path }) => path === "model.safetensors.index.json");
     return [...files.filter(({ path }) => companions.test(path)), ...index, ...weights];
   }
-  if (ggufs.length === 1) return ggufs;
-  if (ggufs.length > 1) {
-    throw new HubError(`${repo} holds ${ggufs.length} GGUF files, and one is needed.`, {
+  const models = sets.filter(isModel);
+  if (models.length === 1) return wholeSet(repo, models[0]);
+  if (models.length > 1) {
+    throw new HubError(`${repo} holds ${models.length} GGUF models, and one is needed.`, {
       code: "choose-file",
-      hint: `Name one, or what only its name has: hornbook pull ${repo}:${ggufs[0].path}. Smaller ones lose more; Q4_K_M and Q8_0 are the usual choices.\n${listing(ggufs)}`,
+      hint: `Name one, or its type: hornbook pull ${repo}:${typeOf(models[0]) ?? models[0].path}. Smaller ones lose more; Q4_K_M and Q8_0 are the usual choices.\n${listing(models)}`,
     });
   }
   const pickle = files.find(({ path }) => isPickle(path));
@@ -148,7 +152,7 @@ function pickleError(repo: string, what: string): HubError {
   });
 }
 
-function listing(files: readonly HubFile[]): string {
+function listing(files: readonly { readonly path: string; readonly size: number }[]): string {
   const width = Math.max(...files.slice(0, 40).map(({ path }) => path.length));
   const rows = files.slice(0, 40).map(({ path, size }) => `  ${path.padEnd(width)}  ${(size / 1e6).toFixed(1).padStart(9)} MB`);
   return [...rows, ...(files.length > 40 ? [`  and ${files.length - 40} more`] : [])].join("\n");

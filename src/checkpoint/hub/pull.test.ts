@@ -151,6 +151,21 @@ describe("one file", () => {
     expect(error.message).toContain("small-Q4_K_M.gguf");
   });
 
+  it("of a model in several comes with the others, and opens with them", async () => {
+    const parts = [1, 2].map((n) => ({ path: `Q4_K_M/m-Q4_K_M-0000${n}-of-00002.gguf`, content: bytesOf(300 + n), large: true }));
+    hub.add("org/parts-GGUF", [...parts.toReversed(), ...quants]);
+    const { path, files } = await pull({ repo: "org/parts-GGUF", file: parts[1].path });
+    expect(path).toMatch(/snapshots\/a{40}\/Q4_K_M\/m-Q4_K_M-00001-of-00002\.gguf$/);
+    expect(files.map((file) => file.path)).toEqual(parts.map((part) => part.path));
+    for (const { path: name, content } of parts) expect(await readFile(join(path, "../..", name))).toEqual(content);
+    const out = join(folder, "copied");
+    expect((await pull({ repo: "org/parts-GGUF", file: parts[0].path, out })).path).toBe(join(out, "m-Q4_K_M-00001-of-00002.gguf"));
+    expect((await readdir(out)).sort()).toEqual(["m-Q4_K_M-00001-of-00002.gguf", "m-Q4_K_M-00002-of-00002.gguf"]);
+    const error = await failure(pull({ repo: "org/parts-GGUF", file: "Q4_K_M" }));
+    expect(error.code).toBe("choose-file");
+    expect(error.message).toMatch(/small-Q4_K_M\.gguf[^]*m-Q4_K_M-00001|m-Q4_K_M-00001[^]*small-Q4_K_M\.gguf/);
+  });
+
   it("must be named among several GGUFs, and need not be where there is one", async () => {
     hub.add("org/small-GGUF", quants);
     const error = await failure(pull({ repo: "org/small-GGUF" }));

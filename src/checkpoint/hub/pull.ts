@@ -22,7 +22,7 @@ import type { HubClient, HubClientOptions } from "./client.js";
 export interface PullOptions extends HubClientOptions {
   /** `ORG/NAME`. */
   readonly repo: string;
-  /** One file of it, or a part of a GGUF's name that only one has (`Q4_K_M`); by default all that the model needs. */
+  /** One file of it, or a type of GGUF (`Q4_K_M`), or a word that only one GGUF's name has; by default all that the model needs. */
   readonly file?: string | undefined;
   /** A branch, a tag or a commit. Default `main`. */
   readonly revision?: string | undefined;
@@ -48,7 +48,7 @@ export interface PullProgress {
 }
 
 export interface PulledModel {
-  /** The folder of the model, or the file that was named. */
+  /** The folder of the model, or the file that was named; of one in several parts the first. */
   readonly path: string;
   readonly repo: string;
   readonly commit: string;
@@ -64,7 +64,7 @@ export interface PulledModel {
  *
  * The environment counts as it does for the hub's own programs: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY and NO_PROXY.
  *
- * @throws HubError, its `code` one of `no-such-repository`, `no-such-revision`, `no-such-file`, `choose-file`, `no-weights`, `pickle`, `gated`,
+ * @throws HubError, its `code` one of `no-such-repository`, `no-such-revision`, `no-such-file`, `choose-file`, `missing-part`, `no-weights`, `pickle`, `gated`,
  * `unauthorized`, `forbidden`, `rate-limited`, `server-error`, `offline`, `proxy`, `certificate`, `download-cut`, `checksum`, `too-long`,
  * `unsafe-path`, `bad-response`, `disk-full`; UsageError for names that cannot be; CheckpointError `disk-full` or `cannot-write`; the signal's reason
  */
@@ -83,9 +83,10 @@ export async function pullModel(options: PullOptions): Promise<PulledModel> {
     const files = chooseFiles(repo, await listFiles(client, cache, repo, commit, offline), wanted);
     const downloadedBytes = await fill(client, cache, commit, files, offline, options);
     if (revision !== commit && !offline && (await cache.commit(revision)) !== commit) await cache.setCommit(revision, commit);
-    const alone = wanted !== undefined || (files.length === 1 && /\.gguf$/i.test(files[0].path));
+    // A GGUF model is its file, or the first of its parts.
+    const alone = wanted !== undefined || files.every(({ path }) => /\.gguf$/i.test(path));
     const path =
-      options.out !== undefined ? await (alone ? copyFileOut : copyFolderOut)(cache, files, options.out)
+      options.out !== undefined ? await (alone ? copyFilesOut : copyFolderOut)(cache, files, options.out)
       : alone ? cache.snapshot(commit, files[0].path)
       : cache.snapshot(commit);
     return { path, repo, commit, files: files.map(({ path, size }) => ({ path, bytes: size })), downloadedBytes, offline };
@@ -215,12 +216,14 @@ function isOffline(): boolean {
 
 // ---- to a folder of the user's own, which is free to be changed: copies, that share their blocks where the disk can ----------
 
-async function copyFileOut(cache: RepoCache, [file]: readonly HubFile[], out: string): Promise<string> {
-  const path = join(out, basename(file.path));
-  await writeFileAtomically(path, async (handle) => {
-    for await (const chunk of createReadStream(cache.blob(file))) await handle.write(chunk as Buffer);
-  });
-  return path;
+async function copyFilesOut(cache: RepoCache, files: readonly HubFile[], out: string): Promise<string> {
+  const places = files.map((file) => join(out, basename(file.path)));
+  for (const [i, file] of files.entries()) {
+    await writeFileAtomically(places[i], async (handle) => {
+      for await (const chunk of createReadStream(cache.blob(file))) await handle.write(chunk as Buffer);
+    });
+  }
+  return places[0];
 }
 
 async function copyFolderOut(cache: RepoCache, files: readonly HubFile[], out: string): Promise<string> {

@@ -6,16 +6,16 @@ import { createInterface } from "node:readline";
 import { Command } from "commander";
 import pc from "picocolors";
 import { z } from "zod";
-import { ChatTemplate } from "../../data/index.js";
 import { DataError, HornbookError } from "../../errors.js";
-import type { ChatOptions, ChatSession } from "../../generate/index.js";
+import { generationSettings, type ChatOptions, type ChatSession } from "../../generate/index.js";
 import type { StateDType } from "../../model/index.js";
 import { LanguageModel } from "../../language-model.js";
 import type { FloatDType } from "../../tensor/index.js";
 import { converse } from "../converse.js";
 import { compact } from "../format.js";
 import { interruptible } from "../interrupt.js";
-import { number, wholeNumber, withSampling } from "../options.js";
+import { number, requireTokenizer, strings, wholeNumber, withSampling } from "../options.js";
+import { endLine, say, write } from "../terminal.js";
 
 interface ChatFlags {
   system?: string;
@@ -43,14 +43,15 @@ export function chatCommand(): Command {
     .option("--system <text>", "what the model is told before all else")
     .option("--max-tokens <n>", "the most tokens of a reply", wholeNumber(1), 1024)
     .option("--temperature <t>", `0 takes the most probable token each time; by default the model's own, else ${defaultTemperature}`, number(0))
-    .option("--stop <text...>", "strings that end a reply, before them");
+    .option("--stop <text>", "ends a reply before this string; may be given several times", strings);
   return withSampling(command)
     .option("--no-template", "go on with what is said as a text, though the model has a chat template")
     .option("--json", "read {content} or {reset: true}, one a line; print {content, finishReason, ...} or {error}, one a line")
     .addHelpText(
       "after",
       `
-On a terminal: /reset /system /temperature /tokens /save /help /quit. Ctrl-C stops a reply.
+On a terminal: /reset /system /temperature /tokens /save /help /quit.
+Ctrl-C stops a reply.
 
 Examples:
   hornbook chat my-model --system "Answer in one sentence."
@@ -59,10 +60,12 @@ Examples:
   echo '{"content": "Hi!"}' | hornbook chat my-model --json`,
     )
     .action(async (path: string, flags: ChatFlags) => {
-      ChatTemplate.warm();
+      const { template, json = false, system, temperature: wanted, ...rest } = flags;
+      generationSettings({ ...rest, temperature: wanted });
       const model = await LanguageModel.load(path);
-      const { template, json = false, temperature = model.generation.temperature ?? defaultTemperature, ...rest } = flags;
-      const options: Partial<ChatOptions> = { ...rest, temperature };
+      requireTokenizer(path, model, "`hornbook generate` takes token ids.");
+      const temperature = wanted ?? model.generation.temperature ?? defaultTemperature;
+      const options: Partial<ChatOptions> = { ...rest, system, temperature };
       const session = model.chat(template ? options : { ...options, template: undefined });
       try {
         if (json) await answerJson(session);
@@ -89,10 +92,10 @@ async function answerLines(session: ChatSession): Promise<void> {
   const { signal, dispose } = interruptible();
   try {
     for await (const { text } of inputLines(signal)) {
-      for await (const piece of session.send(text, { signal })) process.stdout.write(piece.text);
-      process.stdout.write("\n");
+      for await (const piece of session.send(text, { signal })) write(piece.text);
+      endLine();
       const { droppedMessages } = session;
-      if (droppedMessages > 0) console.error(`(the oldest ${droppedMessages} messages no longer fit the context)`);
+      if (droppedMessages > 0) say(`(the oldest ${droppedMessages} messages no longer fit the context)`);
     }
   } finally {
     dispose();

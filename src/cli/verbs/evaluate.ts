@@ -10,7 +10,8 @@ import type { FloatDType } from "../../tensor/index.js";
 import type { Tokenizer } from "../../tokenizer/index.js";
 import { table } from "../format.js";
 import { interruptible } from "../interrupt.js";
-import { tokenIds, wholeNumber } from "../options.js";
+import { checkReadable, requireTokenizer, tokenIds, wholeNumber } from "../options.js";
+import { LiveLines } from "../terminal.js";
 
 interface EvaluateFlags {
   against?: string;
@@ -39,27 +40,31 @@ export function evaluateCommand(): Command {
     .addHelpText(
       "after",
       `
-Every token is predicted once, in windows that follow each other; all but the very first where no window begins with a token of its own.
+Every token is predicted once, in windows that follow each other; all but the very
+first where no window begins with a token of its own.
 
-With --against OTHER, p being OTHER's predictions and q the model's: the mean over tokens of KL(p || q) in nats with its spread, the share of
-tokens where both find the same next token likeliest, both perplexities and their ratio, and how much the probability of the true token
-moves; means with their standard errors. --json prints {tokens, kl, sameTop1, perplexity, basePerplexity, perplexityRatio, deltaP}.
+With --against OTHER, p being OTHER's predictions and q the model's: the mean over
+tokens of KL(p || q) in nats with its spread, the share of tokens where both find
+the same next token likeliest, both perplexities and their ratio, and how much the
+probability of the true token moves; means with their standard errors. --json
+prints {tokens, kl, sameTop1, perplexity, basePerplexity, perplexityRatio, deltaP}.
 
 Examples:
   hornbook evaluate runs/start --text data/tinyshakespeare.txt
   hornbook evaluate my-model --ids 1,2,3,4 --json
-  hornbook evaluate model-Q4_K_M.gguf --against model --text book.txt --tokens 5000 --context 512`,
+  hornbook evaluate model-Q4_K_M.gguf --against model --text book.txt --context 512`,
     )
     .action(async (path: string, flags: EvaluateFlags) => {
       const { against, text, dtype, context: contextLength, json = false } = flags;
-      if ((text === undefined) === (flags.ids === undefined)) throw new UsageError("Give --text or --ids.");
+      if ((text === undefined) === (flags.ids === undefined)) throw new UsageError(text === undefined ? "Give --text or --ids." : "Give --text or --ids, not both.");
+      if (text !== undefined) await checkReadable(text);
       const { signal, dispose } = interruptible();
-      const progress = liveProgress();
+      const progress = new LiveLines(process.stderr);
       try {
         const model = await LanguageModel.load(path, { signal });
         const base = against === undefined ? undefined : await LanguageModel.load(against, { signal });
         const { ids, bos } = await input(path, model, base, flags);
-        const options = { dtype, bos, contextLength, signal, onProgress: progress.update };
+        const options = { dtype, bos, contextLength, signal, onProgress: (done: number, all: number) => progress.show(`${Math.floor((100 * done) / all)}% of ${all} tokens`) };
         const result = base === undefined ? await likelihood(model, ids, { ...options, tokenizer: model.tokenizer }) : await compareModels(model, base, ids, options);
         progress.clear();
         console.log(json ? JSON.stringify(result) : "kl" in result ? divergenceTable(result) : likelihoodTable(result));
@@ -72,10 +77,9 @@ Examples:
 
 /** The token ids to predict, and the one to begin windows with. */
 async function input(path: string, model: LanguageModel, base: LanguageModel | undefined, { text, ids: given, tokens, bos: wanted }: EvaluateFlags): Promise<{ ids: ArrayLike<number>; bos: number | undefined }> {
-  const { tokenizer } = model;
-  if (wanted === true && tokenizer?.bosId === undefined) throw new UsageError(`${path} has no token that begins a text.`, { hint: "Leave --bos out." });
-  if (given !== undefined) return { ids: given.slice(0, tokens), bos: wanted === true ? tokenizer?.bosId : undefined };
-  if (tokenizer === undefined) throw new UsageError(`${path} has no tokenizer, so it cannot read a text.`, { hint: "Give --ids." });
+  if (wanted === true && model.tokenizer?.bosId === undefined) throw new UsageError(`${path} has no token that begins a text.`, { hint: "Leave --bos out." });
+  if (given !== undefined) return { ids: given.slice(0, tokens), bos: wanted === true ? model.tokenizer?.bosId : undefined };
+  const tokenizer = requireTokenizer(path, model, "Give --ids.");
   const whole = await joined(readText(text!, tokenizer.needsValidText ? "error" : "replace"));
   const ids = tokenizer.encode(whole);
   if (base?.tokenizer !== undefined) checkSameIds(ids, base.tokenizer.encode(whole), tokenizer, base.tokenizer);
@@ -123,10 +127,4 @@ function divergenceTable({ tokens, kl, sameTop1, perplexity, basePerplexity, per
     ],
     [1],
   );
-}
-
-/** A live line on a terminal's stderr; nothing elsewhere. */
-function liveProgress(): { update: (done: number, tokens: number) => void; clear: () => void } {
-  const write = (text: string): void => void (process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`));
-  return { update: (done, tokens) => write(`${Math.floor((100 * done) / tokens)}% of ${tokens} tokens`), clear: () => write("") };
 }

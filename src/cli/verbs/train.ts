@@ -13,8 +13,9 @@ import type { Recipe } from "../../train/recipe.js";
 import { bytes, compact } from "../format.js";
 import { collectGarbage } from "../heap.js";
 import { interruptible } from "../interrupt.js";
-import { number, wholeNumber } from "../options.js";
+import { checkWritable, number, wholeNumber } from "../options.js";
 import { Progress } from "../progress.js";
+import { say } from "../terminal.js";
 
 export interface TrainFlags {
   readonly recipe?: string;
@@ -52,13 +53,14 @@ export function trainCommand(): Command {
       "after",
       `
 Examples:
-  hornbook train                                     nanoGPT's Shakespeare recipe, into runs/shakespeare-char
+  hornbook train                                     nanoGPT's Shakespeare recipe
   hornbook train --recipe books-llama --dtype bf16   a small Llama on 18 novels
   hornbook train --data my-texts/ --out my-model     your own text
   hornbook train --from smollm2/ --data my-texts/    a trained model, trained on
   hornbook train --resume                            after Ctrl-C, or a power cut
 
-Ctrl-C saves and stops; a second one stops at once. OUT/last is the newest checkpoint, OUT/best the one with the lowest validation loss.`,
+Ctrl-C saves and stops; a second one stops at once. OUT/last is the newest
+checkpoint, OUT/best the one with the lowest validation loss.`,
     )
     .action(async (flags: TrainFlags) => {
       await runTraining(flags);
@@ -74,16 +76,12 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
   const recipe = from !== undefined && flags.recipe === undefined ? continuedRecipe(from, flags.data) : await loadRecipe(name);
   const { seed = recipe.train.seed ?? 0 } = flags;
   const out = flags.out ?? join("runs", (from ?? name).replace(/[/\\]+$/, "").replace(/^.*[/\\]|\.\w+$/g, ""));
-  const say = (text: string) => {
+  await checkWritable(out, "folder");
+  const show = (text: string): void => {
     if (!json) console.log(text);
   };
 
-  let progress: Progress | undefined;
-  const { signal, dispose } = interruptible(() => {
-    const text = pc.yellow("stopping after this step; Ctrl-C again stops at once");
-    if (progress === undefined) say(text);
-    else progress.say(text);
-  });
+  const { signal, dispose } = interruptible(() => say(pc.yellow("stopping after this step; Ctrl-C again stops at once")));
   try {
     let settings = settingsOf(recipe, flags, seed);
     const goesOn = resume && (await configOfRun(out)) !== undefined;
@@ -96,14 +94,14 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
     await using _data = data;
     const device = defaultDevice();
     const matmulRate = await measureMatmulRate(device, settings.dtype);
-    say(`${pc.bold(recipe.description)}`);
-    say(
+    show(pc.bold(flags.data === undefined ? recipe.description : `The recipe ${flags.recipe}, on ${flags.data}`));
+    show(
       pc.dim(
         `${compact(model.numParameters)} parameters (${bytes(model.numBytes)}), vocabulary ${tokenizer.vocabSize}, ${compact(data.train.length)} tokens to learn from, ` +
           `${compact(data.validation?.length ?? 0)} to validate; ${settings.dtype} on ${device.description}, ${(matmulRate / 1e9).toFixed(matmulRate < 1e10 ? 1 : 0)} GFLOP/s in matmuls`,
       ),
     );
-    progress = new Progress({ steps: settings.steps, json, flopsPerToken: model.flopsPerToken(), matmulRate });
+    const progress = new Progress({ steps: settings.steps, json, flopsPerToken: model.flopsPerToken(), matmulRate });
     let saved = join(out, "last");
     try {
       for await (const report of train(model, data, { ...settings, ...saveWith, out, resume, tokenizer, signal })) {
@@ -113,12 +111,12 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
       }
     } catch (error) {
       if (signal.aborted) {
-        say(`saved in ${saved}; ${pc.bold(goOn)} goes on`);
+        show(`saved in ${saved}; ${pc.bold(goOn)} goes on`);
         throw new DOMException("interrupted", "AbortError");
       }
       throw error;
     }
-    say(`saved in ${pc.bold(saved)}; talk to it: ${pc.bold(`hornbook generate ${out}`)}`);
+    show(`saved in ${pc.bold(saved)}; talk to it: ${pc.bold(`hornbook generate ${out}`)}`);
     return model;
   } finally {
     dispose();

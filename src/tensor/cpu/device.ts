@@ -4,10 +4,11 @@
  * costs nothing while they are busy.
  */
 
-import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { DeviceError, HornbookError } from "../../errors.js";
-import { builtIsas, kernelLibrary, loadAddon, type NativeAddon, type NativeDevice } from "../../native/addon.js";
+import { explainAbsence } from "../../native/absence.js";
+import type { NativeAddon, NativeDevice } from "../../native/addon.js";
+import { nativeSearch } from "../../native/find.js";
 import { enums, kernelNames, kernelSpec, type Attributes, type KernelName, type Operands } from "../contract.js";
 import type { BufferId, BufferView, Device, FileSource, Recording } from "../device.js";
 import { dtypes, type DType } from "../dtype.js";
@@ -15,11 +16,11 @@ import { Profiler, formatProfile, type PhaseProfile } from "./profile.js";
 
 export interface CpuDeviceOptions {
   /** An instruction set of `availableIsas()`; by default HORNBOOK_ISA, else the best. */
-  isa?: string;
+  isa?: string | undefined;
   /** By default HORNBOOK_THREADS, else one a core. The results do not depend on it. */
-  threads?: number;
+  threads?: number | undefined;
   /** Times every launch; by default with HORNBOOK_PROFILE=1, which also prints the profile when the process ends. */
-  profile?: boolean;
+  profile?: boolean | undefined;
 }
 
 const control = { allocate: -1, free: -2 };
@@ -82,47 +83,61 @@ export class CpuDevice implements Device {
   readonly #tapes = new Set<Tape>();
   #tape: Tape | undefined;
 
-  private constructor(addon: NativeAddon, isa: string, threads: number, profile: boolean) {
+  private constructor(addon: NativeAddon, isa: string, kernelLibrary: string, threads: number, profile: boolean) {
     this.isa = isa;
     this.threads = threads;
     this.#addon = addon;
-    this.#native = addon.createDevice(kernelLibrary(isa), threads);
+    this.#native = addon.createDevice(kernelLibrary, threads);
     if (profile) {
       addon.setProfiling(this.#native, true);
       this.#profiler = new Profiler(() => addon.profile(this.#native));
     }
   }
 
-  /** Whether the native kernels were built for this machine. */
+  /** Whether there are native kernels for this machine. */
   static isAvailable(): boolean {
-    return CpuDevice.availableIsas().length > 0;
+    return nativeSearch().found !== undefined;
   }
 
-  /** Instruction sets that this machine can run and that were built, best first. */
+  /** Instruction sets that this machine can run and for which there are kernels, best first. */
   static availableIsas(): string[] {
-    const built = builtIsas();
-    return loadAddon()?.supportedIsas().filter((isa) => built.includes(isa)) ?? [];
+    const native = nativeSearch().found;
+    return native?.addon.supportedIsas().filter((isa) => native.kernels(isa) !== undefined) ?? [];
+  }
+
+  /** The instruction set of a device that is told of none: HORNBOOK_ISA, else the best with kernels. Undefined where there are none. */
+  static defaultIsa(): string | undefined {
+    return process.env["HORNBOOK_ISA"] ?? nativeSearch().found?.bestIsa();
+  }
+
+  /** The threads of a device that is told of none: HORNBOOK_THREADS, else one a core. */
+  static defaultThreads(): number {
+    return Number(process.env["HORNBOOK_THREADS"] ?? availableParallelism());
   }
 
   /** Throws HornbookError when there are no native kernels for what is asked. */
   static create(options: CpuDeviceOptions = {}): CpuDevice {
-    const addon = loadAddon();
-    if (addon === undefined) {
-      throw new HornbookError("The native kernels were not built.", { code: "no-addon", hint: "Install a C++20 compiler and run `npm run install`." });
+    const native = nativeSearch().found;
+    if (native === undefined) {
+      const { reason, remedy } = explainAbsence(nativeSearch());
+      throw new HornbookError(`There are no native kernels: ${reason}.`, { code: "no-addon", hint: remedy });
     }
-    const isa = options.isa ?? process.env["HORNBOOK_ISA"] ?? CpuDevice.availableIsas()[0] ?? "portable";
+    const { addon } = native;
+    const isa = options.isa ?? CpuDevice.defaultIsa() ?? "portable";
     if (!addon.supportedIsas().includes(isa)) {
       throw new HornbookError(`This machine cannot run ${isa}; it can run ${addon.supportedIsas().join(", ")}.`, { code: "bad-isa" });
     }
-    if (!existsSync(kernelLibrary(isa))) {
-      throw new HornbookError(`The kernels for ${isa} were not built.`, { code: "no-kernels", hint: `Run \`node scripts/build-native.mjs --isa ${isa}\`.` });
+    const kernels = native.kernels(isa);
+    if (kernels === undefined) {
+      const why = nativeSearch().skipped.find(({ path }) => path.includes(`kernels-${isa}.`))?.reason ?? `${native.folder} has none`;
+      throw new HornbookError(`There are no kernels for ${isa}: ${why}.`, { code: "no-kernels", hint: `\`npx hornbook build --isa ${isa}\` compiles them.` });
     }
-    const threads = options.threads ?? Number(process.env["HORNBOOK_THREADS"] ?? availableParallelism());
+    const threads = options.threads ?? CpuDevice.defaultThreads();
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
       throw new HornbookError(`The number of threads is a whole number from 1 to 1024, not ${threads}.`, { code: "bad-threads" });
     }
     const printed = process.env["HORNBOOK_PROFILE"] === "1";
-    const device = new CpuDevice(addon, isa, threads, options.profile ?? printed);
+    const device = new CpuDevice(addon, isa, kernels, threads, options.profile ?? printed);
     if (printed && device.#profiler !== undefined) process.on("exit", () => console.error(`\n${formatProfile(device.profile(), device.description)}`));
     return device;
   }
