@@ -12,6 +12,9 @@
  * `inout` operands are read and written in place. An `optional` operand may be absent. Arithmetic on bf16 is done in f32 and
  * rounded once on the way out; sums, means, norms and softmax accumulate in f32 (or wider) whatever the operands are.
  *
+ * Rows. Of the kernels that generation uses, a row of a result has the same bits whatever other rows a launch has, and wherever they lie
+ * (`conformance/row-independence.ts`), so sequences join and leave a batch freely.
+ *
  * Sharing memory. An output may lie where an operand of its `mayAlias` lies, element on element (where its elements are narrower, each row begins where that
  * row does). Apart from that an output overlaps no other operand; inputs may overlap each other. `aliasing.ts` holds launches to it in tests.
  *
@@ -145,7 +148,7 @@ export const contract = {
   },
   accumulate: {
     doc: "y += scale * factor * x, in f32, rounded to y's dtype; factor is 1 where absent. x and y may differ in dtype.",
-    operands: { x: input("float", "[...]", "strided"), factor: optional("f32", "[]"), y: inout("float", "[...] as x", "strided") },
+    operands: { x: input("float", "[...]", "strided"), factor: optional("f32", "[]"), y: over(inout("float", "[...] as x", "strided"), "x") },
     attributes: { scale: "f32" },
   },
   where: {

@@ -56,7 +56,7 @@ export function conformanceSuite(subjects: readonly Subject[]): void {
 
     it("gives a row the same bits in any batch", async () => {
       expectNone(await findRowDependence(deviceOf(subject, 2)));
-    }, timeout);
+    }, 4 * timeout);
 
     it("rejects what is outside a table at the next wait, and works again", async () => {
       for (const device of [new ReferenceDevice(), deviceOf(subject, 2)]) expectNone(await findMissedErrors(device));

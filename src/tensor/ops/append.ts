@@ -36,6 +36,6 @@ export function append(x: Tensor, into: Tensor | Int8Rows, places: RowPlaces): v
     checkFloat("append", x);
     launch("quantizeInt8", { x, y, scale: into.scale, at, slots }, {});
   }
-  at.dispose();
-  slots?.dispose();
+  if (at !== places.at) at.dispose();
+  if (slots !== places.slots) slots?.dispose();
 }

@@ -66,11 +66,11 @@ export function attention(q: Tensor, k: Tensor | Int8Rows, v: Tensor | Int8Rows,
   const lengths = rowNumbers("attention", "lengths", options.lengths, q.shape[0]);
   const slots = rowNumbers("attention", "slots", options.slots, q.shape[0]);
   try {
-    if (k instanceof Tensor && v instanceof Tensor) return floatAttention(q, k, v, { ...options, lengths, slots });
-    if (!(k instanceof Tensor) && !(v instanceof Tensor)) return int8Attention(q, k, v, { ...options, lengths, slots });
+    if (k instanceof Tensor && v instanceof Tensor) return floatAttention(q, k, v, options, lengths, slots);
+    if (!(k instanceof Tensor) && !(v instanceof Tensor)) return int8Attention(q, k, v, options, lengths, slots);
   } finally {
-    lengths?.dispose();
-    slots?.dispose();
+    if (lengths !== options.lengths) lengths?.dispose();
+    if (slots !== options.slots) slots?.dispose();
   }
   throw dtypeError("attention", "keys and values must both be floats, or both 8-bit integers.");
 }
@@ -116,8 +116,8 @@ export function attentionWithPattern(
   return pattern.matmul(perHead(v)).permute([0, 2, 1, 3]).cast(q.dtype);
 }
 
-function int8Attention(q: Tensor, k: Int8Rows, v: Int8Rows, options: AttentionOptions): Tensor {
-  const { causal = true, window = 0, softcap = 0, slopes, starts, lengths, slots, mask, dropout } = options;
+function int8Attention(q: Tensor, k: Int8Rows, v: Int8Rows, options: AttentionOptions, lengths: Tensor | undefined, slots: Tensor | undefined): Tensor {
+  const { causal = true, window = 0, softcap = 0, slopes, starts, mask, dropout } = options;
   if (mask !== undefined || dropout !== undefined) throw dtypeError("attention", "takes no mask and no dropout with keys of 8-bit integers.");
   const out = emptyLike(q, [...q.shape.slice(0, 3), v.bytes.shape[3]]);
   const attributes = { scale: options.scale ?? 1 / Math.sqrt(q.shape[3]), causal: causal ? 1 : 0, window, softcap };
@@ -125,8 +125,8 @@ function int8Attention(q: Tensor, k: Int8Rows, v: Int8Rows, options: AttentionOp
   return out;
 }
 
-function floatAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
-  const { causal = true, window = 0, softcap = 0, slopes, starts, lengths, slots, dropout } = options;
+function floatAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions, lengths: Tensor | undefined, slots: Tensor | undefined): Tensor {
+  const { causal = true, window = 0, softcap = 0, slopes, starts, dropout } = options;
   checkFloat("attention", k);
   checkDType("attention", "v", v, k.dtype);
   const [batch, queries, heads, d] = q.shape;

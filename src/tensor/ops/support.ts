@@ -146,14 +146,15 @@ export function expanded(x: Tensor, shape: Shape): Tensor {
 }
 
 /**
- * A number for each row of a batch: i32 [batch], or [] for one that all rows share; as a view [batch] of its own. Throws HornbookError on another dtype,
- * ShapeError on another shape.
+ * A number for each row of a batch: i32 [batch], or [] for one that all rows share; as [batch], itself or a view that the caller disposes of. Throws
+ * HornbookError on another dtype, ShapeError on another shape.
  */
 export function rowNumbers(op: string, name: string, x: Tensor | undefined, batch: number): Tensor | undefined {
   if (x === undefined) return undefined;
   checkDType(op, name, x, "i32");
-  if (x.rank > 0) checkShapeIs(op, name, x, [batch]);
-  return expanded(x, [batch]);
+  if (x.rank === 0) return expanded(x, [batch]);
+  checkShapeIs(op, name, x, [batch]);
+  return x;
 }
 
 /** A part along one axis. */
