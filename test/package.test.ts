@@ -43,7 +43,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test("the package has what runs, what compiles and what is read, and nothing else", async () => {
   const files = readdirSync(join(app, "node_modules", "hornbook"), { recursive: true, encoding: "utf8" }).map((path) => path.replaceAll("\\", "/"));
-  for (const path of ["dist/src/index.js", "dist/src/index.d.ts", "dist/src/cli/bin.js", "dist/src/data/chat-template-process.mjs", "dist/recipes/shakespeare-char.js", "data/tinyshakespeare.txt", "native/kernels/matmul.cc", "scripts/build-native.mjs", "README.md", "LICENSE", "THIRD-PARTY-NOTICES.md"]) {
+  for (const path of ["dist/src/index.js", "dist/src/index.d.ts", "dist/src/cli/bin.js", "dist/src/jinja/index.js", "dist/recipes/shakespeare-char.js", "data/tinyshakespeare.txt", "native/kernels/matmul.cc", "scripts/build-native.mjs", "README.md", "LICENSE", "THIRD-PARTY-NOTICES.md"]) {
     expect(files).toContain(path);
   }
   expect(files.filter((path) => /\.test\.|conformance|gradcheck|\.map$|tsbuildinfo|^native\/test|^bench|(?<!\.d)\.ts$|\.(?:node|so|dylib|dll)$/.test(path))).toEqual([]);

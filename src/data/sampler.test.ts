@@ -156,7 +156,7 @@ describe("windows", () => {
       }),
       { seed: 1, numRuns: 100 },
     );
-    expect(() => split(1).windows({ contextLength: 4, batchSize: 1 })).toThrow(/1 tokens and needs at least 2/);
+    expect(() => split(1).windows({ contextLength: 4, batchSize: 1 })).toThrow(/1 token and needs at least 2/);
   });
 });
 

@@ -12,7 +12,7 @@ export function buildCommand(): Command {
     .description("Compile the native half on this machine, where no package has it ready-made. It needs a C++20 compiler (g++ or clang++; CXX names another) and takes some minutes.")
     .option("--isa <names>", "`best` of this machine, all `supported` by it, all `known` to the compiler, or names with commas between", "best")
     .option("--force", "compile everything anew")
-    .addHelpText("after", "\nIt goes into the package's folder, or, where that cannot be written, into the cache (HORNBOOK_CACHE). `hornbook info` shows what is used.\n\nExamples:\n  hornbook build\n  hornbook build --isa supported\n  CXX=clang++ hornbook build")
+    .addHelpText("after", "\nIt goes into the package's folder, or, where that cannot be written, into the cache\n(HORNBOOK_CACHE). `hornbook info` shows what is used.\n\nExamples:\n  hornbook build\n  hornbook build --isa supported\n  CXX=clang++ hornbook build")
     .action(({ isa, force = false }: { isa: string; force?: boolean }) => {
       const out = buildFolder();
       const { status, error } = spawnSync(process.execPath, [join(packageRoot(), "scripts", "build-native.mjs"), "--required", "--isa", isa, "--out", out, ...(force ? ["--force"] : [])], { stdio: "inherit" });
