@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { Corpus, builtinCorpus, type TokenDataset } from "./data/index.js";
 import { ConfigError, DataError, UsageError } from "./errors.js";
 import { LanguageModel, type LoadModelOptions } from "./language-model.js";
-import { modelConfig, type ModelOptions } from "./model/index.js";
+import { modelConfig } from "./model/index.js";
 import { CharTokenizer, Tokenizer, endOfText } from "./tokenizer/index.js";
 import { checkMemory, trainSettings, trainableParameters } from "./train/index.js";
 import { parseRecipe, type Recipe } from "./train/recipe.js";
@@ -79,7 +79,7 @@ export async function prepareRecipe(recipe: Recipe, { text, tokenizer: given, se
         : error;
     }));
   const data = await corpus.tokenized(tokenizer, { validation: recipe.validation, ...(signal && { signal }) });
-  const config = modelConfig({ ...recipe.model, vocabSize: tokenizer.vocabSize } as ModelOptions);
+  const config = modelConfig({ ...recipe.model, vocabSize: tokenizer.vocabSize });
   checkMemory({ config }, trainSettings(recipe.train), { built: false });
   const model = new LanguageModel(config, { seed, tokenizer });
   return { tokenizer, data, model };

@@ -57,7 +57,7 @@ export async function readModelConfig(folder: string): Promise<StoredModelConfig
     });
   }
   const file = new ConfigFile(path, json, family);
-  const config = checkedConfig(path, { ...family.read(file), ...(file.object("hornbook").json as Partial<TransformerOptions>) } as ModelOptions);
+  const config = checkedConfig(path, { ...family.read(file), ...(file.object("hornbook").json as Partial<TransformerOptions>) });
   if (!family.describes(config)) {
     throw new CheckpointError({ file: path, field: "hornbook" }, `it says what a model of the architecture ${family.modelType} cannot be.`, { code: "bad-config" });
   }

@@ -109,7 +109,7 @@ function describeFeedForward(feedForward: FeedForwardSpec): string {
 
 /** A part of a kind that is not known here, by its settings. */
 function settings({ kind, ...rest }: { readonly kind: string }): string {
-  const shown = Object.entries(rest).map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : String(value)}`);
+  const shown = Object.entries(rest).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
   return shown.length === 0 ? kind : `${kind}: ${shown.join(", ")}`;
 }
 
