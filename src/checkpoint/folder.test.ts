@@ -154,7 +154,7 @@ describe("a head that the configuration says is the embedding", () => {
     const model = await LanguageModel.load(folder);
     await model.save(folder);
     model.dispose();
-    expect(await opened()).toMatchObject({ config: { tieEmbeddings: false }, warnings: [] });
+    expect(await opened()).toMatchObject({ config: { head: { tied: false } }, warnings: [] });
   });
 
   it.each<[string, (embedding: TensorToStore) => TensorToStore[]]>([
@@ -167,7 +167,7 @@ describe("a head that the configuration says is the embedding", () => {
     const embedding = await before.parameters().get("embed")!.data();
     before.dispose();
     await changeTensors((tensors) => [...tensors.filter(({ name }) => !/embed_tokens|lm_head/.test(name)), ...make(tensors.find(({ name }) => name.includes("embed_tokens"))!)]);
-    expect(await opened()).toMatchObject({ config: { tieEmbeddings: true }, warnings: [] });
+    expect(await opened()).toMatchObject({ config: { head: { tied: true } }, warnings: [] });
     const model = await LanguageModel.load(folder);
     expect(await model.parameters().get("embed")!.data()).toEqual(embedding);
     model.dispose();

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { layerNorm, type Tensor } from "../../tensor/index.js";
 import type { ForwardContext } from "../context.js";
-import type { Initializer } from "../parameter.js";
+import { setRole, vector, type Initializer } from "../parameter.js";
 import { LayerNorm, RmsNorm, type Norm } from "./norm.js";
 
 const eps = z.number().positive().default(1e-5);
@@ -25,6 +25,8 @@ export type QueryKeyNormSpec = Readonly<z.output<typeof queryKeyNormSchema>>;
 class HeadsLayerNorm extends LayerNorm {
   constructor(init: Initializer, heads: number, headSize: number, eps: number) {
     super(init, [heads, headSize], eps, false);
+    // With two dimensions it decays, as in nanoGPT and most trainers in PyTorch, though it is a gain.
+    setRole(this.weight, { ...vector, decays: true });
   }
 
   protected override fused(x: Tensor): Tensor {
