@@ -148,7 +148,7 @@ export const contract = {
   },
   accumulate: {
     doc: "y += scale * factor * x, in f32, rounded to y's dtype; factor is 1 where absent. x and y may differ in dtype.",
-    operands: { x: input("float", "[...]", "strided"), factor: optional("f32", "[]"), y: inout("float", "[...] as x", "strided") },
+    operands: { x: input("float", "[...]", "strided"), factor: optional("f32", "[]"), y: over(inout("float", "[...] as x", "strided"), "x") },
     attributes: { scale: "f32" },
   },
   where: {
