@@ -10,7 +10,7 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { kernelNames } from "../dist/src/tensor/contract.js";
 import { CpuDevice } from "../dist/src/tensor/cpu/device.js";
-import { edgeTruths, findDisagreements, findMissedErrors, findThreadDependence, summary, truthsOf } from "../dist/src/tensor/conformance/checks.js";
+import { edgeTruths, findAliasingErrors, findDisagreements, findMissedErrors, findThreadDependence, summary, truthsOf } from "../dist/src/tensor/conformance/checks.js";
 import { findRowDependence } from "../dist/src/tensor/conformance/row-independence.js";
 import { BpeTokenizer, nativeEngine, patternNames, referenceEngine } from "../dist/src/tokenizer/index.js";
 
@@ -42,6 +42,7 @@ if (positionals.length === 0) {
   for (const isa of isas) {
     tell(`edges of floating point on ${isa}`, await findDisagreements(deviceOf(isa, 2), await edgeTruths()));
     tell(`threads on ${isa}`, await findThreadDependence((threads) => deviceOf(isa, threads), cases / 4));
+    tell(`shared memory on ${isa}`, await findAliasingErrors(deviceOf(isa, 2), cases));
     tell(`rows of batches on ${isa}`, await findRowDependence(deviceOf(isa, 2)));
     tell(`errors on ${isa}`, await findMissedErrors(deviceOf(isa, 2)));
   }

@@ -5,13 +5,15 @@
  */
 
 import { DeviceError } from "../../errors.js";
-import { kernelNames, type KernelName } from "../contract.js";
+import { kernelNames, kernelSpec, type KernelName } from "../contract.js";
 import type { Device } from "../device.js";
 import { ReferenceDevice } from "../reference/device.js";
+import { store, values, type HostView } from "../reference/view.js";
+import { sameShape } from "../shape.js";
 import { makeCase } from "./cases.js";
 import type { Case } from "./generator.js";
 import type { Outcome } from "./run.js";
-import { findBitDifference, findDifference, runCase } from "./run.js";
+import { describeCase, findBitDifference, findDifference, presentOperands, runCase } from "./run.js";
 import { failingCases, specialCases } from "./special-cases.js";
 
 /** A case and what the reference makes of it. */
@@ -65,6 +67,41 @@ export async function findThreadDependence(deviceOf: (threads: number) => Device
     }
   }
   return reports;
+}
+
+/** Where an output that takes the memory of an operand, as the contract allows, gets other bits than one with memory of its own, in the first `count` cases of each kernel. */
+export async function findAliasingErrors(device: Device, count: number): Promise<string[]> {
+  const reports: string[] = [];
+  for (const kernel of kernelNames) {
+    const outputs = Object.entries(kernelSpec(kernel).operands).filter(([, { mayAlias = [] }]) => mayAlias.length > 0);
+    for (const [output, { mayAlias = [] }] of outputs) {
+      for (const name of mayAlias) {
+        let tried = 0;
+        for (let index = 0; index < count; index++) {
+          const [test, apart] = [inPlace(makeCase(kernel, index), output, name, true), inPlace(makeCase(kernel, index), output, name, false)];
+          if (test === undefined || apart === undefined) continue;
+          tried++;
+          const [shared, own] = [(await runCase(device, test))[output], (await runCase(device, apart))[output]];
+          const [a, b] = [values(shared), values(own)];
+          if (a.some((x, i) => !Object.is(x, b[i]))) reports.push(`${describeCase(test)}\n  ${output} in the memory of ${name}: bits differ from those in memory of its own`);
+        }
+        if (tried === 0) reports.push(`${kernel}: no case has ${output} in the memory of ${name}`);
+      }
+    }
+  }
+  return reports;
+}
+
+/** The case with an operand that lies as the output does: in its memory, or in some of its own. Undefined where they have not the same shape and dtype. */
+function inPlace(test: Case, output: string, name: string, shares: boolean): Case | undefined {
+  const operands = Object.fromEntries(presentOperands(test.operands)) as Record<string, HostView | undefined>;
+  const [y, x] = [operands[output], operands[name]];
+  if (y === undefined || x === undefined || y.dtype !== x.dtype || !sameShape(y.shape, x.shape)) return undefined;
+  const numbers = values(x).slice();
+  const place = { ...y, data: y.data.slice() };
+  store(place, numbers);
+  if (kernelSpec(test.kernel).operands[output].direction === "inout") store(y, numbers);
+  return { ...test, operands: { ...operands, [name]: place, [output]: shares ? place : y } };
 }
 
 /** Where what lies outside a table is not rejected at the next wait, by an error that names it, or the device does not work again afterwards. */

@@ -10,7 +10,7 @@ import { kernelNames } from "../contract.js";
 import type { Device } from "../device.js";
 import { ReferenceDevice } from "../reference/device.js";
 import { findRowDependence } from "./row-independence.js";
-import { edgeTruths, findDisagreements, findMissedErrors, findThreadDependence, summary, truthsOf, type Truth } from "./checks.js";
+import { edgeTruths, findAliasingErrors, findDisagreements, findMissedErrors, findThreadDependence, summary, truthsOf, type Truth } from "./checks.js";
 
 /** A device to be held to the reference. */
 export interface Subject {
@@ -52,6 +52,10 @@ export function conformanceSuite(subjects: readonly Subject[]): void {
 
     it("gives the same bits for any number of threads", async () => {
       expectNone(await findThreadDependence((threads) => deviceOf(subject, threads), casesPerKernel / 4));
+    }, timeout);
+
+    it("gives the same bits where an output takes the memory of an operand", async () => {
+      for (const device of [new ReferenceDevice(), deviceOf(subject, 2)]) expectNone(await findAliasingErrors(device, casesPerKernel));
     }, timeout);
 
     it("gives a row the same bits in any batch", async () => {
