@@ -261,7 +261,8 @@ describe("wrong use exits with 2 and says what is possible", () => {
     [{ train: "learningRate: 1" }, "learningRate: there is no such setting"],
     [{ tokenizer: '{ kind: "words" }' }, "recipe.tokenizer.kind: "],
     [{ train: "batchSize: 1e9" }, "not-enough"],
-    [{ model: "hiddenSize: 4e6, numLayers: 1000" }, "not-enough"],
+    [{ model: "hiddenSize: 16e3, numLayers: 1000" }, "not-enough"],
+    [{ model: "hiddenSize: 4e6, numLayers: 1000" }, "model: it has a parameter that cannot be"],
   ])("a recipe that cannot be: %j", async (changes, said) => {
     const out = file(`refused-${recipes}`);
     const error = await failing(2, "train", "--recipe", await recipeWith(changes), "--out", out);

@@ -9,7 +9,7 @@ import { readFile, readdir, stat } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
 import { z } from "zod";
 import { ChatTemplate } from "../data/index.js";
-import { CheckpointError, systemErrorCode } from "../errors.js";
+import { CheckpointError, ConfigError, systemErrorCode } from "../errors.js";
 import { countParameters, type ModelConfig } from "../model/index.js";
 import { Tokenizer, tokenizerFromGguf } from "../tokenizer/index.js";
 import { readableFolder } from "./atomic.js";
@@ -109,8 +109,8 @@ function describedParameters(path: string, config: ModelConfig): number {
   try {
     return countParameters(config);
   } catch (cause) {
-    if (!(cause instanceof RangeError)) throw cause;
-    throw new CheckpointError({ file: path }, `the configuration describes a tensor that cannot be: ${cause.message}`, { code: "bad-config", cause });
+    if (!(cause instanceof ConfigError)) throw cause;
+    throw new CheckpointError({ file: path }, `the configuration describes a model that cannot be: ${cause.message}`, { code: "bad-config", cause });
   }
 }
 

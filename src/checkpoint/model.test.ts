@@ -222,7 +222,7 @@ describe("what cannot be loaded is said", () => {
     expect(transformerOf((await attempt()).config)!.bias).toBe(true);
   });
 
-  it.each<[string, ModelOptions]>([["GPT-2", {}], ["Llama", llama]])("a model with frozen layers comes back whole: %s", async (_, options) => {
+  it.each([["GPT-2", {}], ["Llama", llama]] as const)("a model with frozen layers comes back whole: %s", async (_, options) => {
     const model = randomModel(options);
     expect(model.setTrainable(false, (name) => name.startsWith("blocks.0.") || name === "embed")).toBeGreaterThan(4);
     expect(model.trainableParameters().size).toBeLessThan(model.parameters().size);

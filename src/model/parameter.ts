@@ -3,6 +3,7 @@
  * checkpoints; whether it is trained is its `requiresGrad`.
  */
 
+import { ConfigError } from "../errors.js";
 import { Tensor, type Device, type Weight } from "../tensor/index.js";
 import { randomKey } from "../tensor/random.js";
 
@@ -63,8 +64,13 @@ export class Initializer {
   }
 
   #make(shape: readonly number[], role: ParameterRole, fill: (place: { device?: Device }) => Tensor): Tensor {
-    const tensor = this.options.random ? fill(this.place) : Tensor.deferred(shape, "f32", this.options.device);
-    tensor.requiresGrad = true;
-    return setRole(tensor, role);
+    try {
+      const tensor = this.options.random ? fill(this.place) : Tensor.deferred(shape, "f32", this.options.device);
+      tensor.requiresGrad = true;
+      return setRole(tensor, role);
+    } catch (cause) {
+      if (!(cause instanceof RangeError)) throw cause;
+      throw new ConfigError("model", `it has a parameter that cannot be: ${cause.message}`, { hint: "Make it smaller.", cause });
+    }
   }
 }
