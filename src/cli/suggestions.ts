@@ -4,7 +4,7 @@
  */
 
 import type { Command } from "commander";
-import { modelConfig } from "../model/index.js";
+import { transformerConfig } from "../model/index.js";
 import { trainSettings } from "../train/index.js";
 
 /** Our options, and what llama.cpp, transformers, nanoGPT, Ollama, vLLM and MLX call them. Names are compared without dashes. */
@@ -24,6 +24,9 @@ const optionNames: Readonly<Record<string, string>> = {
   "--text": "f file data input dataset prompt",
   "--out": "o output output-dir out-dir outfile output-path local-dir save-dir",
   "--steps": "iters max-iters max-steps num-steps iterations num-iterations train-steps epochs num-train-epochs",
+  "--lr": "learning-rate max-lr",
+  "--batch-size": "b batch micro-batch-size per-device-train-batch-size",
+  "--from": "m model finetune init-from base-model",
   "--resume": "continue restart resume-from resume-from-checkpoint",
   "--recipe": "c config model",
   "--format": "to type",
@@ -36,10 +39,8 @@ const optionNames: Readonly<Record<string, string>> = {
 
 /** Settings of a recipe by other names. */
 const settingNames: Readonly<Record<string, string>> = {
-  "schedule.rate": "lr learning-rate max-lr",
   "schedule.warmup": "warmup warmup-steps warmup-iters",
   "optimizer.weightDecay": "weight-decay wd",
-  batchSize: "b batch batch-size micro-batch-size per-device-train-batch-size",
   accumulation: "grad-accum gradient-accumulation-steps",
   clip: "grad-clip max-grad-norm",
   evaluateEvery: "eval-interval eval-steps eval-every",
@@ -47,7 +48,6 @@ const settingNames: Readonly<Record<string, string>> = {
   numLayers: "n-layer n-layers layers depth",
   numHeads: "n-head n-heads heads",
   hiddenSize: "n-embd dim d-model embedding-size",
-  contextLength: "ctx-size context block-size seq-len max-seq-len",
 };
 
 const environment: Readonly<Record<string, string>> = {
@@ -104,6 +104,6 @@ export function suggestVerb(verb: string, command: Command, path: string): strin
 }
 
 /** The settings of training and of a model, all of which a recipe can hold. */
-const recipeSettings = (): string[] => Object.keys({ ...trainSettings({ steps: 1 }), ...modelConfig({ vocabSize: 1, hiddenSize: 2, numLayers: 1, numHeads: 1, contextLength: 1 }) });
+const recipeSettings = (): string[] => Object.keys({ ...trainSettings({ steps: 1 }), ...transformerConfig({ vocabSize: 1, hiddenSize: 2, numLayers: 1, numHeads: 1, contextLength: 1 }) });
 
 const keyOf = (names: Readonly<Record<string, string>>, name: string): string | undefined => Object.keys(names).find((key) => named(names[key], name));

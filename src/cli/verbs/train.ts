@@ -94,7 +94,7 @@ export async function runTraining(flags: TrainFlags, goOn = trainCommandLine(fla
     await using _data = data;
     const device = defaultDevice();
     const matmulRate = await measureMatmulRate(device, settings.dtype);
-    show(pc.bold(flags.data === undefined ? recipe.description : `The recipe ${flags.recipe}, on ${flags.data}`));
+    show(pc.bold(flags.data === undefined || from !== undefined ? recipe.description : `The recipe ${name}, on ${flags.data}`));
     show(
       pc.dim(
         `${compact(model.numParameters)} parameters (${bytes(model.numBytes)}), vocabulary ${tokenizer.vocabSize}, ${compact(data.train.length)} tokens to learn from, ` +
