@@ -98,8 +98,7 @@ describe("in a GGUF", () => {
     expect(() => tokenizerToGguf(open("roberta") as PipelineTokenizer)).toThrow(expect.objectContaining({ name: "TokenizerError", code: "no-gguf-form" }));
   });
 
-  const shared = fileURLToPath(new URL("../../../shared/fixtures/", import.meta.url));
-  const root = existsSync(shared) ? shared : fileURLToPath(new URL("../../../../shared/fixtures/", import.meta.url));
+  const root = fileURLToPath(new URL("../../../shared/fixtures/", import.meta.url));
   const vectors = existsSync(`${root}vocab`) ? readdirSync(`${root}vocab`).filter((file) => file.endsWith(".gguf")) : [];
   it.skipIf(vectors.length === 0)("gives llama.cpp's ids for its test vectors", async () => {
     for (const file of vectors) {
