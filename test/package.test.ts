@@ -87,7 +87,7 @@ describe("strict programs compile against its types, those of its dependencies c
   }, 300_000);
 });
 
-test.skipIf(!isBuilt)("the README's program runs there, natively (skipped: no native half was built)", async () => {
+test.skipIf(!isBuilt)("the README's program runs there, natively (skips where no native half was built)", async () => {
   const report = await runProgram();
   expect(report.stderr).toBe("");
   expect(report.device).toBe("cpu");
@@ -99,7 +99,7 @@ test.skipIf(!isBuilt)("the README's program runs there, natively (skipped: no na
   expect(info.native.folder).toContain(join("node_modules", "@hornbook"));
 }, 300_000);
 
-test.skipIf(!isBuilt)("the command line runs there by npx (skipped: no native half was built)", () => {
+test.skipIf(!isBuilt)("the command line runs there by npx (skips where no native half was built)", () => {
   expect(npx(["hornbook", "--version"]).stdout.trim()).toBe(version);
   npx(["hornbook", "train", "--recipe", "shakespeare-char", "--steps", "2", "--out", "run"]);
   expect(npx(["hornbook", "generate", "run", "--prompt", "O", "--max-tokens", "5", "--json"]).stdout).toContain('"text"');
