@@ -27,7 +27,7 @@ import { Llama2c } from "./llama2c.js";
 import { Safetensors, indexFileName } from "./safetensors.js";
 import type { StoredTensor, WeightFile } from "./stored-tensor.js";
 import { tiedHead } from "./tied-head.js";
-import { warnOnce } from "./warn.js";
+import { warnOnce } from "../warn.js";
 
 export interface ModelSource extends AsyncDisposable {
   /** The folder or file. */
